@@ -1,0 +1,174 @@
+"""The method contract: a ``LightningModule`` that turns faces into protected faces.
+
+A method is one file: a subclass of :class:`ProtectionMethod` with keyword-only hyperparameters and one
+:meth:`~ProtectionMethod.protect`.  Everything else (gradients on, seeds per item, time, pass counts, validation) is
+done once, here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from veilbench.datasets.base import FaceBatch, Target
+from veilbench.models.recognizers.base import Recognizer
+
+
+class Goal(StrEnum):
+    """What protection means: be taken for a target, or no longer be taken for oneself."""
+
+    IMPERSONATE = "impersonate"
+    DODGE = "dodge"
+
+
+class ItemRandom:
+    """Random numbers that belong to items: each image's stream comes from (seed, item id) alone.
+
+    Batch size, order, worker count and number of devices therefore change nothing.  Numbers are drawn on the CPU in
+    ``float32`` and moved to ``device``.
+    """
+
+    def __init__(self, seed: int, ids: Sequence[str], device: torch.device | str = "cpu") -> None:
+        self._device = torch.device(device)
+        self._generators = [torch.Generator().manual_seed(self._item_seed(seed, item)) for item in ids]
+
+    @staticmethod
+    def _item_seed(seed: int, item: str) -> int:
+        return int.from_bytes(hashlib.sha256(f"{seed}:{item}".encode()).digest()[:7], "big")
+
+    def uniform(self, low: float, high: float, *shape: int) -> Tensor:
+        """``B x *shape``, uniform in ``[low, high)``."""
+        draws = [torch.rand(shape, generator=generator) for generator in self._generators]
+        return (low + (high - low) * torch.stack(draws)).to(self._device)
+
+    def normal(self, *shape: int) -> Tensor:
+        """``B x *shape``, standard normal."""
+        return torch.stack([torch.randn(shape, generator=g) for g in self._generators]).to(self._device)
+
+
+class Task:
+    """What to achieve and with whose help.
+
+    Args:
+        goal: impersonate or dodge.
+        surrogates: recognisers that the method may query and differentiate.
+        targets: identities to impersonate; exactly what the goal needs: at least one to impersonate, none to dodge.
+            More than one means "any of them" (TIP-IM's multi-target search); single-target methods take the first.
+        seed: the run's seed.
+    """
+
+    def __init__(
+        self, goal: Goal, surrogates: Sequence[Recognizer], targets: Sequence[Target] = (), seed: int = 0
+    ) -> None:
+        if goal is Goal.IMPERSONATE and not targets:
+            raise ValueError("impersonation needs at least one target; the data set offers none")
+        self.goal = goal
+        self.surrogates = tuple(surrogates)
+        self.targets = tuple(targets)
+        self.seed = seed
+
+    def target_embeddings(self, surrogate: Recognizer, device: torch.device | str = "cpu") -> Tensor:
+        """Unit-norm embeddings ``T x D`` of the targets' attack photos (never of the ones scored against)."""
+        with torch.no_grad():
+            return torch.cat([surrogate(target.image[None].to(device)) for target in self.targets])
+
+
+@dataclass(frozen=True, slots=True)
+class ItemCost:
+    """What protecting one image took: seconds (its share of the batch) and network passes by network."""
+
+    seconds: float
+    forward: Mapping[str, float]
+    backward: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectedBatch:
+    """Protected faces: ``images`` is ``B x 3 x H x W`` in ``[0, 1]``; ``errors`` names items that failed, and why."""
+
+    ids: tuple[str, ...]
+    images: Tensor
+    cost: ItemCost
+    errors: Mapping[str, str]
+
+
+class ProtectionMethod(pl.LightningModule, ABC):
+    """A protection method.
+
+    Class attributes describe it to the planner:
+        name: the word in configs and tables.
+        family: ``none``, ``noise``, ``makeup`` or ``diffusion``; groups the leaderboard.
+        version: raise it when results change; it is part of every result's identity.
+        paper: short reference.
+        goals: goals that it can pursue.
+        uses_surrogates, uses_target, uses_seed: whether results depend on them.  What a method does not use is left
+            out of its protections' identity, so that one protection serves every cell that asks for it.
+    """
+
+    name: ClassVar[str]
+    family: ClassVar[str]
+    version: ClassVar[str] = "1"
+    paper: ClassVar[str] = ""
+    goals: ClassVar[frozenset[Goal]] = frozenset(Goal)
+    uses_surrogates: ClassVar[bool] = True
+    uses_target: ClassVar[bool] = True
+    uses_seed: ClassVar[bool] = True
+
+    task: Task
+
+    @abstractmethod
+    def protect(self, faces: FaceBatch, task: Task, random: ItemRandom) -> Tensor:
+        """Protected images ``B x 3 x H x W`` in ``[0, 1]`` for ``faces``.
+
+        Called with gradients enabled.  Draw every random number from ``random``.  An image that comes back with a
+        non-finite value is recorded as failed; the rest of the batch is kept.
+        """
+
+    def warm_up(self, faces: FaceBatch) -> None:
+        """Run each surrogate once forward and backward, so that the first image's time is like the others'."""
+        for surrogate in self.task.surrogates:
+            images = faces.images.detach().clone().requires_grad_(True)
+            surrogate(images).sum().backward()  # type: ignore[no-untyped-call]
+
+    def predict_step(self, batch: FaceBatch, batch_idx: int = 0) -> ProtectedBatch:
+        """Protect one batch and account for it; written once for all methods."""
+        del batch_idx
+        networks = {surrogate.name: surrogate.passes for surrogate in self.task.surrogates}
+        before = {name: (passes.forward, passes.backward) for name, passes in networks.items()}
+        start = time.perf_counter()
+        # Trainer.predict disables gradients; methods need them for the image.
+        with torch.inference_mode(False), torch.enable_grad():
+            random = ItemRandom(self.task.seed, batch.ids, batch.images.device)
+            images = self.protect(batch, self.task, random).detach()
+        if images.is_cuda:
+            torch.cuda.synchronize(images.device)
+        count = len(batch)
+        cost = ItemCost(
+            seconds=(time.perf_counter() - start) / count,
+            forward={name: (passes.forward - before[name][0]) / count for name, passes in networks.items()},
+            backward={name: (passes.backward - before[name][1]) / count for name, passes in networks.items()},
+        )
+        if images.shape != batch.images.shape:
+            raise ValueError(
+                f"{self.name} returned images of shape {tuple(images.shape)} for faces of shape "
+                f"{tuple(batch.images.shape)}"
+            )
+        finite = images.flatten(1).isfinite().all(dim=1).tolist()
+        errors = {
+            item: f"{self.name} produced non-finite pixels" for item, good in zip(batch.ids, finite, strict=True) if not good
+        }
+        return ProtectedBatch(batch.ids, images.clamp(0, 1), cost, errors)
+
+    @property
+    def parameters_spec(self) -> dict[str, Any]:
+        """The hyperparameters as plain values, for identities and tracking."""
+        return dict(self.hparams)

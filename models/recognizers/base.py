@@ -1,0 +1,129 @@
+"""The recogniser contract: images in, unit-norm embeddings out, thresholds with their origin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Cosine thresholds by false accept rate; "same person" means cosine **above** the threshold.
+
+    Attributes:
+        by_far: false accept rate -> cosine, e.g. ``{0.01: 0.167}``.
+        calibrated_on: where they were measured, e.g. ``"LFW (Adv-Makeup authors)"``.
+    """
+
+    by_far: Mapping[float, float]
+    calibrated_on: str
+
+    def at(self, far: float) -> float:
+        """The threshold at ``far``; raises ``KeyError`` with the known rates when it was not calibrated."""
+        if far not in self.by_far:
+            known = ", ".join(f"{rate:g}" for rate in sorted(self.by_far))
+            raise KeyError(f"no threshold at FAR {far:g}; calibrated rates: {known}")
+        return self.by_far[far]
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """What a network sees of a photo.
+
+    Attributes:
+        height, width: size that the network takes.
+        mean, std: the network sees ``(image - mean) / std`` of an image in ``[0, 1]``.
+        crop: ``(left, top, right, bottom)`` as fractions of the photo, cut out before resizing; whole photo by default.
+    """
+
+    height: int
+    width: int
+    mean: float = 0.5
+    std: float = 0.5
+    crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Crop, resize (bilinear, ``align_corners=False``, no antialias, as in the literature) and normalise.
+
+        Args:
+            images: ``B x 3 x H x W`` in ``[0, 1]``, any ``H`` and ``W``.
+
+        Returns:
+            ``B x 3 x height x width``, differentiable with respect to ``images``.
+        """
+        rows, columns = images.shape[-2:]
+        left, top, right, bottom = self.crop
+        images = images[
+            ..., round(top * rows) : round(bottom * rows), round(left * columns) : round(right * columns)
+        ]
+        if images.shape[-2:] != (self.height, self.width):
+            images = F.interpolate(images, (self.height, self.width), mode="bilinear", align_corners=False)
+        return (images - self.mean) / self.std
+
+
+@dataclass(slots=True)
+class PassCounter:
+    """How many images went forward and backward through a network."""
+
+    forward: int = 0
+    backward: int = 0
+
+
+class Recognizer(nn.Module):
+    """A face recogniser: a backbone, how it looks at photos, and its thresholds.
+
+    Args:
+        name: as in its config, e.g. ``"ir152"``.
+        backbone: network from ``B x 3 x height x width`` (normalised) to ``B x D`` (any norm).
+        input_spec: preprocessing.
+        thresholds: cosine thresholds with their origin.
+        weights_sha256: hash of the weight file, part of every result's identity.
+        training_data: one line: what it was trained on (recognisers of a leaderboard must not be mixed up).
+
+    The parameters are frozen and the module is kept in eval mode: attacks need gradients of images, never of weights.
+    """
+
+    differentiable: bool = True
+
+    def __init__(
+        self,
+        name: str,
+        backbone: nn.Module,
+        input_spec: InputSpec,
+        thresholds: Thresholds,
+        weights_sha256: str,
+        training_data: str = "unknown",
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.backbone = backbone
+        self.input_spec = input_spec
+        self.thresholds = thresholds
+        self.weights_sha256 = weights_sha256
+        self.training_data = training_data
+        self.passes = PassCounter()
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Recognizer:
+        """Stay in eval mode whatever a Trainer asks: batch statistics must never leak between images."""
+        del mode
+        return super().train(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Unit-norm embeddings ``B x D`` of ``images`` (``B x 3 x H x W`` in ``[0, 1]``, any size).
+
+        Counts passes in :attr:`passes`: one forward an image, and one backward an image when a gradient flows back.
+        """
+        count = images.shape[0]
+        embeddings = F.normalize(self.backbone(self.input_spec.prepare(images)))
+        self.passes.forward += count
+        if embeddings.requires_grad:
+            embeddings.register_hook(self._count_backward)
+        return embeddings
+
+    def _count_backward(self, gradient: Tensor) -> None:
+        self.passes.backward += gradient.shape[0]

@@ -1,0 +1,3 @@
+"""veilbench: an experiment tracker and benchmark harness for facial privacy protection."""
+
+__version__ = "0.1.0"
