@@ -1,0 +1,161 @@
+"""Your own photos: one per file, in up to four folders.
+
+``root`` holds the sources.  ``others`` (the *pairs* layout) holds another photo of each source under the same stem
+(the file name without its ending): one stem, one person.  ``targets`` and ``targets_other`` hold the identities to
+impersonate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from itertools import zip_longest
+from pathlib import Path
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from .base import DataError, Face, FaceDataset, Manifest, ManifestEntry, Target
+from .photo_files import PhotoFile, check_photos, list_photos, pair_by_stem, pick, raise_problems, some
+from .photos import Box
+
+Role = Literal["root", "others", "targets", "targets_other"]
+
+# Raise it when the pixels of the same files would change (decoding, resizing).
+FORMAT_VERSION = 1
+
+
+class FolderFaces(FaceDataset):
+    """Photos from folders, each made a square of ``size`` pixels and quantised to 8 bits.
+
+    Every photo in use is decoded once in the constructor, so that a bad one is found before anything long starts, and
+    again whenever it is asked for, so that memory does not grow with the folder.
+
+    Args:
+        root: folder of the photos to protect.  The stem of a file is its id.
+        others: folder with another photo of each source, same stem.
+        targets: folder with the photos to attack towards.
+        targets_other: folder with another photo of each target, to score against.
+        target_pairs: file in ``targets`` -> file in ``targets_other``, in protocol order; exactly these are used.
+            Without it both folders must hold the same stems: sorted order is never taken for a pairing, because one
+            more file would silently shift everybody's identity.
+        size: side of the square images.  Without a crop box, the centre square of a photo is resized.
+        crop: per folder (``root``, ``others``, ``targets``, ``targets_other``), file name -> ``[y0, y1, x0, x1]`` in
+            pixels of the upright photo.  The box is stretched to the square.
+        limit: use only the first so many sources, sorted by stem.
+
+    Raises:
+        DataError: in one line, for a missing or empty folder, photos that cannot be read, stems that are not unique or
+            not safe as ids, sources or targets without their other photo, and boxes that fit no photo.
+    """
+
+    kind = "folder"
+    name = "folder"
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        others: Path | None = None,
+        targets: Path | None = None,
+        targets_other: Path | None = None,
+        target_pairs: dict[str, str] | None = None,
+        size: int = 256,
+        crop: dict[Role, dict[str, Box]] | None = None,
+        limit: int | None = None,
+    ) -> None:
+        for key, value in (("size", size), ("limit", limit)):
+            if value is not None and value < 1:
+                raise DataError(f"{key} is {value}; it must be 1 or more")
+        boxes = dict(crop or {})
+        if unknown := set(boxes) - set(get_args(Role)):
+            raise DataError(f"crop: unknown folder {some(sorted(unknown))}; known: {', '.join(get_args(Role))}")
+        sources = dict(list(_list("root", root, boxes).items())[:limit])
+        partners = {} if others is None else pair_by_stem(sources, _list("others", others, boxes), others)
+        attacks, scored = _target_pairs(targets, targets_other, target_pairs, boxes)
+
+        problems: list[str] = []
+        source_files = check_photos(sources.values(), boxes.get("root", {}), problems)
+        other_files = check_photos(partners.values(), boxes.get("others", {}), problems)
+        attack_files = check_photos(attacks, boxes.get("targets", {}), problems)
+        scored_files = check_photos(scored, boxes.get("targets_other", {}), problems)
+        raise_problems(problems)
+
+        self.size = size
+        self._sources = source_files
+        self._others = other_files
+        target_files = list(zip(attack_files, scored_files, strict=True))
+        for photo, other in [*zip(source_files, other_files, strict=False), *target_files]:
+            _check_different(photo, other)
+        self._targets = tuple(_target(attack, other, size) for attack, other in target_files)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def __getitem__(self, index: int) -> Face:
+        photo = self._sources[index]
+        return Face(id=photo.path.stem, image=photo.load(self.size), identity=self._identity(photo))
+
+    def other_photo(self, index: int) -> Tensor | None:
+        """Another photo of source ``index``, ``3 x size x size``; None without the folder ``others``."""
+        return self._others[index].load(self.size) if self._others else None
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """In the order of ``target_pairs``, else sorted; named by the stem of the attack photo."""
+        return self._targets
+
+    @property
+    def manifest(self) -> Manifest:
+        """Hashes of the files' bytes; size and crop boxes, which decide the pixels too, are in the version."""
+        boxes = [[photo.box for photo in photos] for photos in (self._sources, self._others)]
+        cropped = boxes if any(box for row in boxes for box in row) else None
+        version = json.dumps({"folder": FORMAT_VERSION, "size": self.size, "crop": cropped})
+        entries = tuple(
+            ManifestEntry(photo.path.stem, photo.sha256, self._identity(photo), other.sha256 if other else None)
+            for photo, other in zip_longest(self._sources, self._others)
+        )
+        return Manifest(self.name, version, entries)
+
+    def _identity(self, photo: PhotoFile) -> str | None:
+        return photo.path.stem if self._others else None
+
+
+def _list(role: Role, folder: Path, boxes: Mapping[Role, Mapping[str, Box]]) -> dict[str, Path]:
+    """The photos of a folder; every box given for it must belong to one of its files."""
+    photos = list_photos(folder, role)
+    pick(photos, boxes.get(role, {}), folder, f"crop.{role}")
+    return photos
+
+
+def _target_pairs(
+    targets: Path | None,
+    targets_other: Path | None,
+    named: Mapping[str, str] | None,
+    boxes: Mapping[Role, Mapping[str, Box]],
+) -> tuple[list[Path], list[Path]]:
+    """The files to attack with and those to score against, in protocol order."""
+    if targets is None and targets_other is None and named is None:
+        return [], []
+    if targets is None or targets_other is None:
+        raise DataError("targets and targets_other: one is missing; give both (attack with one, score with the other)")
+    attacks, others = _list("targets", targets, boxes), _list("targets_other", targets_other, boxes)
+    if named is None:
+        partners = pair_by_stem(attacks, others, targets_other, hint=" or name the pairs in `target_pairs`")
+        return list(attacks.values()), list(partners.values())
+    return pick(attacks, named, targets, "target_pairs"), pick(others, named.values(), targets_other, "target_pairs")
+
+
+def _check_different(photo: PhotoFile, other: PhotoFile) -> None:
+    if photo.sha256 == other.sha256:
+        raise DataError(
+            f"{other.path}: the same photo as {photo.path}, so every score would be trivial; use another photo"
+        )
+
+
+def _target(attack: PhotoFile, other: PhotoFile, size: int) -> Target:
+    """Its hash covers everything that decides its pixels: both files, both boxes and the size."""
+    content = [FORMAT_VERSION, size, attack.sha256, attack.box, other.sha256, other.box]
+    sha256 = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return Target(attack.path.stem, attack.load(size), other.load(size), sha256)

@@ -1,0 +1,143 @@
+"""Folders of photos: which files count, which belong together, and whether each can be used."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from .base import DataError
+from .photos import Box, check_box, decode_photo, from_uint8, read_file, resize_photo, to_uint8
+
+# Endings that mean "a photo".  Some need a Pillow plug-in: such a file is refused, never silently left out.
+PHOTO_ENDINGS = frozenset({
+    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp",
+})  # fmt: skip
+SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+NAMED_IN_ERRORS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoFile:
+    """A checked photo: its file, the sha256 of the bytes that were checked, and the box of it that counts."""
+
+    path: Path
+    sha256: str
+    box: Box | None
+
+    def load(self, size: int) -> Tensor:
+        """``3 x size x size`` in ``[0, 1]``, quantised to 8 bits: what is attacked is what a PNG can hold.
+
+        Raises:
+            DataError: when the file is no longer the one that was checked.
+        """
+        data = read_file(self.path)
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise DataError(f"{self.path}: the file changed since it was checked; run the same command again")
+        image = resize_photo(decode_photo(data, self.path), size, self.box)
+        return from_uint8(to_uint8(image))
+
+
+def list_photos(folder: Path, key: str) -> dict[str, Path]:
+    """The photos directly inside a folder, stem -> file, sorted by stem.
+
+    Hidden files and those without a photo's ending are left alone.
+
+    Args:
+        folder: where to look.
+        key: the config key that names the folder, for errors.
+
+    Raises:
+        DataError: when the folder is missing or holds no photo, a stem is not safe as an id, or two files share one.
+    """
+    if not folder.is_dir():
+        found = "is not a folder" if folder.exists() else "does not exist"
+        raise DataError(f"{folder}: {found}; set `{key}` to a folder of photos")
+    files = [path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file()]
+    photos = sorted((path for path in files if path.suffix.lower() in PHOTO_ENDINGS), key=lambda path: path.name)
+    if not photos:
+        raise DataError(
+            f"{folder}: no photos among {len(files)} files; `{key}` needs {', '.join(sorted(PHOTO_ENDINGS))} files"
+        )
+    unsafe = [path.name for path in photos if not SAFE_ID.fullmatch(path.stem)]
+    if unsafe:
+        raise DataError(
+            f"{folder}: not usable as ids: {some(unsafe)}; rename them to letters, digits, '.', '_' and '-' "
+            "(at most 128)"
+        )
+    _check_unique(folder, photos)
+    return {path.stem: path for path in sorted(photos, key=lambda path: path.stem)}
+
+
+def _check_unique(folder: Path, photos: Iterable[Path]) -> None:
+    """Stems must differ in more than case: results are files too, and some file systems ignore case."""
+    seen: dict[str, Path] = {}
+    for path in photos:
+        first = seen.setdefault(path.stem.lower(), path)
+        if first != path:
+            raise DataError(f"{folder}: {first.name} and {path.name} would share one id; rename or remove one")
+
+
+def pair_by_stem(stems: Iterable[str], others: Mapping[str, Path], folder: Path, hint: str = "") -> dict[str, Path]:
+    """The file of the same stem for each of ``stems``.
+
+    Args:
+        stems: what needs a partner.
+        others: the photos of ``folder`` by stem.
+        folder: for errors.
+        hint: appended to the error.
+
+    Raises:
+        DataError: when a stem has no file in ``folder``.
+    """
+    stems = list(stems)
+    missing = [stem for stem in stems if stem not in others]
+    if missing:
+        raise DataError(f"{folder}: no other photo for {some(missing)}; add files with the same names{hint}")
+    return {stem: others[stem] for stem in stems}
+
+
+def pick(photos: Mapping[str, Path], names: Collection[str], folder: Path, key: str) -> list[Path]:
+    """The photos of ``folder`` with these file names, in this order.  Raises :class:`DataError` for unknown ones."""
+    by_name = {path.name: path for path in photos.values()}
+    unknown = [name for name in names if name not in by_name]
+    if unknown:
+        raise DataError(f"{folder}: no photo named {some(unknown)} as `{key}` says; it holds {some(sorted(by_name))}")
+    return [by_name[name] for name in names]
+
+
+def check_photo(path: Path, box: Box | None) -> PhotoFile:
+    """Decode a photo and hash its bytes.  Raises :class:`DataError` when it, or the box in it, cannot be used."""
+    data = read_file(path)
+    image = decode_photo(data, path)
+    if box is not None:
+        check_box(box, image, path)
+    return PhotoFile(path, hashlib.sha256(data).hexdigest(), box)
+
+
+def check_photos(paths: Iterable[Path], boxes: Mapping[str, Box], problems: list[str]) -> list[PhotoFile]:
+    """:func:`check_photo` for each; what is wrong with the others is appended to ``problems``."""
+    checked: list[PhotoFile] = []
+    for path in paths:
+        try:
+            checked.append(check_photo(path, boxes.get(path.name)))
+        except DataError as error:
+            problems.append(str(error))
+    return checked
+
+
+def raise_problems(problems: Collection[str]) -> None:
+    """One :class:`DataError` for all photos that cannot be used, the first few named; nothing when there is none."""
+    if problems:
+        count = f"{len(problems)} photos cannot be used: " if len(problems) > 1 else ""
+        raise DataError(count + some(problems, separator=" | "))
+
+
+def some(items: Collection[str], separator: str = ", ") -> str:
+    """The first few items, and how many more there are."""
+    rest = len(items) - NAMED_IN_ERRORS
+    return separator.join(list(items)[:NAMED_IN_ERRORS]) + (f" and {rest} more" if rest > 0 else "")
