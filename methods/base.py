@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from veilbench.datasets.base import FaceBatch, Target
 from veilbench.models.recognizers.base import Recognizer
@@ -124,6 +124,11 @@ class ProtectionMethod(pl.LightningModule, ABC):
     uses_seed: ClassVar[bool] = True
 
     task: Task
+
+    def assign(self, task: Task) -> None:
+        """Say what to achieve.  Registers the surrogates as submodules, so that Lightning moves them to the device."""
+        self.task = task
+        self.surrogates = nn.ModuleList(task.surrogates)
 
     @abstractmethod
     def protect(self, faces: FaceBatch, task: Task, random: ItemRandom) -> Tensor:

@@ -1,0 +1,1 @@
+"""What a comparison is and how it runs: plan, protect, score, store, track, leaderboard, command line."""

@@ -1,0 +1,191 @@
+"""From a config to an object: find the class by its kind, check the parameters against its constructor, build it.
+
+A new method, data set or architecture is one new file (its module name is its ``kind``) plus one YAML: nothing here
+knows any of them by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+
+from .configs import config_names, find_config, parse, read_yaml
+from .errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from veilbench.datasets.base import FaceDataset
+    from veilbench.methods.base import ProtectionMethod
+    from veilbench.models.recognizers.base import Recognizer
+
+Section = Literal["methods", "datasets"]
+
+
+class ComponentSpec(BaseModel):
+    """A method or data set in YAML: which class, with which parameters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str
+    description: str = ""
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class InputConfig(BaseModel):
+    """The keys of ``input`` in a recogniser's YAML."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+    mean: float = 0.5
+    std: float = Field(default=0.5, gt=0)
+    crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+
+
+class RecognizerSpec(BaseModel):
+    """A recogniser in YAML."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str
+    description: str = ""
+    weights: Path | None = None
+    arch: dict[str, Any] = Field(default_factory=dict)
+    input: InputConfig
+    thresholds: dict[float, Annotated[float, Field(ge=-1, le=1)]] = Field(min_length=1)
+    calibrated_on: str
+    training_data: str = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A checked config: its name, its class (methods, data sets), every parameter with defaults filled in."""
+
+    name: str
+    where: str
+    cls: type[Any]
+    params: dict[str, Any]
+
+
+def find_class(section: Section, kind: str, where: str) -> type[Any]:
+    """The class of ``kind`` in ``veilbench.<section>.<kind>``.
+
+    Raises:
+        UserError: when no module has that name, with the nearest kind.
+    """
+    package = importlib.import_module(f"veilbench.{section}")
+    modules = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    attribute = {"methods": "name", "datasets": "kind"}[section]
+    if kind in modules:
+        module = importlib.import_module(f"veilbench.{section}.{kind}")
+        for cls in vars(module).values():
+            if inspect.isclass(cls) and cls.__module__ == module.__name__ and getattr(cls, attribute, None) == kind:
+                return cls
+    known = [read_yaml(find_config(section, name)).get("kind", name) for name in config_names(section)]
+    raise UserError(f"{where}: unknown kind {kind!r}; {did_you_mean(kind, set(known))}")
+
+
+def _fraction(value: Any) -> Any:
+    """``"8/255"`` as a number; budgets are written that way."""
+    if isinstance(value, str) and "/" in value:
+        try:
+            return float(Fraction(value.replace(" ", "")))
+        except (ValueError, ZeroDivisionError):
+            return value
+    return value
+
+
+def signature_model(cls: type[Any]) -> type[BaseModel]:
+    """A pydantic model with the keyword arguments of a constructor: unknown keys and wrong types are errors."""
+    hints = get_type_hints(cls.__init__, include_extras=True)
+    fields: dict[str, Any] = {}
+    for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
+        annotation = hints.get(name, Any)
+        if annotation is float or float in get_args(annotation):
+            annotation = Annotated[annotation, BeforeValidator(_fraction)]
+        default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+        fields[name] = (annotation, default)
+    return create_model(f"{cls.__name__}Params", __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def load_component(
+    section: Section, reference: str | ComponentSpec, base: Path, overrides: dict[str, Any] | None = None
+) -> Component:
+    """Read and check a method's or data set's config.
+
+    Args:
+        section: ``methods`` or ``datasets``.
+        reference: a shipped name, a path to a YAML file, or the content itself.
+        base: folder that relative paths inside an inline content start from.
+        overrides: parameters that win over the file's.
+    """
+    if isinstance(reference, str):
+        path = find_config(section, reference, base)
+        spec = parse(ComponentSpec, read_yaml(path), str(path))
+        name, where, base = path.stem, str(path), path.parent
+    else:
+        spec, name, where = reference, reference.kind, f"{base}: {section}"
+    cls = find_class(section, spec.kind, where)
+    model = signature_model(cls)
+    shipped = parse(model, spec.params, f"{where}: params").model_dump()
+    paths = {key: base / value for key, value in shipped.items() if isinstance(value, Path)}
+    merged = {**spec.params, **paths, **(overrides or {})}
+    return Component(name, where, cls, parse(model, merged, f"{where}: params").model_dump())
+
+
+def load_recognizer_spec(reference: str | RecognizerSpec, base: Path) -> tuple[str, RecognizerSpec]:
+    """Read and check a recogniser's config; its weights path becomes absolute."""
+    if isinstance(reference, RecognizerSpec):
+        name, spec = reference.kind, reference
+    else:
+        path = find_config("recognizers", reference, base)
+        name, spec, base = path.stem, parse(RecognizerSpec, read_yaml(path), str(path)), path.parent
+    if spec.weights is not None:
+        spec = spec.model_copy(update={"weights": (base / spec.weights).resolve()})
+    return name, spec
+
+
+def build_dataset(component: Component) -> FaceDataset:
+    """Construct a data set; its own complaints become :class:`UserError` with the config's name in front."""
+    dataset: FaceDataset = _construct(component)
+    dataset.name = component.name
+    return dataset
+
+
+def build_method(component: Component) -> ProtectionMethod:
+    """Construct a method; its own complaints become :class:`UserError` with the config's name in front."""
+    method: ProtectionMethod = _construct(component)
+    return method
+
+
+def _construct(component: Component) -> Any:
+    try:
+        return component.cls(**component.params)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{component.where}: {error}") from error
+
+
+def build_recognizer(name: str, spec: RecognizerSpec) -> Recognizer:
+    """Load a recogniser with its weights.  Raises :class:`UserError` when the weights are missing or do not fit."""
+    from veilbench.models.recognizers.loading import load_recognizer  # noqa: PLC0415 (torch only when needed)
+
+    try:
+        return load_recognizer(
+            name=name,
+            kind=spec.kind,
+            weights=spec.weights,
+            arch=spec.arch,
+            input=spec.input.model_dump(),
+            thresholds=spec.thresholds,
+            calibrated_on=spec.calibrated_on,
+            training_data=spec.training_data,
+        )
+    except (ValueError, OSError) as error:
+        raise UserError(f"recogniser {name}: {error}") from error

@@ -1,0 +1,188 @@
+"""From a suite to its cells: pure, hashed, nothing is run.
+
+A *protection* is what a method does to a data set; its identity holds exactly what its pixels depend on.  A *question*
+is a row of the comparison (goal, target, held-out recogniser, method); several questions can share one protection, as
+all of ``clean``'s do.  A *score* is what one judge or metric says of one protection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from .components import Component, RecognizerSpec, build_dataset
+from .configs import CONFIGS
+from .errors import UserError
+from .identity import fingerprint, readable_id
+from .suite import PROTOCOL_VERSION, Suite
+
+if TYPE_CHECKING:
+    from veilbench.datasets.base import FaceDataset, Target
+    from veilbench.methods.base import Goal
+
+ANY_TARGET = "any"
+
+
+@dataclass(frozen=True)
+class Protection:
+    """One method over one data set.  ``spec`` is everything that its pixels depend on."""
+
+    id: str
+    label: str
+    goal: Goal
+    targets: tuple[str, ...]
+    surrogates: tuple[str, ...]
+    spec: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One cell of the comparison's grid, answered by scores of one protection.
+
+    Attributes:
+        held_out: the recogniser that the method may not use; None where all are attacked.
+        target: the target's name, ``any``, or an empty string when dodging.
+    """
+
+    label: str
+    goal: Goal
+    target: str
+    held_out: str | None
+    protection: Protection
+
+
+class Plan:
+    """All cells of a suite.
+
+    Attributes:
+        dataset: the built data set (all its files were checked).
+        questions: the grid, in the order of the suite's file.
+        protections: id -> protection, each once, in the order in which they are run.
+    """
+
+    def __init__(self, suite: Suite) -> None:
+        from veilbench.methods.base import Goal  # noqa: PLC0415 (torch only when needed)
+
+        self.suite = suite
+        self.dataset: FaceDataset = build_dataset(suite.dataset)
+        self.questions: list[Question] = []
+        self.skipped: list[str] = []
+        for label, component in suite.methods.items():
+            for word in suite.spec.protocol.goals:
+                goal = Goal(word)
+                if goal not in component.cls.goals:
+                    self.skipped.append(f"{label} has no goal {word}")
+                    continue
+                self.questions += self._ask(label, component, goal)
+        self.protections = {question.protection.id: question.protection for question in self.questions}
+
+    @cached_property
+    def items(self) -> tuple[str, ...]:
+        """Ids of the sources."""
+        return tuple(entry.id for entry in self.dataset.manifest.entries)
+
+    @cached_property
+    def weight_hashes(self) -> dict[str, str]:
+        """sha256 of each recogniser's weight file."""
+        from veilbench.models.weights import file_sha256  # noqa: PLC0415
+
+        hashes = {}
+        for name, spec in self.suite.recognizers.items():
+            if spec.weights is None or not spec.weights.is_file():
+                where = spec.weights or f"`weights` in {CONFIGS.name}/recognizers/{name}.yaml"
+                raise UserError(
+                    f"recogniser {name}: no weights ({where}); {spec.description or 'set the path to your copy'}"
+                )
+            hashes[name] = file_sha256(spec.weights)
+        return hashes
+
+    def recognizer_identity(self, name: str) -> dict[str, Any]:
+        """What a recogniser's embeddings depend on."""
+        spec: RecognizerSpec = self.suite.recognizers[name]
+        return {
+            "kind": spec.kind,
+            "arch": spec.arch,
+            "input": spec.input.model_dump(),
+            "weights": self.weight_hashes[name],
+        }
+
+    def judge_score(self, name: str) -> str:
+        """Score id of a recogniser's similarities.  Thresholds are no part of it: they are applied afterwards."""
+        spec = {
+            "score": "similarity",
+            "protocol": PROTOCOL_VERSION,
+            "recognizer": self.recognizer_identity(name),
+            "references": self._references,
+        }
+        return readable_id(["similarity", name], spec)
+
+    @cached_property
+    def fidelity_score(self) -> str:
+        """Score id of PSNR and SSIM."""
+        return readable_id(["fidelity"], {"protocol": PROTOCOL_VERSION, "references": self.dataset.manifest.digest})
+
+    def feature_score(self, name: str) -> str:
+        """Score id of the features that FID and KID are computed from."""
+        return readable_id(["features", name], {"recognizer": self.recognizer_identity(name)})
+
+    @cached_property
+    def _references(self) -> str:
+        targets = [[target.name, target.sha256] for target in self.dataset.targets]
+        return fingerprint({"sources": self.dataset.manifest.digest, "targets": targets})
+
+    def _ask(self, label: str, component: Component, goal: Goal) -> list[Question]:
+        names = list(self.suite.recognizers)
+        held_outs = names if self.suite.spec.protocol.surrogates == "leave_one_out" else [None]
+        questions = []
+        for held_out in held_outs:
+            surrogates = tuple(name for name in names if name != held_out)
+            for word, targets in self._targets(goal):
+                protection = self._protect(label, component, goal, targets, surrogates)
+                questions.append(Question(label, goal, word, held_out, protection))
+        return questions
+
+    def _targets(self, goal: Goal) -> list[tuple[str, tuple[Target, ...]]]:
+        """The word that names each choice of targets, and the targets."""
+        if goal != "impersonate":
+            return [("", ())]
+        targets = self.dataset.targets
+        if not targets:
+            raise UserError(
+                f"{self.suite.dataset.where}: impersonation needs targets and the data set has none; "
+                "set `targets` and `targets_other`, or leave `impersonate` out of protocol.goals"
+            )
+        if self.suite.spec.protocol.targets == ANY_TARGET:
+            return [(ANY_TARGET, targets)]
+        return [(target.name, (target,)) for target in targets]
+
+    def _protect(
+        self, label: str, component: Component, goal: Goal, targets: tuple[Target, ...], surrogates: tuple[str, ...]
+    ) -> Protection:
+        """The protection behind a question; what the method does not use stays out of its identity."""
+        cls = component.cls
+        spec: dict[str, Any] = {
+            "method": cls.name,
+            "version": cls.version,
+            "params": component.params,
+            "dataset": self.dataset.manifest.digest,
+        }
+        words = [cls.name]
+        if not cls.uses_surrogates:
+            surrogates = ()
+        if not cls.uses_target:
+            targets = ()
+        if surrogates or targets:
+            spec["goal"] = str(goal)
+            words.append(str(goal))
+        if targets:
+            spec["targets"] = [target.sha256 for target in targets]
+            words.append(targets[0].name if len(targets) == 1 else ANY_TARGET)
+        if surrogates:
+            spec["surrogates"] = sorted((self.recognizer_identity(name) for name in surrogates), key=fingerprint)
+            held_out = [name for name in self.suite.recognizers if name not in surrogates]
+            words += [f"not_{name}" for name in held_out]
+        if cls.uses_seed:
+            spec["seed"] = self.suite.spec.seed
+        names = tuple(target.name for target in targets)
+        return Protection(readable_id(words, spec), label, goal, names, surrogates, spec)

@@ -1,0 +1,140 @@
+"""Running one protection: Lightning predicts the items that are still missing, each is stored as it comes."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import BasePredictionWriter
+
+from veilbench.datasets.base import FaceBatch, FaceDataset
+from veilbench.datasets.module import FacesDataModule
+from veilbench.datasets.photos import write_png
+from veilbench.methods.base import ProtectedBatch, ProtectionMethod
+
+from .provenance import peak_memory, provenance, reset_peak_memory
+from .store import ItemRecord, ProtectionFolder, write_json
+
+
+class StoreItems(BasePredictionWriter):
+    """Stores every batch as it is done: first the PNGs, then their records."""
+
+    def __init__(self, folder: ProtectionFolder, done: Callable[[int], None]) -> None:
+        super().__init__(write_interval="batch")
+        self.folder = folder
+        self.done = done
+
+    def write_on_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        prediction: ProtectedBatch,
+        batch_indices: Any,
+        batch: FaceBatch,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Write one batch."""
+        del pl_module, batch_indices, batch, batch_idx, dataloader_idx
+        records = []
+        for item, image in zip(prediction.ids, prediction.images.cpu(), strict=True):
+            error = prediction.errors.get(item, "")
+            if not error:
+                write_png(self.folder.image(item), image)
+            cost = prediction.cost
+            records.append(ItemRecord(item, cost.seconds, dict(cost.forward), dict(cost.backward), error))
+        self.folder.append(records, trainer.global_rank)
+        self.done(len(records))
+
+
+class WarmUp(pl.Callback):
+    """Warms up on the first batch and keeps that time apart."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def on_predict_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: FaceBatch, batch_idx: int, *_: Any
+    ) -> None:
+        """Run the method's warm-up once."""
+        del trainer
+        if batch_idx == 0 and isinstance(pl_module, ProtectionMethod):
+            start = time.perf_counter()
+            with torch.enable_grad():
+                pl_module.warm_up(batch)
+            self.seconds = time.perf_counter() - start
+
+
+class _Silent:
+    """A progress callback that can be pickled to spawned processes."""
+
+    def __call__(self, count: int) -> None:
+        del count
+
+
+def protect(
+    method: ProtectionMethod,
+    dataset: FaceDataset,
+    folder: ProtectionFolder,
+    *,
+    batch_size: int,
+    devices: int = 1,
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto",
+    done: Callable[[int], None] | None = None,
+) -> None:
+    """Protect the items of ``dataset`` that ``folder`` lacks.
+
+    Args:
+        method: with its task assigned.
+        dataset: the sources.
+        folder: created; keeps what it has.
+        batch_size: how many images at once; changes nothing but speed and memory.
+        devices: processes (on a CPU) or cards; items are split among them.
+        accelerator: Lightning's word.
+        done: called with the number of items after each batch (single process only).
+    """
+    have = set(folder.finished())
+    pending = [entry.id for entry in dataset.manifest.entries if entry.id not in have]
+    warm_up = WarmUp()
+    reset_peak_memory()
+    start = time.perf_counter()
+    if pending:
+        data = FacesDataModule(dataset, batch_size=batch_size, pending=pending)
+        _trainer(devices, accelerator, [warm_up, StoreItems(folder, (devices == 1 and done) or _Silent())]).predict(
+            method, datamodule=data, return_predictions=False
+        )
+    write_json(
+        folder.path / "cell.json",
+        {
+            "seconds": time.perf_counter() - start,
+            "warm_up_seconds": warm_up.seconds,
+            "items": len(pending),
+            "batch_size": batch_size,
+            "devices": devices,
+            "peak_memory": peak_memory(),
+            "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **provenance(),
+        },
+    )
+
+
+def _trainer(devices: int, accelerator: str, callbacks: list[pl.Callback]) -> pl.Trainer:
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    # Workers would cost more than they bring: a batch takes seconds to protect and milliseconds to load.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    return pl.Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        strategy="ddp_spawn" if devices > 1 else "auto",
+        inference_mode=False,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
