@@ -1,0 +1,60 @@
+# veilbench: every command sets up what it needs first, in .venv.  `make` alone lists them.
+
+# Python 3.11 to 3.13, to create .venv with:  make install PYTHON=python3.12
+PYTHON ?= python3
+# Extra words for the command behind a target:  make test ARGS="-k wilson"
+ARGS ?=
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help install bench leaderboard test lint typecheck format embedded-weights lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
+
+install: $(READY) ## Create .venv with the locked packages and veilbench itself
+
+bench: $(READY) ## Run the embedded comparison and print its leaderboard; finished cells are kept
+	@$(BIN)/veilbench run embedded $(ARGS)
+
+leaderboard: $(READY) ## Print the leaderboard of the embedded comparison again
+	@$(BIN)/veilbench leaderboard embedded $(ARGS)
+
+test: $(READY) ## Run the tests, two at a time
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: $(READY) ## Check style and format with ruff
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+
+typecheck: $(READY) ## Check types with mypy
+	@$(BIN)/python -m mypy
+
+format: $(READY) ## Rewrite the code in the project's format, fixing what ruff can fix
+	@$(BIN)/python -m ruff check --fix .
+	@$(BIN)/python -m ruff format .
+
+embedded-weights: $(READY) ## Train the embedded recognisers again (long)
+	@$(BIN)/python -m veilbench.models.recipes.recognizers $(ARGS)
+
+lock: $(READY) ## Write requirements.lock anew from pyproject.toml
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock $(ARGS)
+
+clean: ## Remove caches and build outputs; results/ and .venv stay
+	@rm -rf build dist src/veilbench.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . \( -path ./.venv -o -path ./results -o -path ./.git \) -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+# uv comes from the lock too, checked against its hashes, and then installs the rest of it.
+$(READY): pyproject.toml requirements.lock
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "veilbench needs Python 3.11 to 3.13, not $$($(PYTHON) --version 2>&1): name one with PYTHON=python3.12" >&2; \
+		exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@awk '/^[a-z]/ { wanted = /^uv==/ } wanted' requirements.lock > .venv/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement .venv/uv.txt
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@touch $@
