@@ -61,6 +61,8 @@ def decode_photo(data: bytes, path: Path) -> Tensor:
         raise DataError(f"{path}: the file is empty (0 bytes); copy the photo again")
     try:
         with warnings.catch_warnings():
+            # Pillow warns of damaged metadata, which no pixel depends on; damaged pixels raise.
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data)) as image:
                 pixels = _rgb_pixels(_upright(image))

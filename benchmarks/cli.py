@@ -1,0 +1,178 @@
+"""The command line.  Heavy imports wait until a command needs them: ``veilbench --help`` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .plan import Plan
+    from .store import Store
+
+app = typer.Typer(
+    help="Measure how well methods keep portraits from being recognised, and what it costs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name (see `veilbench list`) or YAML file.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SCOPE.KEY=VALUE", help="Override, e.g. method.steps=20, pgd.eps=8/255, suite.seed=1."),
+]
+Only = Annotated[list[str] | None, typer.Option("--method", "-m", help="Only this method of the suite; repeatable.")]
+Results = Annotated[Path, typer.Option("--results", help="Folder for all results.", envvar="VEILBENCH_RESULTS")]
+RESULTS = Path("results")
+
+
+def _console() -> Console:
+    from rich.console import Console as RichConsole  # noqa: PLC0415
+
+    return RichConsole()
+
+
+def _open(suite: str, settings: list[str] | None, only: list[str] | None, results: Path) -> tuple[Plan, Store]:
+    from .plan import Plan as SuitePlan  # noqa: PLC0415
+    from .store import Store as ResultStore  # noqa: PLC0415
+    from .suite import load_suite  # noqa: PLC0415
+
+    return SuitePlan(load_suite(suite, settings, only)), ResultStore(results)
+
+
+@app.command("list")
+def list_() -> None:
+    """Show the suites, methods, data sets and recognisers that can be named."""
+    from .describe import overview  # noqa: PLC0415
+
+    console = _console()
+    for table in overview():
+        console.print(table)
+
+
+@app.command()
+def describe(name: Annotated[str, typer.Argument(help="A suite, method, data set or recogniser.")]) -> None:
+    """Show one of them whole: what it is, its parameters and their values."""
+    from .describe import details  # noqa: PLC0415
+
+    _console().print(details(name))
+
+
+@app.command()
+def plan(suite: SuiteName, set_: Settings = None, method: Only = None, results: Results = RESULTS) -> None:
+    """Show which cells are cached, missing or failed, before anything runs."""
+    from .describe import plan_table  # noqa: PLC0415
+
+    _console().print(plan_table(*_open(suite, set_, method, results)))
+
+
+@app.command()
+def status(suite: SuiteName, set_: Settings = None, method: Only = None, results: Results = RESULTS) -> None:
+    """Show how far a suite is, and why cells failed."""
+    from .describe import status_tables  # noqa: PLC0415
+
+    console = _console()
+    for table in status_tables(*_open(suite, set_, method, results)):
+        console.print(table)
+
+
+@app.command()
+def run(
+    suite: SuiteName,
+    set_: Settings = None,
+    method: Only = None,
+    results: Results = RESULTS,
+    tracker: Annotated[
+        str, typer.Option(help="wandb (offline without a key), offline or none; results are the same.")
+    ] = "wandb",
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images at once; the suite's by default.")] = None,
+    devices: Annotated[int, typer.Option(min=1, help="Processes (CPU) or cards that share each cell's images.")] = 1,
+) -> None:
+    """Run what is missing of a suite, score it, and print the leaderboard.  Run it again to resume."""
+    if tracker not in {"wandb", "offline", "none"}:
+        raise UserError(f"--tracker {tracker}: choose wandb, offline or none")
+    console = _console()
+    with console.status("loading"):
+        opened, store = _open(suite, set_, method, results)
+        from .report import write_report  # noqa: PLC0415
+        from .run import Runner  # noqa: PLC0415
+        from .tracking import make_tracker  # noqa: PLC0415
+    for line in opened.skipped:
+        console.print(f"[yellow]skipped:[/yellow] {line}", highlight=False)
+    runner = Runner(opened, store, make_tracker(tracker, results), console, batch_size, devices)
+    failures = runner.run()
+    table, folder = write_report(opened, store)
+    _print_leaderboard(console, opened, table, folder)
+    for line in failures:
+        console.print(f"[red]failed:[/red] {line}", highlight=False)
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def collect(suite: SuiteName, set_: Settings = None, method: Only = None, results: Results = RESULTS) -> None:
+    """Write a suite's tables and pictures from what is stored; nothing is run."""
+    from .report import write_report  # noqa: PLC0415
+
+    opened, store = _open(suite, set_, method, results)
+    _, folder = write_report(opened, store)
+    _console().print(f"wrote {folder}", highlight=False)
+
+
+@app.command()
+def leaderboard(suite: SuiteName, set_: Settings = None, method: Only = None, results: Results = RESULTS) -> None:
+    """Print a suite's leaderboard from what is stored."""
+    from .report import write_report  # noqa: PLC0415
+
+    opened, store = _open(suite, set_, method, results)
+    table, folder = write_report(opened, store)
+    _print_leaderboard(_console(), opened, table, folder)
+
+
+@app.command()
+def doctor(results: Results = RESULTS) -> None:
+    """Check this installation: packages, weights, results folder, tracker, hardware."""
+    from .doctor import check  # noqa: PLC0415
+
+    table, healthy = check(results)
+    _console().print(table)
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def _print_leaderboard(console: Console, opened: Plan, table: object, folder: Path) -> None:
+    import pandas as pd  # noqa: PLC0415
+
+    from .leaderboard import notes, to_rich  # noqa: PLC0415
+
+    assert isinstance(table, pd.DataFrame)  # noqa: S101
+    for grid in to_rich(opened, table):
+        console.print(grid)
+    console.print(notes(opened), style="dim", highlight=False)
+    console.print(f"tables and pictures: {folder}", highlight=False)
+
+
+def main() -> None:
+    """Entry point: bad input is one line and exit code 2; Ctrl-C says how to go on."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; run the same command again to go on: finished items are kept\n")
+        sys.exit(130)
+    except ValueError as error:
+        if not _is_user_error(error):
+            raise
+        sys.stderr.write(f"veilbench: {error}\n")
+        sys.exit(2)
+
+
+def _is_user_error(error: ValueError) -> bool:
+    """Our own errors, by module, so that reporting one does not import torch."""
+    return any(cls.__name__ in {"UserError", "DataError", "WeightsError"} for cls in type(error).__mro__)

@@ -1,0 +1,118 @@
+"""From stored scores to one tidy table: a row for every question, judge and item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pandas as pd
+
+from .plan import ANY_TARGET, Plan, Protection, Question
+from .store import ItemRecord, Store
+from .suite import PROTOCOL_VERSION
+
+BLACK_BOX, WHITE_BOX = "black_box", "white_box"
+
+
+def collect(plan: Plan, store: Store) -> pd.DataFrame:
+    """All item rows of a plan's questions, as far as they are scored.
+
+    Returns:
+        Columns: ``suite, protocol, method, family, goal, target, held_out, judge, role, item, similarity`` (to what
+        decides success: the target's other photo, or another photo of the source), ``similarity_source`` (to the clean
+        source), ``threshold`` and ``success`` (at the suite's FAR), ``success@<far>`` for every calibrated FAR,
+        ``psnr, ssim, seconds, forward, backward, cell``.
+    """
+    return _concatenate(frame for question in plan.questions for frame in _question_frames(plan, store, question))
+
+
+def collect_protection(plan: Plan, store: Store, protection: Protection) -> pd.DataFrame:
+    """The rows of :func:`collect` that one protection answers."""
+    questions = [question for question in plan.questions if question.protection.id == protection.id]
+    return _concatenate(frame for question in questions for frame in _question_frames(plan, store, question))
+
+
+def failures(plan: Plan, store: Store) -> pd.DataFrame:
+    """Cells and items without a result: columns ``method, cell, item, error``; ``item`` is empty for a whole cell."""
+    rows: list[tuple[str, str, str, str]] = []
+    for protection in plan.protections.values():
+        folder = store.protection(protection.id)
+        if folder.error:
+            rows.append((protection.label, protection.id, "", folder.error))
+        rows += [
+            (protection.label, protection.id, item, record.error)
+            for item, record in folder.records().items()
+            if record.error
+        ]
+    return pd.DataFrame(rows, columns=["method", "cell", "item", "error"])
+
+
+def _concatenate(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    found = list(frames)
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def _question_frames(plan: Plan, store: Store, question: Question) -> Iterator[pd.DataFrame]:
+    """One frame for each judge of a question."""
+    protection = question.protection
+    folder = store.protection(protection.id)
+    quality = store.read_score(protection.id, plan.fidelity_score)
+    if quality is None:
+        return
+    records = folder.finished()
+    costs = pd.DataFrame([_cost(record) for record in records.values()])
+    for judge, config in plan.suite.recognizers.items():
+        role = WHITE_BOX if judge in protection.surrogates else BLACK_BOX
+        if role == BLACK_BOX and question.held_out not in (None, judge):
+            continue  # a method that uses no surrogates would show up once for every held-out recogniser
+        scores = store.read_score(protection.id, plan.judge_score(judge))
+        if scores is None:
+            continue
+        rows = _decide(scores, question, {target.name for target in plan.dataset.targets})
+        rows = rows.merge(quality, on="item").merge(costs, on="item")
+        for far, threshold in sorted(config.thresholds.items()):
+            rows[f"success@{far:g}"] = _success(rows["similarity"], threshold, question)
+        rows["threshold"] = config.thresholds[plan.suite.spec.protocol.far]
+        rows["success"] = rows[f"success@{plan.suite.spec.protocol.far:g}"]
+        yield rows.assign(**_labels(plan, question, judge, role))
+
+
+def _labels(plan: Plan, question: Question, judge: str, role: str) -> dict[str, Any]:
+    return {
+        "suite": plan.suite.name,
+        "protocol": PROTOCOL_VERSION,
+        "method": question.label,
+        "family": plan.suite.methods[question.label].cls.family,
+        "goal": str(question.goal),
+        "target": question.target,
+        "held_out": question.held_out or "",
+        "judge": judge,
+        "role": role,
+        "cell": question.protection.id,
+    }
+
+
+def _decide(scores: pd.DataFrame, question: Question, targets: set[str]) -> pd.DataFrame:
+    """The similarity that decides success, and the one to the clean source: ``item, similarity, similarity_source``."""
+    wide = scores.pivot_table(index="item", columns="reference", values="similarity")
+    if question.goal == "dodge":
+        # without another photo of the person nothing can be said of dodging: the item is left out, not guessed
+        deciding = wide["other"].dropna() if "other" in wide else pd.Series(dtype=float)
+    else:
+        names = sorted(targets) if question.target == ANY_TARGET else [question.target]
+        deciding = wide[[f"target:{name}" for name in names]].max(axis=1)
+    frame = pd.DataFrame({"similarity": deciding, "similarity_source": wide["clean"]}).dropna(subset=["similarity"])
+    return frame.rename_axis("item").reset_index()
+
+
+def _success(similarity: pd.Series, threshold: float, question: Question) -> pd.Series:
+    return similarity < threshold if question.goal == "dodge" else similarity > threshold
+
+
+def _cost(record: ItemRecord) -> dict[str, Any]:
+    return {
+        "item": record.id,
+        "seconds": record.seconds,
+        "forward": sum(record.forward.values()),
+        "backward": sum(record.backward.values()),
+    }

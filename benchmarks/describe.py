@@ -1,0 +1,111 @@
+"""Tables about what there is and how far it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from .components import load_component, load_recognizer_spec
+from .configs import CONFIGS, config_names, find_config, read_yaml
+from .errors import UserError, did_you_mean
+from .plan import Plan
+from .run import status
+from .store import Store
+
+SECTIONS = ("suites", "methods", "datasets", "recognizers")
+STYLES = {"cached": "green", "partial": "yellow", "missing": "dim", "failed": "red"}
+
+
+def overview() -> list[Table]:
+    """Names and descriptions of everything shipped, one table for each section."""
+    tables = []
+    for section in SECTIONS:
+        table = Table(title=section, title_justify="left", show_header=False, min_width=60)
+        for name in config_names(section):
+            table.add_row(name, escape(str(read_yaml(find_config(section, name)).get("description", ""))))
+        tables.append(table)
+    return tables
+
+
+def details(name: str) -> Table:
+    """Everything about one shipped config.
+
+    Raises:
+        UserError: when no section has it.
+    """
+    for section in SECTIONS:
+        if name in config_names(section):
+            return _details(section, name)
+    known = [word for section in SECTIONS for word in config_names(section)]
+    raise UserError(f"nothing is called {name!r}; {did_you_mean(name, known)}")
+
+
+def _details(section: str, name: str) -> Table:
+    path = find_config(section, name)
+    table = Table(title=f"{section}: {name}", title_justify="left", show_header=False)
+    values: dict[str, Any] = read_yaml(path)
+    if section in {"methods", "datasets"}:
+        component = load_component("methods" if section == "methods" else "datasets", name, path.parent)
+        values = {**values, "params": component.params}
+        table.add_row("about", escape((component.cls.__doc__ or "").strip()))
+    elif section == "recognizers":
+        values = load_recognizer_spec(name, path.parent)[1].model_dump()
+    for key, value in values.items():
+        table.add_row(key, escape(_lines(value)))
+    table.add_row("file", f"configs/{path.relative_to(CONFIGS)}")
+    return table
+
+
+def _lines(value: Any) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {item}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return "\n".join(str(item) for item in value)
+    return str(value)
+
+
+def plan_table(plan: Plan, store: Store) -> Table:
+    """One row for each protection: how far it is."""
+    table = Table(title=f"{plan.suite.name}: {len(plan.protections)} protections, {len(plan.items)} sources each")
+    for column in ("protection", "surrogates", "state", "images"):
+        table.add_column(column)
+    for protection in plan.protections.values():
+        state = status(plan, store, protection)
+        style = STYLES[state.word]
+        table.add_row(
+            protection.id,
+            ", ".join(protection.surrogates) or "–",
+            f"[{style}]{state.word}[/{style}]",
+            f"{state.finished}/{state.total}",
+        )
+    table.caption = _counts(plan, store)
+    return table
+
+
+def status_tables(plan: Plan, store: Store) -> list[Table]:
+    """How far each method is, and the failures."""
+    table = Table(title=f"{plan.suite.name}: {_counts(plan, store)}", title_justify="left")
+    for column in ("method", "finished", "images", "failed cells"):
+        table.add_column(column)
+    broken = Table(title="failures", title_justify="left")
+    broken.add_column("protection")
+    broken.add_column("error")
+    for label in plan.suite.methods:
+        states = [(cell, status(plan, store, cell)) for cell in plan.protections.values() if cell.label == label]
+        failed = [(cell, state) for cell, state in states if state.error]
+        table.add_row(
+            label,
+            f"{sum(state.word == 'cached' for _, state in states)}/{len(states)}",
+            f"{sum(state.finished for _, state in states)}/{sum(state.total for _, state in states)}",
+            str(len(failed)),
+        )
+        for cell, state in failed:
+            broken.add_row(cell.id, escape(state.error))
+    return [table, broken] if broken.row_count else [table]
+
+
+def _counts(plan: Plan, store: Store) -> str:
+    words = [status(plan, store, protection).word for protection in plan.protections.values()]
+    return ", ".join(f"{words.count(word)} {word}" for word in STYLES if word in words)

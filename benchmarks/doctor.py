@@ -1,0 +1,94 @@
+"""Is this installation able to run?  Each check says what it found and, where it is not well, what to do."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from .components import build_recognizer, load_recognizer_spec
+from .configs import CONFIGS, config_names
+from .errors import UserError
+from .provenance import provenance
+
+COMPROMISED_LIGHTNING = {"2.6.2", "2.6.3"}  # GHSA-w37p-236h-pfx3
+ENOUGH_BYTES = 1 << 30
+
+
+def check(results: Path) -> tuple[Table, bool]:
+    """Run all checks.
+
+    Returns:
+        A table of findings, and whether everything that the embedded world needs is well.
+    """
+    findings = [_packages(), _pair(), _hardware(), _results(results), _tracker(), *_recognizers()]
+    table = Table(title="veilbench doctor", title_justify="left")
+    for column in ("check", "state", "found"):
+        table.add_column(column)
+    marks = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "bad": "[red]bad[/red]"}
+    for name, state, found in findings:
+        table.add_row(name, marks[state], escape(found))
+    return table, all(state != "bad" for _, state, _ in findings)
+
+
+Finding = tuple[str, str, str]
+
+
+def _packages() -> Finding:
+    version = importlib.metadata.version("pytorch-lightning")
+    if version in COMPROMISED_LIGHTNING:
+        return ("packages", "bad", f"pytorch-lightning {version} is a compromised release; run `make install`")
+    found = ", ".join(f"{name} {version}" for name, version in provenance()["packages"].items())
+    return ("packages", "ok", found)
+
+
+def _pair() -> Finding:
+    """torch and torchvision must match, or importing torchvision fails."""
+    try:
+        import torchvision.ops  # noqa: PLC0415
+    except (ImportError, RuntimeError) as error:
+        line = str(error).splitlines()[0]
+        return ("torchvision", "bad", f"does not match torch ({line}); run `make install`")
+    return ("torchvision", "ok", f"{torchvision.__version__} loads")
+
+
+def _hardware() -> Finding:
+    facts = provenance()
+    return ("hardware", "ok", f"{facts['accelerator'] or facts['processor']}, {facts['cores']} cores")
+
+
+def _results(results: Path) -> Finding:
+    folder = next(path for path in (results.resolve(), *results.resolve().parents) if path.exists())
+    if not os.access(folder, os.W_OK):
+        return ("results", "bad", f"{folder} cannot be written; choose another --results")
+    free = shutil.disk_usage(folder).free
+    if free < ENOUGH_BYTES:
+        return ("results", "note", f"{free / 1e9:.1f} GB free in {folder}; make room before a large run")
+    return ("results", "ok", f"{results} ({free / 1e9:.0f} GB free)")
+
+
+def _tracker() -> Finding:
+    from .tracking import WandbTracker  # noqa: PLC0415
+
+    offline = WandbTracker(Path()).offline
+    return ("tracker", "ok", "no W&B key: runs are kept offline" if offline else "W&B key found: runs go online")
+
+
+def _recognizers() -> list[Finding]:
+    findings = []
+    for name in config_names("recognizers"):
+        _, spec = load_recognizer_spec(name, CONFIGS / "recognizers")
+        if spec.weights is None:
+            findings.append((name, "note", spec.description or "no weights given"))
+            continue
+        try:
+            build_recognizer(name, spec)
+        except UserError as error:
+            findings.append((name, "bad", str(error)))
+        else:
+            findings.append((name, "ok", f"weights load; {spec.training_data}"))
+    return findings

@@ -1,0 +1,73 @@
+"""Pictures for people: sources beside their protected versions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from veilbench.datasets.photos import read_photo, to_uint8
+
+from .plan import Plan
+from .store import Store
+
+TILE = 128
+GAP = 6
+LABEL = 22
+
+
+def comparison(plan: Plan, store: Store, columns: int = 8) -> Image.Image:
+    """One row of sources, then one row for each method: the first finished protection of each, same sources.
+
+    Args:
+        plan: whose methods to show.
+        store: where the protected images are.
+        columns: how many sources.
+    """
+    items = list(plan.items)[:columns]
+    index = {item: place for place, item in enumerate(plan.items)}
+    rows: list[tuple[str, list[Tensor | None]]] = [("source", [plan.dataset[index[item]].image for item in items])]
+    shown: set[str] = set()
+    for question in plan.questions:
+        method = plan.suite.methods[question.label].cls
+        folder = store.protection(question.protection.id)
+        if question.label in shown or method.family == "none" or not folder.finished():
+            continue
+        shown.add(question.label)
+        images = [read_photo(path) if (path := folder.image(item)).is_file() else None for item in items]
+        rows.append((f"{question.label} ({question.goal})", images))
+    return sheet(rows)
+
+
+def sheet(rows: Sequence[tuple[str, Sequence[Tensor | None]]]) -> Image.Image:
+    """Labelled rows of pictures (``3 x H x W`` in ``[0, 1]``), each scaled to a square tile; None leaves a gray tile."""
+    columns = max(len(images) for _, images in rows)
+    width = GAP + columns * (TILE + GAP)
+    height = GAP + len(rows) * (TILE + LABEL + GAP)
+    canvas = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=14)
+    for row, (label, images) in enumerate(rows):
+        top = GAP + row * (TILE + LABEL + GAP)
+        draw.text((GAP, top), label, fill="black", font=font)
+        for column, image in enumerate(images):
+            left = GAP + column * (TILE + GAP)
+            canvas.paste(_tile(image), (left, top + LABEL))
+    return canvas
+
+
+def pairs(sources: Sequence[Tensor], protected: Sequence[Tensor]) -> Image.Image:
+    """Sources, their protected versions, and the difference (amplified eight times around gray)."""
+    difference = [((image - source) * 8 + 0.5).clamp(0, 1) for source, image in zip(sources, protected, strict=True)]
+    return sheet([("source", sources), ("protected", protected), ("difference x8", difference)])
+
+
+def _tile(image: Tensor | None) -> Image.Image:
+    if image is None:
+        return Image.new("RGB", (TILE, TILE), "lightgray")
+    picture = Image.fromarray(np.ascontiguousarray(to_uint8(image).permute(1, 2, 0).numpy()))
+    # small pictures are shown as they are, pixel for pixel; large ones are smoothed down
+    method = Image.Resampling.NEAREST if picture.width < TILE else Image.Resampling.LANCZOS
+    return picture.resize((TILE, TILE), method)

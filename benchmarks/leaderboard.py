@@ -1,0 +1,210 @@
+"""The table that people read: one row for each goal and method, every rate with its interval and n."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from veilbench.metrics.statistics import wilson_interval
+
+from .collect import BLACK_BOX, WHITE_BOX
+from .errors import UserError
+from .plan import Plan
+from .run import REFERENCE_CELL
+from .store import Store
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+FAMILIES = ("none", "noise", "makeup", "diffusion")
+
+
+def rates(items: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """PSR of every goal, method, judge and role at every FAR, with Wilson intervals.
+
+    Items of one source against several targets count as separate trials.
+
+    Args:
+        items: rows of :func:`~benchmarks.collect.collect`.
+        confidence: level of the intervals.
+
+    Returns:
+        Columns ``goal, method, family, judge, role, far, n, psr, low, high``; rates in ``[0, 1]``.
+    """
+    rows = []
+    fars = [name.removeprefix("success@") for name in items.columns if name.startswith("success@")]
+    keys = ["goal", "method", "family", "judge", "role"]
+    for values, group in items.groupby(keys, sort=False):
+        for far in fars:
+            outcomes = group[f"success@{far}"].dropna().astype(bool)
+            if len(outcomes):
+                rows.append({**dict(zip(keys, values, strict=True)), "far": float(far), **_rate(outcomes, confidence)})
+    return pd.DataFrame(rows)
+
+
+def leaderboard(plan: Plan, store: Store, items: pd.DataFrame) -> pd.DataFrame:
+    """One row for each goal and method, best mean black-box PSR first within a goal.
+
+    Raises:
+        UserError: when ``items`` mixes protocol versions.
+    """
+    if items.empty:
+        raise UserError(f"suite {plan.suite.name}: nothing is scored yet; run `veilbench run {plan.suite.name}`")
+    versions = sorted(set(items["protocol"]))
+    if len(versions) > 1:
+        raise UserError(f"these rows mix protocol versions {', '.join(versions)}; run the older ones again")
+    confidence = plan.suite.spec.protocol.confidence
+    rows = [
+        _row(plan, store, goal, method, group, confidence)
+        for (goal, method), group in items.groupby(["goal", "method"], sort=False)
+    ]
+    table = pd.DataFrame(rows)
+    order = {goal: place for place, goal in enumerate(plan.suite.spec.protocol.goals)}
+    best = "psr" if table["psr"].notna().any() else "psr_white_box"
+    return (
+        table.assign(_goal=table["goal"].map(order))
+        .sort_values(["_goal", best], ascending=[True, False], kind="stable")
+        .drop(columns="_goal")
+        .reset_index(drop=True)
+    )
+
+
+def _row(plan: Plan, store: Store, goal: str, method: str, group: pd.DataFrame, confidence: float) -> dict[str, Any]:
+    black, white = (group[group["role"] == role] for role in (BLACK_BOX, WHITE_BOX))
+    row: dict[str, Any] = {"goal": goal, "method": method, "family": group["family"].iloc[0]}
+    for judge in plan.suite.recognizers:
+        row |= _prefixed(f"psr_{judge}", _rate(black.loc[black["judge"] == judge, "success"], confidence))
+    row |= _prefixed("psr", _rate(black["success"], confidence))
+    row |= _prefixed("psr_white_box", _rate(white["success"], confidence))
+    # quality and cost belong to images: an image that several judges looked at counts once
+    images = group.drop_duplicates(["cell", "item"])
+    row |= {
+        "psnr": images["psnr"].mean(),
+        "ssim": images["ssim"].mean(),
+        **_realism(plan, store, images["cell"].unique()),
+        "seconds_per_image": images["seconds"].mean(),
+        "forward_per_image": images["forward"].mean(),
+        "backward_per_image": images["backward"].mean(),
+        "images": len(images),
+        "sources": images["item"].nunique(),
+        "failed": _failed(plan, store, images["cell"].unique()),
+        "far": plan.suite.spec.protocol.far,
+        "bits": 8,
+        "protocol": group["protocol"].iloc[0],
+        "dataset": plan.dataset.manifest.name,
+        "manifest": plan.dataset.manifest.digest[:12],
+    }
+    return row
+
+
+def _rate(outcomes: Iterable[Any], confidence: float) -> dict[str, Any]:
+    flags = [bool(flag) for flag in outcomes]
+    if not flags:
+        return {"psr": None, "low": None, "high": None, "n": 0}
+    estimate = wilson_interval(sum(flags), len(flags), confidence)
+    return {"psr": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
+
+
+def _prefixed(name: str, rate: dict[str, Any]) -> dict[str, Any]:
+    return {name: rate["psr"], f"{name}_low": rate["low"], f"{name}_high": rate["high"], f"{name}_n": rate["n"]}
+
+
+def _realism(plan: Plan, store: Store, cells: Iterable[str]) -> dict[str, float]:
+    """FID and KID of all images of a row against the clean sources, named after the network that saw them."""
+    name = plan.suite.spec.realism
+    if name is None:
+        return {}
+    from veilbench.metrics.realism import fid, kid  # noqa: PLC0415 (clean-fid is slow to import)
+
+    score = plan.feature_score(name)
+    reference = store.read_score(REFERENCE_CELL, f"{score}-{plan.dataset.manifest.digest[:12]}")
+    frames = [frame for cell in cells if (frame := store.read_score(cell, score)) is not None]
+    if reference is None or not frames:
+        return {}
+    real = reference.drop(columns="item").to_numpy()
+    made = pd.concat(frames).drop(columns="item").to_numpy()
+    return {f"fid[{name}]": fid(real, made), f"kid[{name}]": kid(real, made)}
+
+
+def _failed(plan: Plan, store: Store, cells: Iterable[str]) -> int:
+    """Images without a result."""
+    items = set(plan.items)
+    return sum(len(items - set(store.protection(cell).finished())) for cell in cells)
+
+
+def percent(value: float | None) -> str:
+    """``0.4375`` as ``43.8``; a dash where there is no value."""
+    return "–" if value is None or pd.isna(value) else f"{100 * value:.1f}"
+
+
+def display(plan: Plan, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The columns worth reading, as text, one frame for each goal."""
+    realism = plan.suite.spec.realism
+    tables = {}
+    for goal, rows in table.groupby("goal", sort=False):
+        shown = pd.DataFrame({"method": rows["method"], "family": rows["family"]})
+        if rows["psr_n"].any():
+            for judge in plan.suite.recognizers:
+                shown[judge.removeprefix("embedded_")] = rows[f"psr_{judge}"].map(percent)
+            shown["black-box PSR %"] = [
+                f"{percent(row['psr'])} [{percent(row['psr_low'])}, {percent(row['psr_high'])}]"
+                for _, row in rows.iterrows()
+            ]
+        shown["white-box PSR %"] = [
+            f"{percent(row['psr_white_box'])} [{percent(row['psr_white_box_low'])}, {percent(row['psr_white_box_high'])}]"
+            if row["psr_white_box_n"]
+            else "–"
+            for _, row in rows.iterrows()
+        ]
+        shown["PSNR"] = rows["psnr"].map(lambda value: "∞" if value == float("inf") else f"{value:.1f}")
+        shown["SSIM"] = rows["ssim"].map("{:.3f}".format)
+        if realism and f"fid[{realism}]" in rows:
+            shown[f"FID [{realism}]"] = rows[f"fid[{realism}]"].map("{:.3f}".format)
+        shown["s/image"] = rows["seconds_per_image"].map("{:.2f}".format)
+        shown["passes"] = [f"{row['forward_per_image']:.0f}+{row['backward_per_image']:.0f}" for _, row in rows.iterrows()]
+        shown["n"] = rows["images"].astype(str)
+        if rows["failed"].any():
+            shown["failed"] = rows["failed"].astype(str)
+        tables[str(goal)] = shown
+    return tables
+
+
+def notes(plan: Plan) -> str:
+    """What the numbers mean, in one paragraph for below the table."""
+    protocol, realism = plan.suite.spec.protocol, plan.suite.spec.realism
+    lines = [
+        f"PSR at FAR {protocol.far:g}, from 8-bit PNGs read back from disk; {100 * protocol.confidence:.0f} % Wilson intervals.",
+        "Black-box: judged by the recogniser that the method could not use; white-box: by those that it attacked.",
+        "Passes: recogniser forward+backward passes per image.",
+    ]
+    if realism:
+        lines.append(f"FID uses features of {realism}, not Inception: comparable within this table only.")
+    if plan.suite.dataset.cls.kind == "synthetic":
+        lines.append("Faces are drawn by a program: nothing here is a result about real faces.")
+    return " ".join(lines)
+
+
+def to_markdown(plan: Plan, table: pd.DataFrame) -> str:
+    """The leaderboard as Markdown."""
+    parts = []
+    for goal, shown in display(plan, table).items():
+        rows = [list(shown.columns), ["---"] * 2 + ["---:"] * (len(shown.columns) - 2), *shown.to_numpy().tolist()]
+        parts.append(f"### {goal}\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows))
+    return "\n\n".join([*parts, notes(plan)]) + "\n"
+
+
+def to_rich(plan: Plan, table: pd.DataFrame) -> list[Table]:
+    """The leaderboard for the terminal."""
+    from rich.table import Table as RichTable  # noqa: PLC0415
+
+    tables = []
+    for goal, shown in display(plan, table).items():
+        grid = RichTable(title=f"{plan.suite.name}: {goal}", title_justify="left", header_style="bold")
+        for column in shown.columns:
+            grid.add_column(column, justify="left" if column in {"method", "family"} else "right")
+        for row in shown.to_numpy().tolist():
+            grid.add_row(*row)
+        tables.append(grid)
+    return tables

@@ -1,0 +1,148 @@
+"""What every face data set promises.  A new one is added to ``MAKERS`` and must pass unchanged."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from veilbench.datasets.base import FaceBatch, FaceDataset
+from veilbench.datasets.folder import FolderFaces
+from veilbench.datasets.synthetic import SyntheticFaces
+
+SAFE_ID = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def make_folder(place: Path) -> FolderFaces:
+    """Noise under the names of real data: PNG pairs, JPEG targets whose names differ."""
+    target_pairs = {"005869.jpg": "008793.jpg", "085807.jpg": "047073.jpg"}
+    names = {
+        "a": ["000001.png", "000005.png", "000015.png"],
+        "b": ["000001.png", "000005.png", "000015.png"],
+        "targets": list(target_pairs),
+        "targets_other": list(target_pairs.values()),
+    }
+    random = np.random.default_rng(0)
+    for folder, files in names.items():
+        (place / folder).mkdir(exist_ok=True)
+        for file in files:
+            Image.fromarray(random.integers(0, 256, (40, 30, 3), dtype=np.uint8)).save(place / folder / file)
+    return FolderFaces(
+        root=place / "a",
+        others=place / "b",
+        targets=place / "targets",
+        targets_other=place / "targets_other",
+        target_pairs=target_pairs,
+        crop={"targets": {"005869.jpg": (2, 38, 1, 29)}},
+        size=32,
+    )
+
+
+def make_synthetic(_: Path) -> SyntheticFaces:
+    return SyntheticFaces(sources=3, targets=2, size=32)
+
+
+Maker = Callable[[Path], FaceDataset]
+MAKERS: dict[str, Maker] = {"folder": make_folder, "synthetic": make_synthetic}
+
+
+@pytest.fixture(params=MAKERS)
+def make(request: pytest.FixtureRequest) -> Maker:
+    return MAKERS[request.param]
+
+
+@pytest.fixture
+def dataset(make: Maker, tmp_path: Path) -> FaceDataset:
+    return make(tmp_path)
+
+
+def images_of(dataset: FaceDataset) -> list[torch.Tensor]:
+    """Every picture that a data set can hand out."""
+    sources = [dataset[index].image for index in range(len(dataset))]
+    others = [dataset.other_photo(index) for index in range(len(dataset))]
+    targets = [image for target in dataset.targets for image in (target.image, target.other)]
+    return [*sources, *(image for image in others if image is not None), *targets]
+
+
+def test_kind_is_the_module_name(dataset: FaceDataset) -> None:
+    assert type(dataset).__module__ == f"veilbench.datasets.{dataset.kind}"
+
+
+def test_images_are_rgb_of_one_size(dataset: FaceDataset) -> None:
+    images = images_of(dataset)
+    assert len(images) >= len(dataset) + 2 * len(dataset.targets)
+    for image in images:
+        assert image.shape == images[0].shape
+        assert image.shape[0] == 3
+        assert image.dtype == torch.float32
+        assert 0 <= float(image.min()) < float(image.max()) <= 1
+
+
+def test_images_survive_a_png(dataset: FaceDataset) -> None:
+    for image in images_of(dataset):
+        buffer = io.BytesIO()
+        pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        stored = torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1).float() / 255
+        assert torch.equal(stored, image)
+
+
+def test_ids_are_unique_and_safe(dataset: FaceDataset) -> None:
+    ids = [dataset[index].id for index in range(len(dataset))]
+    assert len({item.lower() for item in ids}) == len(ids) > 0
+    assert all(SAFE_ID.fullmatch(item) and not item.startswith(".") for item in ids)
+
+
+def test_manifest_lists_the_items_in_order(dataset: FaceDataset) -> None:
+    faces = [dataset[index] for index in range(len(dataset))]
+    entries = dataset.manifest.entries
+    assert [(entry.id, entry.identity) for entry in entries] == [(face.id, face.identity) for face in faces]
+    for index, entry in enumerate(entries):
+        assert (entry.other_sha256 is None) == (dataset.other_photo(index) is None)
+    hashes = [h for entry in entries for h in (entry.sha256, entry.other_sha256) if h is not None]
+    assert all(re.fullmatch(r"[0-9a-f]{64}", value) for value in hashes)
+    assert len(set(hashes)) == len(hashes)
+
+
+def test_building_it_again_gives_the_same(make: Maker, tmp_path: Path) -> None:
+    one, two = make(tmp_path), make(tmp_path)
+    assert one.manifest == two.manifest
+    assert one.manifest.digest == two.manifest.digest
+    assert [target.sha256 for target in one.targets] == [target.sha256 for target in two.targets]
+    assert all(torch.equal(a, b) for a, b in zip(images_of(one), images_of(two), strict=True))
+
+
+def test_reading_twice_gives_the_same(dataset: FaceDataset) -> None:
+    assert all(torch.equal(a, b) for a, b in zip(images_of(dataset), images_of(dataset), strict=True))
+
+
+def test_other_photos_are_other_photos(dataset: FaceDataset) -> None:
+    for index in range(len(dataset)):
+        other = dataset.other_photo(index)
+        assert other is None or not torch.equal(other, dataset[index].image)
+    for target in dataset.targets:
+        assert not torch.equal(target.other, target.image)
+
+
+def test_targets_have_unique_names_and_hashes(dataset: FaceDataset) -> None:
+    assert len({target.name for target in dataset.targets}) == len(dataset.targets)
+    assert len({target.sha256 for target in dataset.targets}) == len(dataset.targets)
+    assert all(SAFE_ID.fullmatch(target.name) for target in dataset.targets)
+
+
+def test_faces_collate(dataset: FaceDataset) -> None:
+    batch = FaceBatch.collate([dataset[index] for index in range(len(dataset))])
+    assert batch.images.shape[:2] == (len(dataset), 3)
+
+
+def test_it_can_be_pickled_for_spawned_workers(dataset: FaceDataset) -> None:
+    copy = pickle.loads(pickle.dumps(dataset))  # noqa: S301 (our own bytes)
+    assert copy.manifest == dataset.manifest
+    assert torch.equal(copy[0].image, dataset[0].image)
