@@ -1,0 +1,1 @@
+"""Networks, their weights, and the recipes that trained the shipped ones."""

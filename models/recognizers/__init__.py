@@ -1,0 +1,1 @@
+"""Face recognisers: the contract, and one architecture a file."""
