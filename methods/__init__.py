@@ -1,0 +1,1 @@
+"""Protection methods: the contract, and one method a file."""

@@ -1,0 +1,1 @@
+"""What is measured: functions first, and a ``torchmetrics.Metric`` beside each for use in training loops."""
