@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,17 +27,20 @@ app = typer.Typer(
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name (see `veilbench list`) or YAML file.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SCOPE.KEY=VALUE", help="Override, e.g. method.steps=20, pgd.eps=8/255, suite.seed=1."),
+    typer.Option("--set", metavar="SCOPE.KEY=VALUE", help="Override, e.g. method.steps=20, pgd.epsilon=8/255, suite.seed=1."),
 ]
 Only = Annotated[list[str] | None, typer.Option("--method", "-m", help="Only this method of the suite; repeatable.")]
 Results = Annotated[Path, typer.Option("--results", help="Folder for all results.", envvar="VEILBENCH_RESULTS")]
 RESULTS = Path("results")
+FILE_WIDTH = 180
 
 
 def _console() -> Console:
     from rich.console import Console as RichConsole  # noqa: PLC0415
 
-    return RichConsole()
+    console = RichConsole()
+    # a file or pipe has no width of its own: lines there may be long
+    return console if console.is_terminal or "COLUMNS" in os.environ else RichConsole(width=FILE_WIDTH)
 
 
 def _open(suite: str, settings: list[str] | None, only: list[str] | None, results: Path) -> tuple[Plan, Store]:
@@ -153,7 +157,7 @@ def _print_leaderboard(console: Console, opened: Plan, table: object, folder: Pa
     from .leaderboard import notes, to_rich  # noqa: PLC0415
 
     assert isinstance(table, pd.DataFrame)  # noqa: S101
-    for grid in to_rich(opened, table):
+    for grid in to_rich(opened, table, console.width):
         console.print(grid)
     console.print(notes(opened), style="dim", highlight=False)
     console.print(f"tables and pictures: {folder}", highlight=False)

@@ -107,6 +107,8 @@ def signature_model(cls: type[Any]) -> type[BaseModel]:
     hints = get_type_hints(cls.__init__, include_extras=True)
     fields: dict[str, Any] = {}
     for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
+        if parameter.kind in {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
+            continue
         annotation = hints.get(name, Any)
         if annotation is float or float in get_args(annotation):
             annotation = Annotated[annotation, BeforeValidator(_fraction)]

@@ -147,7 +147,7 @@ def display(plan: Plan, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         shown = pd.DataFrame({"method": rows["method"], "family": rows["family"]})
         if rows["psr_n"].any():
             for judge in plan.suite.recognizers:
-                shown[judge.removeprefix("embedded_")] = rows[f"psr_{judge}"].map(percent)
+                shown[_short(judge)] = rows[f"psr_{judge}"].map(percent)
             shown["black-box PSR %"] = [
                 f"{percent(row['psr'])} [{percent(row['psr_low'])}, {percent(row['psr_high'])}]"
                 for _, row in rows.iterrows()
@@ -161,7 +161,7 @@ def display(plan: Plan, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         shown["PSNR"] = rows["psnr"].map(lambda value: "∞" if value == float("inf") else f"{value:.1f}")
         shown["SSIM"] = rows["ssim"].map("{:.3f}".format)
         if realism and f"fid[{realism}]" in rows:
-            shown[f"FID [{realism}]"] = rows[f"fid[{realism}]"].map("{:.3f}".format)
+            shown[f"FID [{realism}]"] = rows[f"fid[{realism}]"].map(lambda value: f"{round(value, 3) + 0.0:.3f}")  # no -0.000
         shown["s/image"] = rows["seconds_per_image"].map("{:.2f}".format)
         shown["passes"] = [f"{row['forward_per_image']:.0f}+{row['backward_per_image']:.0f}" for _, row in rows.iterrows()]
         shown["n"] = rows["images"].astype(str)
@@ -195,16 +195,39 @@ def to_markdown(plan: Plan, table: pd.DataFrame) -> str:
     return "\n\n".join([*parts, notes(plan)]) + "\n"
 
 
-def to_rich(plan: Plan, table: pd.DataFrame) -> list[Table]:
-    """The leaderboard for the terminal."""
+def to_rich(plan: Plan, table: pd.DataFrame, width: int) -> list[Table]:
+    """The leaderboard for a terminal of ``width`` characters; where it is too narrow, lesser columns are left out."""
+    from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table as RichTable  # noqa: PLC0415
 
     tables = []
     for goal, shown in display(plan, table).items():
-        grid = RichTable(title=f"{plan.suite.name}: {goal}", title_justify="left", header_style="bold")
-        for column in shown.columns:
-            grid.add_column(column, justify="left" if column in {"method", "family"} else "right")
-        for row in shown.to_numpy().tolist():
+        fitting, left_out = _fitting(shown, [_short(name) for name in plan.suite.recognizers], width)
+        caption = f"left out for width: {escape(', '.join(left_out))} (see leaderboard.md)" if left_out else None
+        grid = RichTable(
+            title=f"{plan.suite.name}: {goal}", title_justify="left", header_style="bold", caption=caption, caption_justify="left"
+        )
+        for column in fitting.columns:
+            grid.add_column(escape(column), justify="left" if column in {"method", "family"} else "right", no_wrap=True)
+        for row in fitting.to_numpy().tolist():
             grid.add_row(*row)
         tables.append(grid)
     return tables
+
+
+def _short(recognizer: str) -> str:
+    return recognizer.removeprefix("embedded_")
+
+
+def _fitting(shown: pd.DataFrame, judges: list[str], width: int) -> tuple[pd.DataFrame, list[str]]:
+    """The columns that fit into ``width`` characters, and the names of those that were dropped for it."""
+    lesser = ["family", "n", "passes", *[name for name in shown if name.startswith("FID")], *reversed(judges), "s/image"]
+    left_out: list[str] = []
+    for column in lesser:
+        needed = 1 + sum(3 + max(len(name), *shown[name].map(len)) for name in shown)
+        if needed <= width:
+            break
+        if column in shown:
+            shown = shown.drop(columns=column)
+            left_out.append(column)
+    return shown, left_out

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -172,8 +172,3 @@ class ProtectionMethod(pl.LightningModule, ABC):
             item: f"{self.name} produced non-finite pixels" for item, good in zip(batch.ids, finite, strict=True) if not good
         }
         return ProtectedBatch(batch.ids, images.clamp(0, 1), cost, errors)
-
-    @property
-    def parameters_spec(self) -> dict[str, Any]:
-        """The hyperparameters as plain values, for identities and tracking."""
-        return dict(self.hparams)

@@ -13,6 +13,8 @@ from veilbench.datasets.base import FaceBatch
 
 from .base import Goal, ItemRandom, ProtectionMethod, Task
 
+NUDGE = 1e-3
+
 
 class SignGradientMethod(ProtectionMethod):
     """``x' <- clip(x' + step_size * sign(direction))``, with stages that methods override.
@@ -37,7 +39,7 @@ class SignGradientMethod(ProtectionMethod):
 
     def protect(self, faces: FaceBatch, task: Task, random: ItemRandom) -> Tensor:
         references = reference_embeddings(faces.images, task)
-        protected = self.start(faces.images, random)
+        protected = self.start(faces.images, task, random)
         direction = torch.zeros_like(protected)
         for _ in range(self.steps):
             gradient = self.gradient(protected, task, references, random)
@@ -45,10 +47,9 @@ class SignGradientMethod(ProtectionMethod):
             protected = within(protected + self.step_size * direction.sign(), faces.images, self.epsilon)
         return protected
 
-    def start(self, images: Tensor, random: ItemRandom) -> Tensor:
-        """Where the loop starts; the photos themselves unless overridden."""
-        del random
-        return images
+    def start(self, images: Tensor, task: Task, random: ItemRandom) -> Tensor:
+        """Where the loop starts, unless overridden: the photos, nudged when dodging."""
+        return images if task.goal is Goal.IMPERSONATE else nudged(images, random)
 
     def view(self, images: Tensor, random: ItemRandom) -> Tensor:
         """What the recognisers are shown of the current images; the images themselves unless overridden."""
@@ -80,6 +81,11 @@ def check_budget(epsilon: float, step_size: float, steps: int) -> None:
 def within(images: Tensor, origin: Tensor, epsilon: float) -> Tensor:
     """``images`` moved into the box of pixel values at most ``epsilon`` from ``origin`` and in ``[0, 1]``."""
     return torch.minimum(torch.maximum(images, origin - epsilon), origin + epsilon).clamp(0, 1)
+
+
+def nudged(images: Tensor, random: ItemRandom) -> Tensor:
+    """``images`` with noise far below one 8-bit step: at the photo itself the gradient away from it is zero."""
+    return (images + random.uniform(-NUDGE, NUDGE, *images.shape[1:])).clamp(0, 1)
 
 
 def normalized(gradient: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ class MIFGSM(SignGradientMethod):
 
     name = "mi_fgsm"
     paper = "Dong et al., Boosting Adversarial Attacks with Momentum, CVPR 2018"
-    uses_seed = False
 
     def __init__(
         self, *, epsilon: float = 16 / 255, step_size: float = 2 / 255, steps: int = 10, momentum: float = 1.0

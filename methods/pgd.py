@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .base import ItemRandom
+from .base import ItemRandom, Task
 from .gradient import SignGradientMethod, within
 
 
@@ -18,6 +18,7 @@ class PGD(SignGradientMethod):
     name = "pgd"
     paper = "Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018"
 
-    def start(self, images: Tensor, random: ItemRandom) -> Tensor:
+    def start(self, images: Tensor, task: Task, random: ItemRandom) -> Tensor:
+        del task
         noise = random.uniform(-self.epsilon, self.epsilon, *images.shape[1:])
         return within(images + noise, images, self.epsilon)

@@ -30,7 +30,6 @@ class TIDIM(MIFGSM):
         "Xie et al., Improving Transferability of Adversarial Examples with Input Diversity, CVPR 2019; "
         "Dong et al., Evading Defenses to Transferable Adversarial Examples by Translation-Invariant Attacks, CVPR 2019"
     )
-    uses_seed = True
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from torch import Tensor
 from veilbench.datasets.base import FaceBatch
 
 from .base import Goal, ItemRandom, ProtectionMethod, Task
-from .gradient import check_budget, normalized, within
+from .gradient import check_budget, normalized, nudged, within
 
 STRENGTHS = (0.01, 0.1)  # range of the standard deviations of the random warps, as in the code
 KERNEL_WIDTHS = tuple(10.0**power for power in range(-6, 7))
@@ -81,7 +81,8 @@ class TIPIM(ProtectionMethod):
                 task.target_embeddings(surrogate, photos.device) if task.goal is Goal.IMPERSONATE else None
                 for surrogate in task.surrogates
             ]
-        protected, direction = photos, torch.zeros_like(photos)
+        protected = photos if task.goal is Goal.IMPERSONATE else nudged(photos, random)
+        direction = torch.zeros_like(photos)
         for _ in range(self.steps):
             view = self.random_view(random) if self.warp else None
             directions = [
