@@ -30,7 +30,9 @@ def find_config(section: str, name: str, base: Path | None = None) -> Path:
         for candidate in candidates:
             if candidate.is_file():
                 return candidate.resolve()
-        raise UserError(f"{name}: no such file; give a path to a YAML file or one of: {', '.join(config_names(section))}")
+        raise UserError(
+            f"{name}: no such file; give a path to a YAML file or one of: {', '.join(config_names(section))}"
+        )
     path = CONFIGS / section / f"{name}.yaml"
     if not path.is_file():
         raise UserError(f"no config {name!r} in configs/{section}; {did_you_mean(name, config_names(section))}")
@@ -52,7 +54,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse(model: type[Model], content: dict[str, Any], where: str) -> Model:
-    """Validate ``content``.  Raises :class:`UserError` with ``where``, the key, the value and the nearest valid name."""
+    """Validate ``content``.  Raises :class:`UserError` with ``where``, the key, the value, the nearest valid name."""
     try:
         return model.model_validate(content)
     except ValidationError as error:

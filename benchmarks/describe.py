@@ -76,7 +76,7 @@ def plan_table(plan: Plan, store: Store) -> Table:
         style = STYLES[state.word]
         table.add_row(
             protection.id,
-            ", ".join(protection.surrogates) or "–",
+            ", ".join(protection.surrogates) or "-",
             f"[{style}]{state.word}[/{style}]",
             f"{state.finished}/{state.total}",
         )

@@ -47,7 +47,7 @@ def _packages() -> Finding:
 
 
 def _pair() -> Finding:
-    """torch and torchvision must match, or importing torchvision fails."""
+    """Torch and torchvision must match, or importing torchvision fails."""
     try:
         import torchvision.ops  # noqa: PLC0415
     except (ImportError, RuntimeError) as error:

@@ -42,7 +42,7 @@ def comparison(plan: Plan, store: Store, columns: int = 8) -> Image.Image:
 
 
 def sheet(rows: Sequence[tuple[str, Sequence[Tensor | None]]]) -> Image.Image:
-    """Labelled rows of pictures (``3 x H x W`` in ``[0, 1]``), each scaled to a square tile; None leaves a gray tile."""
+    """Labelled rows of pictures (``3 x H x W`` in ``[0, 1]``), each scaled to a square tile; None is a gray tile."""
     columns = max(len(images) for _, images in rows)
     width = GAP + columns * (TILE + GAP)
     height = GAP + len(rows) * (TILE + LABEL + GAP)

@@ -57,7 +57,7 @@ def leaderboard(plan: Plan, store: Store, items: pd.DataFrame) -> pd.DataFrame:
         raise UserError(f"these rows mix protocol versions {', '.join(versions)}; run the older ones again")
     confidence = plan.suite.spec.protocol.confidence
     rows = [
-        _row(plan, store, goal, method, group, confidence)
+        _row(plan, store, str(goal), str(method), group, confidence)
         for (goal, method), group in items.groupby(["goal", "method"], sort=False)
     ]
     table = pd.DataFrame(rows)
@@ -135,8 +135,13 @@ def _failed(plan: Plan, store: Store, cells: Iterable[str]) -> int:
 
 
 def percent(value: float | None) -> str:
-    """``0.4375`` as ``43.8``; a dash where there is no value."""
-    return "–" if value is None or pd.isna(value) else f"{100 * value:.1f}"
+    """``0.4375`` as ``43.8``; a hyphen where there is no value."""
+    return "-" if value is None or pd.isna(value) else f"{100 * value:.1f}"
+
+
+def with_interval(row: pd.Series[Any], name: str) -> str:
+    """``87.5 [52.9, 97.8]`` from a row's rate and its ends."""
+    return f"{percent(row[name])} [{percent(row[f'{name}_low'])}, {percent(row[f'{name}_high'])}]"
 
 
 def display(plan: Plan, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -148,22 +153,20 @@ def display(plan: Plan, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         if rows["psr_n"].any():
             for judge in plan.suite.recognizers:
                 shown[_short(judge)] = rows[f"psr_{judge}"].map(percent)
-            shown["black-box PSR %"] = [
-                f"{percent(row['psr'])} [{percent(row['psr_low'])}, {percent(row['psr_high'])}]"
-                for _, row in rows.iterrows()
-            ]
+            shown["black-box PSR %"] = [with_interval(row, "psr") for _, row in rows.iterrows()]
         shown["white-box PSR %"] = [
-            f"{percent(row['psr_white_box'])} [{percent(row['psr_white_box_low'])}, {percent(row['psr_white_box_high'])}]"
-            if row["psr_white_box_n"]
-            else "–"
-            for _, row in rows.iterrows()
+            with_interval(row, "psr_white_box") if row["psr_white_box_n"] else "-" for _, row in rows.iterrows()
         ]
         shown["PSNR"] = rows["psnr"].map(lambda value: "∞" if value == float("inf") else f"{value:.1f}")
         shown["SSIM"] = rows["ssim"].map("{:.3f}".format)
         if realism and f"fid[{realism}]" in rows:
-            shown[f"FID [{realism}]"] = rows[f"fid[{realism}]"].map(lambda value: f"{round(value, 3) + 0.0:.3f}")  # no -0.000
+            shown[f"FID [{realism}]"] = rows[f"fid[{realism}]"].map(
+                lambda value: f"{round(value, 3) + 0.0:.3f}"
+            )  # no -0.000
         shown["s/image"] = rows["seconds_per_image"].map("{:.2f}".format)
-        shown["passes"] = [f"{row['forward_per_image']:.0f}+{row['backward_per_image']:.0f}" for _, row in rows.iterrows()]
+        shown["passes"] = [
+            f"{row['forward_per_image']:.0f}+{row['backward_per_image']:.0f}" for _, row in rows.iterrows()
+        ]
         shown["n"] = rows["images"].astype(str)
         if rows["failed"].any():
             shown["failed"] = rows["failed"].astype(str)
@@ -175,7 +178,8 @@ def notes(plan: Plan) -> str:
     """What the numbers mean, in one paragraph for below the table."""
     protocol, realism = plan.suite.spec.protocol, plan.suite.spec.realism
     lines = [
-        f"PSR at FAR {protocol.far:g}, from 8-bit PNGs read back from disk; {100 * protocol.confidence:.0f} % Wilson intervals.",
+        f"PSR at FAR {protocol.far:g}, from 8-bit PNGs read back from disk; "
+        f"{100 * protocol.confidence:.0f} % Wilson intervals.",
         "Black-box: judged by the recogniser that the method could not use; white-box: by those that it attacked.",
         "Passes: recogniser forward+backward passes per image.",
     ]
@@ -205,7 +209,11 @@ def to_rich(plan: Plan, table: pd.DataFrame, width: int) -> list[Table]:
         fitting, left_out = _fitting(shown, [_short(name) for name in plan.suite.recognizers], width)
         caption = f"left out for width: {escape(', '.join(left_out))} (see leaderboard.md)" if left_out else None
         grid = RichTable(
-            title=f"{plan.suite.name}: {goal}", title_justify="left", header_style="bold", caption=caption, caption_justify="left"
+            title=f"{plan.suite.name}: {goal}",
+            title_justify="left",
+            header_style="bold",
+            caption=caption,
+            caption_justify="left",
         )
         for column in fitting.columns:
             grid.add_column(escape(column), justify="left" if column in {"method", "family"} else "right", no_wrap=True)
@@ -221,10 +229,17 @@ def _short(recognizer: str) -> str:
 
 def _fitting(shown: pd.DataFrame, judges: list[str], width: int) -> tuple[pd.DataFrame, list[str]]:
     """The columns that fit into ``width`` characters, and the names of those that were dropped for it."""
-    lesser = ["family", "n", "passes", *[name for name in shown if name.startswith("FID")], *reversed(judges), "s/image"]
+    lesser = [
+        "family",
+        "n",
+        "passes",
+        *[name for name in map(str, shown) if name.startswith("FID")],
+        *reversed(judges),
+        "s/image",
+    ]
     left_out: list[str] = []
     for column in lesser:
-        needed = 1 + sum(3 + max(len(name), *shown[name].map(len)) for name in shown)
+        needed = 1 + sum(3 + max(len(str(name)), *shown[name].map(len)) for name in shown)
         if needed <= width:
             break
         if column in shown:

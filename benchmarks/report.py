@@ -14,8 +14,10 @@ from .store import Store, write_bytes
 
 
 def write_report(plan: Plan, store: Store) -> tuple[pd.DataFrame, Path]:
-    """Collect everything scored and write ``items.parquet``, ``cells.csv``, ``psr.csv``, ``leaderboard.csv``,
-    ``leaderboard.md``, ``failures.csv`` and ``grid.png`` into the suite's folder.
+    """Collect everything scored and write it into the suite's folder.
+
+    The files: ``items.parquet``, ``cells.csv``, ``psr.csv``, ``leaderboard.csv``, ``leaderboard.md``, ``failures.csv``
+    and ``grid.png``.
 
     Returns:
         The leaderboard, and the folder.

@@ -140,7 +140,7 @@ class Runner:
                 f"{folder.path}: cannot be written ({error.strerror or error}); "
                 "make room and run the same command again: finished items are kept"
             ) from error
-        except Exception as error:  # noqa: BLE001 (one broken cell must not end the others; it is recorded and shown)
+        except Exception as error:
             folder.fail(f"{type(error).__name__}: {error}")
         finally:
             gc.collect()
@@ -164,9 +164,7 @@ class Runner:
         stamp = folder.images_stamp(items)
         for name in self.plan.suite.recognizers:
             self._keep(protection, self.plan.judge_score(name), stamp, self._similarities(name, folder, items))
-        self._keep(
-            protection, self.plan.fidelity_score, stamp, lambda: fidelity(self.plan.dataset, folder, items)
-        )
+        self._keep(protection, self.plan.fidelity_score, stamp, lambda: fidelity(self.plan.dataset, folder, items))
         realism = self.plan.suite.spec.realism
         if realism:
             score = self.plan.feature_score(realism)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from veilbench.datasets.photos import read_photo
 
@@ -57,7 +57,7 @@ class WandbTracker(Tracker):
             return
         items = collect_protection(plan, store, protection)
         summary = _summary(items, folder.cell)
-        mode = "offline" if self.offline else "online"
+        mode: Literal["offline", "online"] = "offline" if self.offline else "online"
         stamp = fingerprint({"mode": mode, "images": folder.images_stamp(finished), "rows": items.to_csv(index=False)})
         marker = folder.path / "tracked.json"
         if (read_json(marker) or {}).get(plan.suite.name) == stamp:

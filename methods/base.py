@@ -142,7 +142,7 @@ class ProtectionMethod(pl.LightningModule, ABC):
         """Run each surrogate once forward and backward, so that the first image's time is like the others'."""
         for surrogate in self.task.surrogates:
             images = faces.images.detach().clone().requires_grad_(True)
-            surrogate(images).sum().backward()  # type: ignore[no-untyped-call]
+            surrogate(images).sum().backward()
 
     def predict_step(self, batch: FaceBatch, batch_idx: int = 0) -> ProtectedBatch:
         """Protect one batch and account for it; written once for all methods."""
@@ -169,6 +169,8 @@ class ProtectionMethod(pl.LightningModule, ABC):
             )
         finite = images.flatten(1).isfinite().all(dim=1).tolist()
         errors = {
-            item: f"{self.name} produced non-finite pixels" for item, good in zip(batch.ids, finite, strict=True) if not good
+            item: f"{self.name} produced non-finite pixels"
+            for item, good in zip(batch.ids, finite, strict=True)
+            if not good
         }
         return ProtectedBatch(batch.ids, images.clamp(0, 1), cost, errors)

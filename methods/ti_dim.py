@@ -56,7 +56,9 @@ class TIDIM(MIFGSM):
     def view(self, images: Tensor, random: ItemRandom) -> Tensor:
         draws = random.uniform(0, 1, 4).tolist()
         pairs = zip(images.split(1), draws, strict=True)
-        return torch.cat([diverse(image, self.enlarge, rest) if coin < self.diversity else image for image, (coin, *rest) in pairs])
+        return torch.cat(
+            [diverse(image, self.enlarge, rest) if coin < self.diversity else image for image, (coin, *rest) in pairs]
+        )
 
     def gradient(self, images: Tensor, task: Task, references: list[Tensor], random: ItemRandom) -> Tensor:
         return smooth(super().gradient(images, task, references, random), self.kernel)
@@ -74,7 +76,7 @@ def diverse(image: Tensor, enlarge: float, draws: list[float]) -> Tensor:
 
 
 def smooth(gradient: Tensor, side: int) -> Tensor:
-    """Each channel convolved with a normalised Gaussian kernel of ``side`` pixels reaching three standard deviations."""
+    """Each channel convolved with a normalised Gaussian of ``side`` pixels that reaches three standard deviations."""
     if side == 1:
         return gradient
     line = torch.exp(-torch.linspace(-KERNEL_REACH, KERNEL_REACH, side).square() / 2).to(gradient)

@@ -104,7 +104,7 @@ class TIPIM(ProtectionMethod):
         angle = random.normal() * strengths[:, 1]
         cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
         turn = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], 1).unflatten(1, (3, 3))
-        return turn @ bend
+        return torch.bmm(turn, bend)
 
     def gradients(
         self,
@@ -170,8 +170,9 @@ def target_losses(embeddings: Tensor, source: Tensor, target: Tensor | None) -> 
 def combined_gain(margins: Tensor, gain: Literal["sum", "min", "max"]) -> Tensor:
     """``log(1 + r(exp(margin)))`` over the targets, ``r`` the sum, least or largest; ``B x T`` to ``B``."""
     exponents = margins.exp()
-    reduced = {"sum": exponents.sum, "min": exponents.amin, "max": exponents.amax}[gain](dim=1)
-    return reduced.log1p()
+    if gain == "sum":
+        return exponents.sum(dim=1).log1p()
+    return (exponents.amax(dim=1) if gain == "max" else exponents.amin(dim=1)).log1p()
 
 
 def discrepancy(images: Tensor, photos: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,17 +10,20 @@ from torchmetrics import Metric
 
 from .statistics import Estimate, wilson_interval
 
-Numbers = TypeVar("Numbers", bound=Any)  # a tensor, an array or a column of cosines
+if TYPE_CHECKING:
+    import pandas as pd
+
+Numbers = TypeVar("Numbers", Tensor, "pd.Series[float]")
 
 
 def impersonated(similarity: Numbers, threshold: float) -> Numbers:
     """Whether a photo is taken for the target: its cosine to another photo of the target is above the threshold."""
-    return similarity > threshold
+    return similarity > threshold  # type: ignore[return-value]
 
 
 def dodged(similarity: Numbers, threshold: float) -> Numbers:
     """Whether a photo is no longer recognised: its cosine to another photo of the person is below the threshold."""
-    return similarity < threshold
+    return similarity < threshold  # type: ignore[return-value]
 
 
 class _SuccessRate(Metric):

@@ -42,7 +42,8 @@ class RecognizerFeatures:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """Unit-norm embeddings ``B x D``."""
-        return self._recognizer(images)
+        embeddings: Tensor = self._recognizer(images)
+        return embeddings
 
 
 def fid(real: NDArray[Any], made: NDArray[Any]) -> float:

@@ -81,7 +81,9 @@ def _read_torch(path: Path) -> object:
             "save `model.state_dict()`"
         ) from error
     except (RuntimeError, ValueError, EOFError, OSError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{path}: not a PyTorch weight file, or damaged ({_line(error)}); download it again") from error
+        raise WeightsError(
+            f"{path}: not a PyTorch weight file, or damaged ({_line(error)}); download it again"
+        ) from error
 
 
 def _line(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +29,7 @@ def test_git_tracks_no_other_top_level_folder(repository: Path) -> None:
 def test_room_is_a_relative_symlink(repository: Path, room: str) -> None:
     link = repository / "src" / "veilbench" / room
     assert link.is_symlink()
-    assert Path(os.readlink(link)) == Path("..", "..", room)
+    assert link.readlink() == Path("..", "..", room)
 
 
 def test_import_package_holds_links_and_markers_only(repository: Path) -> None:

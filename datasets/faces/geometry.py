@@ -27,7 +27,11 @@ def height(x: Tensor, y: Tensor, who: Numbers, how: Numbers) -> Tensor:
     nose_top, nose_end = who["eye_height"], who["eye_height"] + who["nose_length"]
     along = ((y - nose_top) / who["nose_length"]).clamp(0, 1.6)
     ridge_width = who["nose_bridge"] + (who["nose_width"] * 0.55 - who["nose_bridge"]) * along.clamp(0, 1) ** 1.5
-    ridge = torch.exp(-((x / ridge_width) ** 2)) * ramp(y, nose_top - 0.12, nose_end) * (1 - ramp(y, nose_end, nose_end + 0.06))
+    ridge = (
+        torch.exp(-((x / ridge_width) ** 2))
+        * ramp(y, nose_top - 0.12, nose_end)
+        * (1 - ramp(y, nose_end, nose_end + 0.06))
+    )
     surface = surface + who["nose_height"] * 0.72 * ridge
     surface = surface + who["nose_height"] * 0.38 * bump(x, y - nose_end + 0.02, who["nose_tip"], who["nose_tip"] * 0.8)
     side = x.abs()

@@ -94,7 +94,11 @@ def hair(x: Tensor, y: Tensor, who: Numbers, how: Numbers) -> tuple[Tensor, Tens
     behind = torch.maximum(cap, sides)
     from_part = x - who["hair_part"]
     line = who["hairline"] + how["hair_change"] + 1.15 * x.abs() ** 2.6 / who["face_width"] ** 1.6
-    line = line + who["fringe"] * torch.exp(-((from_part / 0.22) ** 2)) * 0.6 + 0.10 * torch.tanh(from_part * 4) * who["fringe"]
+    line = (
+        line
+        + who["fringe"] * torch.exp(-((from_part / 0.22) ** 2)) * 0.6
+        + 0.10 * torch.tanh(from_part * 4) * who["fringe"]
+    )
     temple = ramp(x.abs(), who["face_width"] * 0.78, who["face_width"] * 1.02)
     front = cap * step(line + temple * 0.25 - y, 0.035)
     return behind, front

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import colors, paint
-from .geometry import FACE_CENTER, Numbers, height, shade, turn
+from .geometry import FACE_CENTER, Numbers, height, outline_radius, shade, turn
 from .parameters import IDENTITY, NUISANCE, Makeup, named
 from .shapes import bump, ellipse, mix, over, ramp, step
 
@@ -119,7 +119,9 @@ def _head(x: Tensor, y: Tensor, who: Numbers, how: Numbers, makeup: Makeup) -> t
     shadow_color = torch.tensor(makeup.shadow_color).view(1, 3, 1, 1)
     albedo = over(albedo, shadow_color, eyes.lid * makeup.shadow * 0.8)
     albedo = albedo * (1 - 0.28 * eyes.crease).unsqueeze(1)
-    lip_color = mix(colors.lips(who, how), torch.tensor(makeup.lip_color).view(1, 3, 1, 1), torch.tensor(makeup.lips * 0.85))
+    lip_color = mix(
+        colors.lips(who, how), torch.tensor(makeup.lip_color).view(1, 3, 1, 1), torch.tensor(makeup.lips * 0.85)
+    )
     albedo = over(albedo, lip_color, lips)
     albedo = over(albedo, colors.DARK * 2.2, gap)
     albedo = over(albedo, colors.WHITE * 0.92, teeth)
@@ -134,7 +136,7 @@ def _head(x: Tensor, y: Tensor, who: Numbers, how: Numbers, makeup: Makeup) -> t
     albedo = over(albedo, colors.DARK, (eyes.lashes * (0.55 + 0.45 * makeup.liner)).clamp(0, 1))
     albedo = over(albedo, torch.ones(1, 3, 1, 1), eyes.glint * 0.9)
     albedo = over(albedo, colors.DARK * 1.5, paint.glasses(x, y, who, how) * 0.9)
-    edge = ramp(paint.outline_radius(x, y, who), 0.72, 1.02)
+    edge = ramp(outline_radius(x, y, who), 0.72, 1.02)
     albedo = albedo * (1 - 0.22 * edge).unsqueeze(1)
     hair_color = colors.hair(who) * (0.95 + 0.20 * paint.strands(x, y, who)).unsqueeze(1)
     albedo = over(albedo, hair_color, front)

@@ -27,8 +27,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from veilbench.datasets.synthetic import Split, render_shots
-from veilbench.models.recognizers.base import InputSpec, Recognizer
-from veilbench.models.recognizers.loading import build_backbone, load_recognizer
+
+from ..recognizers.base import InputSpec, Recognizer
+from ..recognizers.loading import build_backbone, load_recognizer
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "recognizers"
 EMBEDDED = Path(__file__).resolve().parents[1] / "embedded"
@@ -180,8 +181,10 @@ def rendered(split: Split, people: int, shots: int, cache: Path) -> Tensor:
 
 
 def _render_people(people: list[int], shots: int) -> Tensor:
-    photos = render_shots(WORLD_SEED, [person for person in people for _ in range(shots)], list(range(shots)) * len(people))
-    return photos.unflatten(0, (len(people), shots))
+    photos = render_shots(
+        WORLD_SEED, [person for person in people for _ in range(shots)], list(range(shots)) * len(people)
+    )
+    return photos.reshape(len(people), shots, *photos.shape[1:])
 
 
 def train(name: str, work: Path, epochs: int) -> None:
@@ -300,9 +303,10 @@ def write_card() -> None:
         "Small networks of the four architectures of the literature, trained on synthetic faces. They recognise "
         "nobody real, and nothing measured with them is a result about real faces.\n\n"
         + "\n".join(lines)
-        + f"\n\nThresholds: all impostor pairs of {CALIBRATION_PEOPLE} people x {CALIBRATION_SHOTS} photos. True accept "
-        f"rates and the measured FAR: {first['genuine_pairs']:,} genuine and {first['impostor_pairs']:,} impostor pairs of "
-        f"{EVALUATION_PEOPLE} other people. Neither group was trained on, and neither occurs in a benchmark. "
+        + f"\n\nThresholds: all impostor pairs of {CALIBRATION_PEOPLE} people x {CALIBRATION_SHOTS} photos. True "
+        f"accept rates and the measured FAR: {first['genuine_pairs']:,} genuine and {first['impostor_pairs']:,} "
+        f"impostor pairs of {EVALUATION_PEOPLE} other people. Neither group was trained on, and neither occurs in a "
+        "benchmark. "
         "Half precision, measured as shipped.\n\n"
         "Made by `make embedded-weights` (see `models/recipes/recognizers.py`). Licence: Apache-2.0, like the code.\n",
         encoding="utf-8",

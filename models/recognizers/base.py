@@ -56,9 +56,7 @@ class InputSpec:
         """
         rows, columns = images.shape[-2:]
         left, top, right, bottom = self.crop
-        images = images[
-            ..., round(top * rows) : round(bottom * rows), round(left * columns) : round(right * columns)
-        ]
+        images = images[..., round(top * rows) : round(bottom * rows), round(left * columns) : round(right * columns)]
         if images.shape[-2:] != (self.height, self.width):
             images = F.interpolate(images, (self.height, self.width), mode="bilinear", align_corners=False)
         return (images - self.mean) / self.std

@@ -26,7 +26,7 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features ``B x C x H x W``, each channel scaled by a number in (0, 1)."""
-        gates = self.fc2(F.relu(self.fc1(F.adaptive_avg_pool2d(features, 1))))
+        gates: Tensor = self.fc2(F.relu(self.fc1(F.adaptive_avg_pool2d(features, 1))))
         return features * gates.sigmoid()
 
 
@@ -52,7 +52,8 @@ class Bottleneck(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """``B x inner x H x W`` to ``B x outer x H/stride x W/stride``."""
         residual: Tensor = self.res_layer(features)
-        return residual + self.shortcut_layer(features)
+        shortcut: Tensor = self.shortcut_layer(features)
+        return residual + shortcut
 
 
 class IR(nn.Module):

@@ -11,8 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from veilbench.models.weights import WeightsError, file_sha256, load_weights
-
+from ..weights import WeightsError, file_sha256, load_weights
 from .base import InputSpec, Recognizer, Thresholds
 
 

@@ -56,19 +56,20 @@ REFERENCES = {
 
 def _draw(key: str, tensor: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(int(hashlib.md5(key.encode(), usedforsecurity=False).hexdigest()[:8], 16))
+    drawn = tensor
     if not tensor.is_floating_point():
-        return tensor
-    if key.endswith("running_var"):
-        return torch.rand(tensor.shape, generator=generator) * 0.5 + 0.75
-    if key.endswith("running_mean"):
-        return torch.randn(tensor.shape, generator=generator) * 0.05
-    if tensor.ndim >= 2:
-        return torch.randn(tensor.shape, generator=generator) / tensor[0].numel() ** 0.5
-    if key.endswith("weight"):
-        if tensor.numel() == 1:
-            return torch.full_like(tensor, 0.25)
-        return torch.rand(tensor.shape, generator=generator) * 0.4 + 0.6
-    return torch.randn(tensor.shape, generator=generator) * 0.05
+        pass
+    elif key.endswith("running_var"):
+        drawn = torch.rand(tensor.shape, generator=generator) * 0.5 + 0.75
+    elif tensor.ndim >= 2:
+        drawn = torch.randn(tensor.shape, generator=generator) / float(tensor[0].numel()) ** 0.5
+    elif not key.endswith("weight"):  # biases and running means
+        drawn = torch.randn(tensor.shape, generator=generator) * 0.05
+    elif tensor.numel() == 1:
+        drawn = torch.full_like(tensor, 0.25)
+    else:
+        drawn = torch.rand(tensor.shape, generator=generator) * 0.4 + 0.6
+    return drawn
 
 
 def _network(reference: Reference) -> nn.Module:
