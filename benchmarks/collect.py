@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from veilbench.metrics.psr import dodged, impersonated
+
 from .plan import ANY_TARGET, Plan, Protection, Question
 from .store import ItemRecord, Store
 from .suite import PROTOCOL_VERSION
@@ -106,7 +108,7 @@ def _decide(scores: pd.DataFrame, question: Question, targets: set[str]) -> pd.D
 
 
 def _success(similarity: pd.Series, threshold: float, question: Question) -> pd.Series:
-    return similarity < threshold if question.goal == "dodge" else similarity > threshold
+    return dodged(similarity, threshold) if question.goal == "dodge" else impersonated(similarity, threshold)
 
 
 def _cost(record: ItemRecord) -> dict[str, Any]:

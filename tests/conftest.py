@@ -15,11 +15,17 @@ os.environ.update(
 )
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
+from safetensors.torch import save_file
+
+from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
+from veilbench.models.recognizers.ir import IR
 
 torch.set_num_threads(1)
 
@@ -36,3 +42,63 @@ def _seeds() -> None:
 def repository() -> Path:
     """The folder that holds the rooms."""
     return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def make_recognizer() -> Callable[..., Recognizer]:
+    """Small recognisers with random weights: real networks, where a test needs no knowledge of faces."""
+
+    def make(name: str = "toy", seed: int = 0, side: int = 32) -> Recognizer:
+        generator = torch.Generator().manual_seed(seed)
+        network = IR(
+            units=(1, 1),
+            widths=(8, 16),
+            stem_width=8,
+            stem_stride=2,
+            input_size=(side, side),
+            embedding=16,
+            normalize=True,
+        )
+        for parameter in network.parameters():
+            if parameter.ndim > 1:
+                parameter.data = torch.randn(parameter.shape, generator=generator) / float(parameter[0].numel()) ** 0.5
+        return Recognizer(
+            name, network, InputSpec(side, side), Thresholds({0.01: 0.3}, "nothing: random weights"), name
+        )
+
+    return make
+
+
+@pytest.fixture
+def world(tmp_path: Path, make_recognizer: Callable[..., Recognizer]) -> Path:
+    """A folder with a suite of two small random recognisers on six small synthetic people: ``suite.yaml``."""
+    for seed, name in enumerate(("one", "two")):
+        network = make_recognizer(name, seed).backbone
+        save_file(network.state_dict(), tmp_path / f"{name}.safetensors")
+        content = {
+            "kind": "ir",
+            "weights": f"{name}.safetensors",
+            "arch": {
+                "units": [1, 1],
+                "widths": [8, 16],
+                "stem_width": 8,
+                "stem_stride": 2,
+                "input_size": [32, 32],
+                "embedding": 16,
+                "normalize": True,
+            },
+            "input": {"height": 32, "width": 32},
+            "thresholds": {0.1: 0.9, 0.01: 0.95, 0.001: 0.99},
+            "calibrated_on": "nothing: random weights",
+        }
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    suite = {
+        "dataset": {"kind": "synthetic", "params": {"sources": 6, "targets": 2, "size": 32}},
+        "recognizers": ["./one.yaml", "./two.yaml"],
+        "methods": ["clean", {"method": "pgd", "params": {"steps": 3}}],
+        "protocol": {"goals": ["impersonate", "dodge"]},
+        "realism": "one",
+        "batch_size": 3,
+    }
+    (tmp_path / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    return tmp_path
