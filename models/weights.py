@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 SAFETENSORS = ".safetensors"
+ZIP, PICKLE = b"PK", b"\x80"  # what PyTorch files start with, new and old
 CHUNK = 1 << 20
 TRACKED = "num_batches_tracked"  # PyTorch's counter in BatchNorm: no output depends on it, older files lack it
 
@@ -54,7 +56,12 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: the file is empty (0 bytes); download it again")
     if head.lstrip()[:1] == b"<":
         raise WeightsError(f"{path}: a web page, not weights; open its link in a browser and save the file itself")
-    content = _read_safetensors(path) if path.suffix == SAFETENSORS else _read_torch(path)
+    if path.suffix == SAFETENSORS:
+        content: object = _read_safetensors(path)
+    elif head.startswith((ZIP, PICKLE)):
+        content = _read_torch(path)
+    else:
+        raise WeightsError(f"{path}: not a PyTorch weight file (starts with {head[:8]!r}); download it again")
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path}: holds {type(content).__name__}, not a state dict; save `model.state_dict()`")
     for key, value in content.items():
@@ -74,7 +81,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old pickle protocols; what cannot be read raises
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path}: a pickle with more than weights in it, which could run code; load it where you trust it and "

@@ -28,6 +28,15 @@ from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
 from veilbench.models.recognizers.ir import IR
 
 torch.set_num_threads(1)
+TOY = {
+    "units": [1, 1],
+    "widths": [8, 16],
+    "stem_width": 8,
+    "stem_stride": 2,
+    "input_size": [32, 32],
+    "embedding": 16,
+    "normalize": True,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -49,22 +58,11 @@ def make_recognizer() -> Callable[..., Recognizer]:
     """Small recognisers with random weights: real networks, where a test needs no knowledge of faces."""
 
     def make(name: str = "toy", seed: int = 0, side: int = 32) -> Recognizer:
-        generator = torch.Generator().manual_seed(seed)
-        network = IR(
-            units=(1, 1),
-            widths=(8, 16),
-            stem_width=8,
-            stem_stride=2,
-            input_size=(side, side),
-            embedding=16,
-            normalize=True,
-        )
-        for parameter in network.parameters():
-            if parameter.ndim > 1:
-                parameter.data = torch.randn(parameter.shape, generator=generator) / float(parameter[0].numel()) ** 0.5
-        return Recognizer(
-            name, network, InputSpec(side, side), Thresholds({0.01: 0.3}, "nothing: random weights"), name
-        )
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = IR(**TOY | {"input_size": (side, side)})  # type: ignore[arg-type]
+        thresholds = Thresholds({0.01: 0.3}, "nothing: random weights")
+        return Recognizer(name, network, InputSpec(side, side), thresholds, weights_sha256=f"{name}-{seed}")
 
     return make
 
@@ -78,15 +76,7 @@ def world(tmp_path: Path, make_recognizer: Callable[..., Recognizer]) -> Path:
         content = {
             "kind": "ir",
             "weights": f"{name}.safetensors",
-            "arch": {
-                "units": [1, 1],
-                "widths": [8, 16],
-                "stem_width": 8,
-                "stem_stride": 2,
-                "input_size": [32, 32],
-                "embedding": 16,
-                "normalize": True,
-            },
+            "arch": TOY,
             "input": {"height": 32, "width": 32},
             "thresholds": {0.1: 0.9, 0.01: 0.95, 0.001: 0.99},
             "calibrated_on": "nothing: random weights",

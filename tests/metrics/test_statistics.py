@@ -23,7 +23,7 @@ def test_equals_scipy(successes: int, n: int, confidence: float) -> None:
 
 @pytest.mark.parametrize(("successes", "n", "confidence"), [(1, 0, 0.95), (3, 2, 0.95), (-1, 2, 0.95), (1, 2, 1.0)])
 def test_refuses_what_is_no_rate(successes: int, n: int, confidence: float) -> None:
-    with pytest.raises(ValueError, match="no rate|confidence"):
+    with pytest.raises(ValueError, match=r"no rate|confidence"):
         wilson_interval(successes, n, confidence)
 
 

@@ -1,0 +1,141 @@
+"""What every protection method promises.  Methods are found by their configs: a new one is tested by existing."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from veilbench.benchmarks.components import build_method, load_component
+from veilbench.benchmarks.configs import CONFIGS, config_names
+from veilbench.datasets.base import FaceBatch, Target
+from veilbench.methods.base import Goal, ProtectionMethod, Task
+from veilbench.models.recognizers.base import Recognizer
+
+SIDE = 32
+COUNT = 4
+FAMILIES = {"none", "noise", "makeup", "diffusion"}
+CASES = [
+    (name, goal)
+    for name in config_names("methods")
+    for goal in sorted(load_component("methods", name, CONFIGS).cls.goals)
+]
+
+
+def build(name: str) -> ProtectionMethod:
+    """The method with its own parameters, but few steps."""
+    component = load_component("methods", name, CONFIGS)
+    few = {"steps": 3} if "steps" in component.params else {}
+    return build_method(load_component("methods", name, CONFIGS, few))
+
+
+@pytest.fixture
+def faces() -> FaceBatch:
+    generator = torch.Generator().manual_seed(3)
+    images = torch.rand(COUNT, 3, SIDE, SIDE, generator=generator)
+    return FaceBatch(tuple(f"face{number}" for number in range(COUNT)), images, (None,) * COUNT)
+
+
+@pytest.fixture
+def task(make_recognizer: Callable[..., Recognizer]) -> Callable[[Goal], Task]:
+    def make(goal: Goal) -> Task:
+        generator = torch.Generator().manual_seed(4)
+        photos = torch.rand(4, 3, SIDE, SIDE, generator=generator)
+        targets = [Target("t", photos[0], photos[1], "t"), Target("u", photos[2], photos[3], "u")]
+        surrogates = [make_recognizer("one", 1), make_recognizer("two", 2)]
+        return Task(goal, surrogates, targets if goal is Goal.IMPERSONATE else (), seed=5)
+
+    return make
+
+
+def run(method: ProtectionMethod, faces: FaceBatch, task: Task) -> torch.Tensor:
+    method.assign(task)
+    with torch.no_grad():  # as Lightning's predict loop does
+        return method.predict_step(faces).images
+
+
+@pytest.mark.parametrize("name", config_names("methods"))
+def test_describes_itself(name: str) -> None:
+    cls = load_component("methods", name, CONFIGS).cls
+    assert cls.__module__ == f"veilbench.methods.{cls.name}"
+    assert cls.family in FAMILIES
+    assert cls.goals
+    assert cls.__doc__
+    assert cls.paper or cls.family == "none"
+    pickle.loads(pickle.dumps(build(name)))  # noqa: S301 - spawned processes get it this way
+
+
+@pytest.mark.parametrize(("name", "goal"), CASES)
+def test_gives_images_and_leaves_its_input_alone(
+    name: str, goal: Goal, faces: FaceBatch, task: Callable[[Goal], Task]
+) -> None:
+    before = faces.images.clone()
+    method = build(name)
+    method.assign(task(goal))
+    with torch.no_grad():
+        result = method.predict_step(faces)
+    assert torch.equal(faces.images, before)
+    assert result.ids == faces.ids
+    assert result.images.shape == before.shape
+    assert result.images.dtype == torch.float32
+    assert not result.images.requires_grad
+    assert result.images.isfinite().all()
+    assert 0 <= float(result.images.min()) <= float(result.images.max()) <= 1
+    assert not result.errors
+    assert result.cost.seconds > 0
+    assert all(parameter.grad is None for surrogate in method.task.surrogates for parameter in surrogate.parameters())
+    if method.uses_surrogates:
+        assert all(result.cost.backward[name] > 0 for name in ("one", "two"))
+        assert not torch.equal(result.images, before)
+
+
+@pytest.mark.parametrize(("name", "goal"), CASES)
+def test_repeats_exactly_and_depends_on_the_seed_only_if_it_says_so(
+    name: str, goal: Goal, faces: FaceBatch, task: Callable[[Goal], Task]
+) -> None:
+    first, again, other = task(goal), task(goal), task(goal)
+    other.seed = 6
+    torch.manual_seed(1)
+    result = run(build(name), faces, first)
+    torch.manual_seed(2)
+    assert torch.equal(run(build(name), faces, again), result)
+    if not build(name).uses_seed:
+        assert torch.equal(run(build(name), faces, other), result)
+
+
+@pytest.mark.parametrize(("name", "goal"), CASES)
+def test_an_image_does_not_depend_on_its_batch(
+    name: str, goal: Goal, faces: FaceBatch, task: Callable[[Goal], Task]
+) -> None:
+    """Same random numbers whatever the batch; float rounding may flip single signs of tiny gradients, no more."""
+    together = run(build(name), faces, task(goal))
+    order = [2, 0, 3, 1]
+    alone = {
+        faces.ids[place]: run(
+            build(name), FaceBatch((faces.ids[place],), faces.images[place : place + 1], (None,)), task(goal)
+        )[0]
+        for place in order
+    }
+    apart = torch.stack([alone[item] for item in faces.ids])
+    differing = ((together - apart).abs() > 1e-4).float().mean()
+    assert float(differing) < 0.01
+
+
+@pytest.mark.parametrize(("name", "goal"), CASES)
+def test_comes_closer_to_its_goal(name: str, goal: Goal, faces: FaceBatch, task: Callable[[Goal], Task]) -> None:
+    assigned = task(goal)
+    method = build(name)
+    if not method.uses_surrogates:
+        pytest.skip("it has no surrogates to pursue a goal with")
+    protected = run(method, faces, assigned)
+    for surrogate in assigned.surrogates:
+        with torch.no_grad():
+            if goal is Goal.IMPERSONATE:
+                references = assigned.target_embeddings(surrogate)
+                gains = (surrogate(protected) - surrogate(faces.images)) @ references.T
+                assert float(gains.amax(dim=1).mean()) > 0
+            else:
+                cosines = (surrogate(protected) * surrogate(faces.images)).sum(dim=1)
+                assert float(cosines.mean()) < 0.999

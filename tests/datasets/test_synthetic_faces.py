@@ -1,0 +1,75 @@
+"""The embedded world's people: the same whoever asks, and nobody is in two places."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+import torch
+
+from veilbench.datasets.base import DataError
+from veilbench.datasets.faces.parameters import Makeup, sample_identities, sample_nuisances
+from veilbench.datasets.faces.render import render
+from veilbench.datasets.synthetic import Split, SyntheticFaces, render_shots
+
+
+def test_a_photo_depends_on_seed_identity_and_shot_alone() -> None:
+    people, shots = [5, 200_001, 7], [0, 3, 1]
+    together = render_shots(0, people, shots)
+    alone = torch.cat([render_shots(0, [person], [shot]) for person, shot in zip(people, shots, strict=True)])
+    # another batch may sum in another order: at most one 8-bit step, and that rarely
+    difference = (together.int() - alone.int()).abs()
+    assert int(difference.max()) <= 1
+    assert float((difference > 0).float().mean()) < 1e-3
+    for other in (render_shots(1, [5], [0]), render_shots(0, [6], [0]), render_shots(0, [5], [1])):
+        assert float((other.int() - together[:1].int()).abs().float().mean()) > 5
+
+
+def test_two_photos_of_a_person_are_more_alike_in_their_numbers() -> None:
+    """Identity numbers are the person's; only nuisance differs between shots."""
+    assert torch.equal(sample_identities(0, [3, 3])[0], sample_identities(0, [3, 3])[1])
+    assert not torch.equal(sample_nuisances(0, [3], [0]), sample_nuisances(0, [3], [1]))
+
+
+def test_splits_are_disjoint() -> None:
+    for first, second in combinations(Split, 2):
+        assert not set(range(first.value.start, first.value.stop)) & set(range(second.value.start, second.value.stop))
+
+
+def test_masks_cover_parts_of_the_face() -> None:
+    drawn = render(sample_identities(0, range(8)), sample_nuisances(0, range(8), [0] * 8))
+    assert set(drawn.masks) == {"face", "skin", "lips", "eyes", "brows", "hair"}
+    for mask in drawn.masks.values():
+        assert mask.shape == (8, 1, 64, 64)
+        assert 0 <= float(mask.min()) <= float(mask.max()) <= 1
+    for part in ("skin", "lips", "eyes", "brows"):
+        assert (drawn.masks[part] <= drawn.masks["face"] + 1e-5).all()
+    areas = {name: float(mask.mean()) for name, mask in drawn.masks.items()}
+    assert areas["lips"] < areas["skin"] < areas["face"] < 0.8
+
+
+def test_lip_color_changes_the_lips_and_little_else() -> None:
+    numbers = sample_identities(0, range(8)), sample_nuisances(0, range(8), [0] * 8)
+    bare, worn = render(*numbers), render(*numbers, makeup=Makeup(lips=1.0))
+    change = (worn.images - bare.images).abs().mean(dim=1, keepdim=True)
+    lips = bare.masks["lips"]
+    inside = (change * lips).sum() / lips.sum()
+    outside = (change * (1 - lips)).sum() / (1 - lips).sum()
+    assert float(inside) > 0.05
+    assert float(inside) > 10 * float(outside)
+
+
+def test_the_same_face_at_any_size() -> None:
+    numbers = sample_identities(0, [1]), sample_nuisances(0, [1], [0])
+    small, large = render(*numbers, size=64).images, render(*numbers, size=256).images
+    shrunk = torch.nn.functional.interpolate(large, (64, 64), mode="area")
+    assert float((small - shrunk).abs().mean()) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [({"sources": 0}, "sources is 0"), ({"targets": -1}, "targets is -1"), ({"size": 8}, "size is 8")],
+)
+def test_sizes_that_make_no_sense_are_refused(params: dict[str, int], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        SyntheticFaces(**params)

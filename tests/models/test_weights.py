@@ -1,0 +1,129 @@
+"""Weight files that are not what they seem: each gets one line that names the file and the next step."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from veilbench.models.recognizers.loading import load_recognizer
+from veilbench.models.weights import WeightsError, file_sha256, load_weights, read_state_dict
+
+
+def network() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_state_dict_comes_back_in_full_precision(tmp_path: Path, suffix: str) -> None:
+    source, copy, path = network(), network(), tmp_path / f"w{suffix}"
+    state = {key: value.half() if value.is_floating_point() else value for key, value in source.state_dict().items()}
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    load_weights(copy, path)
+    for key, value in copy.state_dict().items():
+        assert value.dtype == source.state_dict()[key].dtype
+        torch.testing.assert_close(value, state[key].to(value.dtype))
+
+
+def broken(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        state = dict(network().state_dict())
+        change(state)
+        torch.save(state, path)
+
+    return write
+
+
+def pickled(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"model": Path("x")}))
+
+
+def with_code(path: Path) -> None:
+    torch.save({"0.weight": torch.zeros(4, 3), "note": Path("x")}, path)
+
+
+def truncated(path: Path) -> None:
+    torch.save(network().state_dict(), path)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+CASES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (
+        lambda path: path.unlink(missing_ok=True),
+        "cannot be read (No such file or directory); check the path",
+    ),
+    "empty": (lambda path: path.write_bytes(b""), "the file is empty (0 bytes)"),
+    "html": (lambda path: path.write_text("\n<!DOCTYPE html><html>Sign in</html>"), "a web page, not weights"),
+    "noise": (
+        lambda path: path.write_bytes(b"no weights at all"),
+        "not a PyTorch weight file (starts with b'no weigh')",
+    ),
+    "truncated": (truncated, "not a PyTorch weight file, or damaged"),
+    "pickle": (pickled, "a pickle with more than weights in it"),
+    "code": (with_code, "a pickle with more than weights in it"),
+    "list": (lambda path: torch.save([torch.zeros(1)], path), "holds list, not a state dict"),
+    "wrapped": (lambda path: torch.save({"state_dict": {"a": torch.zeros(1)}}, path), "'state_dict' is dict, not a"),
+    "key": (broken(lambda state: state.pop("0.bias")), "of another architecture: it has no '0.bias' (4,)"),
+    "shape": (
+        broken(lambda state: state.update({"0.weight": torch.zeros(4, 5)})),
+        "of another architecture: '0.weight' is (4, 5), the network's is (4, 3)",
+    ),
+    "extra": (
+        broken(lambda state: state.update({"2.weight": torch.zeros(1)})),
+        "of another architecture: the network has no '2.weight' (1,)",
+    ),
+    "nan": (
+        broken(lambda state: state.update({"0.bias": torch.full((4,), float("nan"))})),
+        "'0.bias' has non-finite values",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_line_says_what_is_wrong(tmp_path: Path, case: str) -> None:
+    write, message = CASES[case]
+    path = tmp_path / "weights.pth"
+    write(path)
+    with pytest.raises(WeightsError) as caught:
+        load_weights(network(), path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_safetensors_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{not json at all}")
+    with pytest.raises(WeightsError, match="not a safetensors file"):
+        read_state_dict(path)
+
+
+def test_named_extras_are_dropped_and_missing_counters_forgiven(tmp_path: Path) -> None:
+    """Training heads and PyTorch's own batch counters change no output."""
+    path = tmp_path / "weights.pth"
+    state = network().state_dict()
+    del state["1.num_batches_tracked"]
+    torch.save({**state, "logits.weight": torch.zeros(9, 4)}, path)
+    load_weights(network(), path, unused=["logits."])
+
+
+def test_the_hash_follows_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "w"
+    path.write_bytes(b"abc")
+    # sha256("abc") from FIPS 180-2, appendix B.1
+    assert file_sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    path.write_bytes(b"abcd")
+    assert file_sha256(path) != "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_recogniser_without_weights_says_what_to_set() -> None:
+    with pytest.raises(WeightsError, match="recogniser ir152 has no weight file; set `weights`"):
+        load_recognizer(
+            name="ir152", kind="ir", weights=None, arch={}, input={"height": 1, "width": 1}, thresholds={},
+            calibrated_on="",
+        )  # fmt: skip
