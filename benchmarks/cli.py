@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -113,7 +114,11 @@ def run(
     for line in opened.skipped:
         console.print(f"[yellow]skipped:[/yellow] {line}", highlight=False)
     runner = Runner(opened, store, make_tracker(tracker, results), console, batch_size, devices)
-    failures = runner.run()
+    try:
+        failures = runner.run()
+    except KeyboardInterrupt as error:
+        sys.stderr.write("interrupted; run the same command again to go on: finished items are kept\n")
+        raise typer.Exit(130) from error
     table, folder = write_report(opened, store)
     _print_leaderboard(console, opened, table, folder)
     for line in failures:
@@ -166,12 +171,17 @@ def _print_leaderboard(console: Console, opened: Plan, table: object, folder: Pa
 
 
 def main() -> None:
-    """Entry point: bad input is one line and exit code 2; Ctrl-C says how to go on."""
+    """Entry point: bad input is one line and exit code 2."""
     try:
         app()
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; run the same command again to go on: finished items are kept\n")
-        sys.exit(130)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO}:
+            raise
+        sys.stderr.write(
+            f"veilbench: {error.filename or 'results'}: cannot be written ({error.strerror}); make room or choose "
+            "another --results, and run the same command again: finished items are kept\n"
+        )
+        sys.exit(2)
     except ValueError as error:
         if not _is_user_error(error):
             raise

@@ -105,9 +105,12 @@ def protect(
     start = time.perf_counter()
     if pending:
         data = FacesDataModule(dataset, batch_size=batch_size, pending=pending)
-        _trainer(devices, accelerator, [warm_up, StoreItems(folder, (devices == 1 and done) or _Silent())]).predict(
-            method, datamodule=data, return_predictions=False
-        )
+        trainer = _trainer(devices, accelerator, [warm_up, StoreItems(folder, (devices == 1 and done) or _Silent())])
+        try:
+            trainer.predict(method, datamodule=data, return_predictions=False)
+        except SystemExit as error:
+            # Lightning turns Ctrl-C into an exit; the command line has its own word for it
+            raise KeyboardInterrupt from error
     write_json(
         folder.path / "cell.json",
         {
@@ -127,6 +130,8 @@ def _trainer(devices: int, accelerator: str, callbacks: list[pl.Callback]) -> pl
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     # Workers would cost more than they bring: a batch takes seconds to protect and milliseconds to load.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # Lightning 2.6 against torch 2.15; nothing that we call.
+    warnings.filterwarnings("ignore", message=".isinstance.treespec, LeafSpec. is deprecated")
     return pl.Trainer(
         accelerator=accelerator,
         devices=devices,

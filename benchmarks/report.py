@@ -16,8 +16,8 @@ from .store import Store, write_bytes
 def write_report(plan: Plan, store: Store) -> tuple[pd.DataFrame, Path]:
     """Collect everything scored and write it into the suite's folder.
 
-    The files: ``items.parquet``, ``cells.csv``, ``psr.csv``, ``leaderboard.csv``, ``leaderboard.md``, ``failures.csv``
-    and ``grid.png``.
+    The files: ``items.parquet`` and ``items.csv`` (the same rows), ``cells.csv``, ``psr.csv``, ``leaderboard.csv``,
+    ``leaderboard.md``, ``failures.csv`` and ``grid.png``.
 
     Returns:
         The leaderboard, and the folder.
@@ -27,6 +27,7 @@ def write_report(plan: Plan, store: Store) -> tuple[pd.DataFrame, Path]:
     failed = failures(plan, store)
     table = leaderboard(plan, store, items)
     items.to_parquet(folder / "items.parquet", index=False)
+    _write_csv(folder / "items.csv", items)
     _write_csv(folder / "cells.csv", cells(plan, store, items))
     _write_csv(folder / "psr.csv", rates(items, plan.suite.spec.protocol.confidence))
     _write_csv(folder / "leaderboard.csv", table)

@@ -126,7 +126,7 @@ def test_each_step_keeps_the_candidate_of_the_largest_gain(
         for target in targets
     ]
     assert not torch.equal(alone[0], alone[1])
-    reduce = {"sum": np.sum, "min": np.min, "max": np.max}[gain]
+    reduce: Callable[..., float] = {"sum": np.sum, "min": np.min, "max": np.max}[gain]
     for place in range(len(faces)):
         gains = []
         for candidate in alone:

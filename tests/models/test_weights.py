@@ -60,7 +60,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "the file is empty (0 bytes)"),
     "html": (lambda path: path.write_text("\n<!DOCTYPE html><html>Sign in</html>"), "a web page, not weights"),
     "noise": (
-        lambda path: path.write_bytes(b"no weights at all"),
+        lambda path: path.write_bytes(b"no weights"),
         "not a PyTorch weight file (starts with b'no weigh')",
     ),
     "truncated": (truncated, "not a PyTorch weight file, or damaged"),

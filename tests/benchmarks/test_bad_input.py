@@ -1,0 +1,160 @@
+"""Whatever is wrong: one line with the file, the value and the next step, exit code 2."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from .conftest import Outcome
+
+Veilbench = Callable[..., Outcome]
+
+
+def change(path: Path, **content: Any) -> Path:
+    """The YAML file with some keys replaced."""
+    merged = {**yaml.safe_load(path.read_text(encoding="utf-8")), **content}
+    path.write_text(yaml.safe_dump(merged), encoding="utf-8")
+    return path
+
+
+def refused(outcome: Outcome, *parts: object) -> None:
+    assert outcome.code == 2, outcome
+    assert outcome.err.startswith("veilbench: ")
+    assert outcome.err.count("\n") == 1
+    for part in parts:
+        assert str(part) in outcome.err
+
+
+SUITES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "method": ({"methods": ["pdg"]}, ("no config 'pdg' in configs/methods", "did you mean 'pgd'?")),
+    "kind": ({"dataset": {"kind": "sintetic"}}, ("unknown kind 'sintetic'", "did you mean 'synthetic'?")),
+    "key": ({"batchsize": 3}, ("suite.yaml: unknown key 'batchsize'; did you mean 'batch_size'?",)),
+    "nested key": (
+        {"protocol": {"fra": 0.01}},
+        ("suite.yaml: unknown key 'protocol.fra'; did you mean 'far'?",),
+    ),
+    "parameter": (
+        {"methods": [{"method": "pgd", "params": {"step": 3}}]},
+        ("pgd.yaml: params: unknown key 'step'; did you mean 'steps'?",),
+    ),
+    "type": ({"batch_size": "many"}, ("suite.yaml: key 'batch_size' has value 'many'",)),
+    "parameter type": (
+        {"methods": [{"method": "pgd", "params": {"steps": "ten"}}]},
+        ("pgd.yaml: params: key 'steps' has value 'ten'",),
+    ),
+    "parameter range": (
+        {"methods": [{"method": "pgd", "params": {"epsilon": 8}}]},
+        ("epsilon is 8; pixel values run from 0 to 1",),
+    ),
+    "goal": ({"protocol": {"goals": ["vanish"]}}, ("protocol.goals", "'vanish'")),
+    "far": ({"protocol": {"far": 0.02}}, ("protocol.far is 0.02", "thresholds at 0.001, 0.01, 0.1")),
+    "one recogniser": ({"recognizers": ["./one.yaml"]}, ("leave_one_out needs two recognisers", "found 1")),
+    "recogniser": ({"recognizers": ["embedded_ir125"]}, ("did you mean 'embedded_ir152'?",)),
+    "recogniser file": ({"recognizers": ["./three.yaml", "./two.yaml"]}, ("./three.yaml: no such file",)),
+    "twice": ({"methods": ["clean", "clean"]}, ("two methods are called 'clean'", "label")),
+    "realism": ({"realism": "tow"}, ("realism names 'tow'", "did you mean 'two'?")),
+    "folder": ({"dataset": {"kind": "folder", "params": {"root": "nowhere"}}}, ("nowhere",)),
+    "no targets": ({"dataset": {"kind": "synthetic", "params": {"sources": 2, "targets": 0}}}, ("needs targets",)),
+    "missing": ({"methods": None}, ("methods",)),
+}
+
+
+@pytest.mark.parametrize("case", SUITES)
+def test_a_suite_that_is_wrong(case: str, world: Path, veilbench: Veilbench) -> None:
+    content, parts = SUITES[case]
+    refused(veilbench("run", change(world / "suite.yaml", **content), "--results", world / "results"), *parts)
+    assert not (world / "results" / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("run", "embeded"), ("no config 'embeded' in configs/suites", "did you mean 'embedded'?")),
+        (("describe", "ti_dm"), ("nothing is called 'ti_dm'", "did you mean 'ti_dim'?")),
+        (("plan", "embedded", "--set", "steps=3"), ("--set steps=3: write it as scope.key=value",)),
+        (("plan", "embedded", "--set", "pgdd.steps=3"), ("--set pgdd.steps", "did you mean 'pgd'?")),
+        (("plan", "embedded", "--set", "method.stepps=3"), ("did you mean 'steps'?",)),
+        (("plan", "embedded", "-m", "tipim"), ("no method 'tipim'", "did you mean 'tip_im'?")),
+        (("run", "embedded", "--tracker", "mlflow"), ("--tracker mlflow: choose wandb, offline or none",)),
+    ],
+)
+def test_words_that_are_wrong(words: tuple[str, ...], parts: tuple[str, ...], veilbench: Veilbench) -> None:
+    refused(veilbench(*words), *parts)
+
+
+def test_not_yaml(world: Path, veilbench: Veilbench) -> None:
+    (world / "suite.yaml").write_text("a: [1, 2", encoding="utf-8")
+    refused(veilbench("plan", world / "suite.yaml"), "suite.yaml: not valid YAML")
+    (world / "suite.yaml").write_text("just words", encoding="utf-8")
+    refused(veilbench("plan", world / "suite.yaml"), "suite.yaml: holds str, not a mapping")
+
+
+WEIGHTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda path: path.unlink(), "no weights"),
+    "web page": (lambda path: path.write_text("<html>"), "a web page, not weights"),
+    "empty": (lambda path: path.write_bytes(b""), "the file is empty (0 bytes)"),
+}
+
+
+@pytest.mark.parametrize("case", WEIGHTS)
+def test_weights_that_are_wrong(case: str, world: Path, veilbench: Veilbench) -> None:
+    damage, part = WEIGHTS[case]
+    damage(world / "two.safetensors")
+    refused(veilbench("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none"), "two", part)
+
+
+def test_weights_of_another_architecture(world: Path, veilbench: Veilbench) -> None:
+    config = yaml.safe_load((world / "two.yaml").read_text(encoding="utf-8"))
+    change(world / "two.yaml", arch={**config["arch"], "embedding": 8})
+    outcome = veilbench("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none")
+    refused(outcome, "two.safetensors: of another architecture: 'output_layer.3.weight' is (16, 256)", "(8, 256)")
+
+
+def photos(folder: Path, count: int = 3) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        Image.new("RGB", (40, 40), (40 * number, 90, 10)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [(b"", "the file is empty (0 bytes)"), (b"\x89PNG\r\n\x1a\n broken", "1.png"), (b"hello", "not an image")],
+)
+def test_photos_that_are_wrong(content: bytes, part: str, world: Path, veilbench: Veilbench) -> None:
+    root = photos(world / "mine")
+    (root / "1.png").write_bytes(content)
+    suite = change(
+        world / "suite.yaml",
+        dataset={"kind": "folder", "params": {"root": str(root), "size": 32}},
+        protocol={"goals": ["dodge"]},
+    )
+    refused(veilbench("run", suite, "--results", world / "r", "--tracker", "none"), part, root / "1.png")
+
+
+def test_a_results_folder_in_use_is_refused(world: Path, veilbench: Veilbench) -> None:
+    results = world / "results"
+    results.mkdir()
+    with (results / ".lock").open("w", encoding="utf-8") as file:
+        file.write("4242")
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        outcome = veilbench("run", world / "suite.yaml", "--results", results, "--tracker", "none")
+    refused(outcome, results, "another run (process 4242) is writing here")
+
+
+def test_a_results_folder_that_is_a_file_is_refused(world: Path, veilbench: Veilbench) -> None:
+    (world / "results").write_text("")
+    outcome = veilbench("run", world / "suite.yaml", "--results", world / "results", "--tracker", "none")
+    refused(outcome, world / "results", "choose another --results")
+
+
+def test_nothing_to_show_yet(world: Path, veilbench: Veilbench) -> None:
+    outcome = veilbench("leaderboard", world / "suite.yaml", "--results", world / "results")
+    refused(outcome, "nothing is scored yet; run `veilbench run suite`")

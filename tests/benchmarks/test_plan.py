@@ -1,0 +1,101 @@
+"""What a cell's identity holds, and what it leaves out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from veilbench.benchmarks.plan import Plan
+from veilbench.benchmarks.suite import load_suite
+
+
+def plan(world: Path, *settings: str) -> Plan:
+    return Plan(load_suite(str(world / "suite.yaml"), list(settings)))
+
+
+def ids(world: Path, *settings: str) -> set[str]:
+    return set(plan(world, *settings).protections)
+
+
+def test_the_grid_is_whole(world: Path) -> None:
+    """Two methods, two held-out recognisers, two targets and dodging; `clean` uses nothing, so it is one cell."""
+    made = plan(world)
+    questions = Counter((question.label, str(question.goal)) for question in made.questions)
+    assert questions == {
+        ("clean", "impersonate"): 4, ("clean", "dodge"): 2, ("pgd", "impersonate"): 4, ("pgd", "dodge"): 2
+    }  # fmt: skip
+    cells = Counter(protection.label for protection in made.protections.values())
+    assert cells == {"clean": 1, "pgd": 6}
+    for question in made.questions:
+        assert question.held_out not in question.protection.surrogates
+    assert len(made.items) == 6
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "method.steps=4",
+        "method.epsilon=8/255",
+        "suite.seed=1",
+        "dataset.sources=5",
+        "dataset.seed=1",
+        "dataset.size=40",
+    ],
+)
+def test_what_changes_pixels_changes_the_cell(world: Path, setting: str) -> None:
+    before, after = ids(world), ids(world, setting)
+    assert {cell for cell in before & after if cell.startswith("pgd")} == set()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["suite.batch_size=1", "suite.protocol.far=0.1", "suite.protocol.confidence=0.9", "suite.realism=two",
+     "suite.description=words", "method.epsilon=16/255"],
+)  # fmt: skip
+def test_what_changes_no_pixel_changes_no_cell(world: Path, setting: str) -> None:
+    assert ids(world, setting) == ids(world)
+
+
+def test_thresholds_are_applied_afterwards(world: Path) -> None:
+    before = plan(world)
+    config = yaml.safe_load((world / "one.yaml").read_text(encoding="utf-8"))
+    config["thresholds"] = {0.01: 0.1}
+    (world / "one.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    after = plan(world)
+    assert set(before.protections) == set(after.protections)
+    assert before.judge_score("one") == after.judge_score("one")
+
+
+def test_other_weights_are_another_cell(world: Path) -> None:
+    before = plan(world)
+    state = load_file(world / "one.safetensors")
+    state["output_layer.3.bias"] = state["output_layer.3.bias"] + torch.tensor(1e-6)
+    save_file(state, world / "one.safetensors")
+    after = plan(world)
+    touched = {cell for cell, protection in before.protections.items() if "one" in protection.surrogates}
+    assert touched
+    assert set(before.protections) - set(after.protections) == touched
+    assert before.judge_score("one") != after.judge_score("one")
+    assert before.judge_score("two") == after.judge_score("two")
+
+
+def test_any_target_is_one_protection_against_all(world: Path) -> None:
+    made = plan(world, "suite.protocol.targets=any")
+    impersonating = [cell for cell in made.protections.values() if cell.label == "pgd" and cell.targets]
+    assert len(impersonating) == 2
+    assert all(len(cell.targets) == 2 for cell in impersonating)
+
+
+def test_all_surrogates_leave_nobody_out(world: Path) -> None:
+    made = plan(world, "suite.protocol.surrogates=all")
+    assert {question.held_out for question in made.questions} == {None}
+    assert all(len(cell.surrogates) == 2 for cell in made.protections.values() if cell.label == "pgd")
+
+
+def test_a_setting_may_name_one_method(world: Path) -> None:
+    assert plan(world, "pgd.steps=7").suite.methods["pgd"].params["steps"] == 7
