@@ -275,10 +275,8 @@ def test_one_bad_image_does_not_cost_the_others(plugged: Path, veilbench: Veilbe
 def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(
     world: Path, veilbench: Veilbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from veilbench.benchmarks import protect  # noqa: PLC0415
-
-    real = protect.write_png
-    written = []
+    real = write_png
+    written: list[Path] = []
 
     def until_full(path: Path, image: torch.Tensor) -> None:
         if len(written) == 9:
@@ -286,7 +284,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(
         real(path, image)
         written.append(path)
 
-    monkeypatch.setattr(protect, "write_png", until_full)
+    monkeypatch.setattr("veilbench.benchmarks.protect.write_png", until_full)
     words = ("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none")
     outcome = veilbench(*words)
     assert outcome.code == 2
@@ -295,7 +293,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(
     assert "run the same command again" in outcome.err
     before = pictures(world / "r")
     assert len(before) == 9
-    monkeypatch.setattr(protect, "write_png", real)
+    monkeypatch.setattr("veilbench.benchmarks.protect.write_png", real)
     assert veilbench(*words).code == 0
     assert {name: time for name, time in pictures(world / "r").items() if name in before} == before
 

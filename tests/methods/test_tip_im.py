@@ -126,7 +126,7 @@ def test_each_step_keeps_the_candidate_of_the_largest_gain(
         for target in targets
     ]
     assert not torch.equal(alone[0], alone[1])
-    reduce: Callable[..., float] = {"sum": np.sum, "min": np.min, "max": np.max}[gain]
+    reductions: dict[str, Callable[..., float]] = {"sum": np.sum, "min": np.min, "max": np.max}
     for place in range(len(faces)):
         gains = []
         for candidate in alone:
@@ -138,7 +138,7 @@ def test_each_step_keeps_the_candidate_of_the_largest_gain(
                     margin += float((seen - surrogate(faces.images[place : place + 1])).norm())
                     margin -= float((seen - surrogate(target.image[None])).norm())
                 terms.append(math.exp(margin / len(surrogates)))
-            gains.append(math.log1p(float(reduce(terms))))
+            gains.append(math.log1p(float(reductions[gain](terms))))
         assert torch.equal(result[place], alone[int(np.argmax(gains))][place])
 
 

@@ -1,0 +1,41 @@
+"""The words of the command line that only tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from veilbench.benchmarks.configs import config_names
+
+from .conftest import Outcome
+
+Veilbench = Callable[..., Outcome]
+NAMES = [name for section in ("suites", "methods", "datasets", "recognizers") for name in config_names(section)]
+
+
+def test_list_names_everything_shipped(veilbench: Veilbench) -> None:
+    outcome = veilbench("list")
+    assert outcome.code == 0
+    assert all(name in outcome.out for name in NAMES)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "photos"])
+def test_describe_knows_everything_listed(name: str, veilbench: Veilbench) -> None:
+    outcome = veilbench("describe", name)
+    assert outcome.code == 0, outcome.err
+    assert f"{name}.yaml" in outcome.out
+
+
+def test_doctor_finds_the_embedded_world_well_and_says_what_the_rest_needs(veilbench: Veilbench) -> None:
+    outcome = veilbench("doctor")
+    assert outcome.code == 0, outcome.out
+    assert "bad" not in outcome.out.split()
+    assert "AMT-GAN" in outcome.out  # where the weights of the literature come from
+
+
+def test_help_explains_every_word(veilbench: Veilbench) -> None:
+    outcome = veilbench("--help")
+    assert outcome.code == 0
+    for word in ("list", "describe", "plan", "run", "status", "collect", "leaderboard", "doctor"):
+        assert f" {word} " in outcome.out
