@@ -131,7 +131,7 @@ def _trainer(devices: int, accelerator: str, callbacks: list[pl.Callback]) -> pl
     # Workers would cost more than they bring: a batch takes seconds to protect and milliseconds to load.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # Lightning 2.6 against torch 2.15; nothing that we call.
-    warnings.filterwarnings("ignore", message=".isinstance.treespec, LeafSpec. is deprecated")
+    warnings.filterwarnings("ignore", message=".isinstance.treespec, LeafSpec.. is deprecated")
     return pl.Trainer(
         accelerator=accelerator,
         devices=devices,

@@ -1,7 +1,9 @@
 """Training of the embedded recognisers: ``python -m veilbench.models.recipes.recognizers`` (``make embedded-weights``).
 
-Small versions of the four architectures learn synthetic people with an ArcFace head (Deng et al., CVPR 2019).  Then
-thresholds are measured on impostor pairs of people that nothing else uses, and true accept rates on yet other people.
+Small versions of the four architectures learn synthetic people with an ArcFace head (Deng et al., CVPR 2019):
+first under strong augmentation, then under weak augmentation with a small logit scale.  The smaller the scale, the
+lower the cosines of strangers must be to satisfy the loss, and the lower the thresholds.  These are then measured on
+impostor pairs of people that nothing else uses, and true accept rates on yet other people.
 Everything is seeded; an interrupted training goes on from its last epoch.
 """
 
@@ -14,6 +16,7 @@ import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,21 @@ TRAIN_PEOPLE, TRAIN_SHOTS = 2400, 10
 CALIBRATION_PEOPLE, CALIBRATION_SHOTS = 600, 2
 EVALUATION_PEOPLE, EVALUATION_SHOTS = 200, 6
 PEOPLE_PER_JOB = 25
+MARGIN = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One stretch of the training: a one-cycle schedule of its own."""
+
+    name: str
+    epochs: int
+    scale: float
+    strength: float
+    learning_rate: float
+
+
+PHASES = (Phase("learn", 12, 24.0, 1.0, 4e-3), Phase("spread", 6, 8.0, 0.3, 3e-3))
 
 
 class ArcFaceHead(nn.Module):
@@ -54,7 +72,7 @@ class ArcFaceHead(nn.Module):
         scale: of the logits.
     """
 
-    def __init__(self, embedding: int, classes: int, margin: float = 0.4, scale: float = 24.0) -> None:
+    def __init__(self, embedding: int, classes: int, margin: float, scale: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(classes, embedding) * 0.01)
         self.margin = margin
@@ -72,39 +90,40 @@ class ArcFaceHead(nn.Module):
         return self.scale * cosines.scatter(1, labels[:, None], with_margin)
 
 
-def augment(images: Tensor) -> Tensor:
+def augment(images: Tensor, strength: float) -> Tensor:
     """Random mirror, small rotation, zoom and shift, exposure, colour cast, blur, noise and one gray patch.
 
     Args:
         images: ``B x 3 x H x W`` in ``[0, 1]``.
+        strength: of everything but the mirror; 1 is strong, 0 nothing.
 
     Returns:
         The same shape and range.
     """
     count, _, height, width = images.shape
-    angle = (torch.rand(count) - 0.5) * 0.25
-    zoom = 1 + (torch.rand(count) - 0.5) * 0.16
+    angle = (torch.rand(count) - 0.5) * 0.25 * strength
+    zoom = 1 + (torch.rand(count) - 0.5) * 0.16 * strength
     mirror = torch.where(torch.rand(count) < 0.5, -1.0, 1.0)  # noqa: PLR2004
-    shift = (torch.rand(count, 2) - 0.5) * 0.16
+    shift = (torch.rand(count, 2) - 0.5) * 0.16 * strength
     rows = torch.stack([angle.cos() * zoom * mirror, -angle.sin() * zoom, shift[:, 0]], 1)
     columns = torch.stack([angle.sin() * zoom * mirror, angle.cos() * zoom, shift[:, 1]], 1)
     grid = F.affine_grid(torch.stack([rows, columns], 1), [count, 3, height, width], align_corners=False)
     images = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    gain = torch.exp(torch.randn(count, 1, 1, 1) * 0.12 + torch.randn(count, 3, 1, 1) * 0.05)
-    images = images * gain + torch.randn(count, 1, 1, 1) * 0.04
+    gain = torch.exp((torch.randn(count, 1, 1, 1) * 0.12 + torch.randn(count, 3, 1, 1) * 0.05) * strength)
+    images = images * gain + torch.randn(count, 1, 1, 1) * 0.04 * strength
     blurred = F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
-    images = torch.lerp(images, blurred, torch.rand(count, 1, 1, 1) * (torch.rand(count, 1, 1, 1) < 0.4))  # noqa: PLR2004
-    images = images + torch.randn_like(images) * torch.rand(count, 1, 1, 1) * 0.05
-    return _patch(images).clamp(0, 1)
+    images = torch.lerp(images, blurred, torch.rand(count, 1, 1, 1) * (torch.rand(count, 1, 1, 1) < 0.4 * strength))
+    images = images + torch.randn_like(images) * torch.rand(count, 1, 1, 1) * 0.05 * strength
+    return _patch(images, strength).clamp(0, 1)
 
 
-def _patch(images: Tensor) -> Tensor:
-    """A gray rectangle of up to a third of the side, on half of the images."""
+def _patch(images: Tensor, strength: float) -> Tensor:
+    """A gray rectangle of up to a third of the side, on up to half of the images."""
     count, _, height, width = images.shape
     y, x = torch.arange(height)[None, :, None] / height, torch.arange(width)[None, None, :] / width
     centre, half = torch.rand(count, 2, 1, 1), torch.rand(count, 2, 1, 1) / 6
     inside = ((y - centre[:, 0]).abs() < half[:, 0]) & ((x - centre[:, 1]).abs() < half[:, 1])
-    inside &= torch.rand(count, 1, 1) < 0.5  # noqa: PLR2004
+    inside &= torch.rand(count, 1, 1) < 0.5 * strength
     return torch.where(inside[:, None], torch.rand(count, 1, 1, 1), images)
 
 
@@ -132,23 +151,30 @@ class RecognizerTraining(pl.LightningModule):
     Args:
         backbone: the network to train.
         input_spec: how it looks at photos.
-        classes: number of people.
-        embedding: length of its output.
+        head: turns its embeddings into logits.
         learning_rate: highest rate of the cycle.
+        strength: of the augmentation.
     """
 
     def __init__(
-        self, backbone: nn.Module, input_spec: InputSpec, classes: int, embedding: int, learning_rate: float = 4e-3
+        self,
+        backbone: nn.Module,
+        input_spec: InputSpec,
+        head: ArcFaceHead,
+        *,
+        learning_rate: float,
+        strength: float,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.input_spec = input_spec
-        self.head = ArcFaceHead(embedding, classes)
+        self.head = head
         self.learning_rate = learning_rate
+        self.strength = strength
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         photos, labels = batch
-        logits = self.head(self.backbone(self.input_spec.prepare(augment(photos))), labels)
+        logits = self.head(self.backbone(self.input_spec.prepare(augment(photos, self.strength))), labels)
         loss = F.cross_entropy(logits, labels)
         self.log("loss", loss, on_step=False, on_epoch=True)
         return loss
@@ -187,18 +213,36 @@ def _render_people(people: list[int], shots: int) -> Tensor:
     return photos.reshape(len(people), shots, *photos.shape[1:])
 
 
-def train(name: str, work: Path, epochs: int) -> None:
+def train(name: str, work: Path) -> None:
     """Train one recogniser, write its weights, its thresholds and its card."""
     config = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
     photos = rendered(Split.TRAIN, TRAIN_PEOPLE, TRAIN_SHOTS, work)
     labels = torch.arange(TRAIN_PEOPLE).repeat_interleave(TRAIN_SHOTS)
+    data = Photos(photos.flatten(0, 1), labels)
     pl.seed_everything(WORLD_SEED, verbose=False)
     backbone = build_backbone(config["kind"], config["arch"])
-    module = RecognizerTraining(backbone, InputSpec(**config["input"]), TRAIN_PEOPLE, config["arch"]["embedding"])
-    data = Photos(photos.flatten(0, 1), labels)
+    head = ArcFaceHead(config["arch"]["embedding"], TRAIN_PEOPLE, MARGIN, PHASES[0].scale)
+    for phase in PHASES:
+        head.scale = phase.scale
+        module = RecognizerTraining(
+            backbone,
+            InputSpec(**config["input"]),
+            head,
+            learning_rate=phase.learning_rate,
+            strength=phase.strength,
+        )
+        print(f"phase {phase.name}", flush=True)  # noqa: T201
+        _fit(module, data, work / name / phase.name, phase.epochs)
+    state = {key: _half(tensor) for key, tensor in backbone.cpu().state_dict().items()}
+    EMBEDDED.mkdir(exist_ok=True)
+    save_file(state, EMBEDDED / f"{name}.safetensors")
+    measure(name, work)
+
+
+def _fit(module: RecognizerTraining, data: Photos, folder: Path, epochs: int) -> None:
+    """Train for some epochs, or for those that an earlier run in ``folder`` left."""
     sampler = RandomSampler(data, generator=torch.Generator().manual_seed(WORLD_SEED))
     loader = DataLoader(data, batch_size=64, sampler=sampler, drop_last=True, collate_fn=lambda batch: batch)
-    folder = work / name
     trainer = pl.Trainer(
         max_epochs=epochs,
         accelerator="auto",
@@ -211,17 +255,13 @@ def train(name: str, work: Path, epochs: int) -> None:
     )
     last = folder / "last.ckpt"
     trainer.fit(module, loader, ckpt_path=last if last.is_file() else None, weights_only=True)
-    state = {key: _half(tensor) for key, tensor in backbone.cpu().state_dict().items()}
-    EMBEDDED.mkdir(exist_ok=True)
-    save_file(state, EMBEDDED / f"{name}.safetensors")
-    measure(name, work, epochs)
 
 
 def _half(tensor: Tensor) -> Tensor:
     return (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
 
 
-def measure(name: str, work: Path, epochs: int) -> None:
+def measure(name: str, work: Path) -> None:
     """Calibrate the thresholds of shipped weights, write them into the config, and write what was measured."""
     path = CONFIGS / f"{name}.yaml"
     text = path.read_text(encoding="utf-8")
@@ -235,7 +275,8 @@ def measure(name: str, work: Path, epochs: int) -> None:
     same, different = genuine(people), impostors(people)
     report = {
         "parameters": sum(parameter.numel() for parameter in recognizer.parameters()),
-        "training": f"{TRAIN_PEOPLE} people x {TRAIN_SHOTS} photos, {epochs} epochs",
+        "training": f"{TRAIN_PEOPLE} people x {TRAIN_SHOTS} photos, "
+        f"{' + '.join(str(phase.epochs) for phase in PHASES)} epochs",
         "sha256": recognizer.weights_sha256,
         "thresholds": {f"{far:g}": threshold for far, threshold in thresholds.items()},
         "tar": {f"{far:g}": float((same > threshold).float().mean()) for far, threshold in thresholds.items()},
@@ -317,7 +358,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of the recipe."""
     parser = argparse.ArgumentParser(description="Train the embedded recognisers.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones; all by default: {', '.join(NAMES)}")
-    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--work", type=Path, default=Path("results/recipes"), help="photos and checkpoints")
     parser.add_argument("--measure", action="store_true", help="only measure the weights that are there")
     options = parser.parse_args(arguments)
@@ -327,7 +367,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     for name in options.names or NAMES:
         print(f"{name}", flush=True)  # noqa: T201
-        (measure if options.measure else train)(name, options.work, options.epochs)
+        (measure if options.measure else train)(name, options.work)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def test_arcface_adds_the_margin_to_the_true_angle() -> None:
 
 
 def test_the_true_logit_falls_with_the_angle_everywhere() -> None:
-    head = ArcFaceHead(2, 1)
+    head = ArcFaceHead(2, 1, margin=0.4, scale=24)
     head.weight.data = torch.tensor([[1.0, 0.0]])
     angles = torch.linspace(0.01, math.pi - 0.01, 200)
     logits = head(torch.stack([angles.cos(), angles.sin()], 1), torch.zeros(200, dtype=torch.long))
@@ -63,10 +63,20 @@ def test_pairs_are_all_pairs() -> None:
 
 def test_augmentation_keeps_shape_and_range_and_changes_every_image() -> None:
     images = torch.rand(32, 3, 64, 64)
-    changed = augment(images)
+    changed = augment(images, 1.0)
     assert changed.shape == images.shape
     assert 0 <= float(changed.min()) <= float(changed.max()) <= 1
     assert ((changed - images).abs().amax(dim=(1, 2, 3)) > 0.01).all()
+
+
+def test_augmentation_of_no_strength_only_mirrors() -> None:
+    images = torch.rand(16, 3, 64, 64)
+    changed = augment(images, 0.0)
+    straight = (changed - images).abs().amax(dim=(1, 2, 3)) < 1e-4
+    mirrored = (changed - images.flip(-1)).abs().amax(dim=(1, 2, 3)) < 1e-4
+    assert (straight ^ mirrored).all()
+    assert straight.any()
+    assert mirrored.any()
 
 
 def test_a_training_learns_its_people() -> None:
@@ -74,7 +84,8 @@ def test_a_training_learns_its_people() -> None:
     people = torch.rand(6, 1, 3, 16, 16).expand(6, 10, 3, 16, 16)
     photos = ((people + 0.1 * torch.randn(people.shape)).clamp(0, 1) * 255).to(torch.uint8)
     network = IR(units=(1,), widths=(8,), stem_width=8, stem_stride=2, input_size=(16, 16), embedding=8)
-    module = RecognizerTraining(network, InputSpec(16, 16), 6, 8)
+    head = ArcFaceHead(8, 6, margin=0.4, scale=24)
+    module = RecognizerTraining(network, InputSpec(16, 16), head, learning_rate=4e-3, strength=0.5)
     data = Photos(photos.flatten(0, 1), torch.arange(6).repeat_interleave(10))
     loader = DataLoader(data, batch_size=20, shuffle=True, collate_fn=lambda batch: batch)
     losses = []
