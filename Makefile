@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench leaderboard test lint typecheck format embedded-weights lock clean
+.PHONY: help install bench leaderboard test lint typecheck format snapshot embedded-weights lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,13 @@ typecheck: $(READY) ## Check types with mypy
 format: $(READY) ## Rewrite the code in the project's format, fixing what ruff can fix
 	@$(BIN)/python -m ruff check --fix .
 	@$(BIN)/python -m ruff format .
+
+snapshot: $(READY) ## Keep the last embedded leaderboard in results/embedded/ and in the README
+	@mkdir -p results/embedded
+	@cp results/suites/embedded/leaderboard.csv results/suites/embedded/leaderboard.md results/embedded/
+	@cp results/suites/embedded/psr.csv results/suites/embedded/grid.png results/embedded/
+	@awk 'FNR == NR { board = board $$0 "\n"; next } /^<!-- leaderboard -->/ { print; printf "\n%s\n", board; skip = 1 } \
+		/^<!-- end -->/ { skip = 0 } !skip' results/embedded/leaderboard.md README.md > README.new && mv README.new README.md
 
 embedded-weights: $(READY) ## Train the embedded recognisers again (long)
 	@$(BIN)/python -m veilbench.models.recipes.recognizers $(ARGS)

@@ -153,7 +153,9 @@ def display(plan: Plan, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         if rows["psr_n"].any():
             for judge in plan.suite.recognizers:
                 shown[_short(judge)] = rows[f"psr_{judge}"].map(percent)
-            shown["black-box PSR %"] = [with_interval(row, "psr") for _, row in rows.iterrows()]
+            shown["black-box PSR %"] = [
+                with_interval(row, "psr") if row["psr_n"] else "-" for _, row in rows.iterrows()
+            ]
         shown["white-box PSR %"] = [
             with_interval(row, "psr_white_box") if row["psr_white_box_n"] else "-" for _, row in rows.iterrows()
         ]
