@@ -54,7 +54,8 @@ clean: ## Remove caches and build outputs; results/ and .venv stay
 	@rm -rf build dist src/veilbench.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . \( -path ./.venv -o -path ./results -o -path ./.git \) -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
-# uv comes from the lock too, checked against its hashes, and then installs the rest of it.
+# uv comes from the lock too, checked against its hashes, and then installs the rest of it.  Bytecode is compiled at once:
+# where Python may not write it later, every start would cost half a minute.
 $(READY): pyproject.toml requirements.lock
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 		echo "veilbench needs Python 3.11 to 3.13, not $$($(PYTHON) --version 2>&1): name one with PYTHON=python3.12" >&2; \
@@ -62,6 +63,6 @@ $(READY): pyproject.toml requirements.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@awk '/^[a-z]/ { wanted = /^uv==/ } wanted' requirements.lock > .venv/uv.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement .venv/uv.txt
-	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements.lock
 	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	@touch $@

@@ -62,6 +62,7 @@ class WandbTracker(Tracker):
         marker = folder.path / "tracked.json"
         if (read_json(marker) or {}).get(plan.suite.name) == stamp:
             return
+        os.environ.setdefault("WANDB_SILENT", "true")  # its lines would tear the progress bar
         import wandb  # noqa: PLC0415 (slow to import)
 
         self.folder.mkdir(parents=True, exist_ok=True)

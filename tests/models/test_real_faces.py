@@ -1,6 +1,7 @@
 """A real recogniser on real photos.  Opt-in: set VEILBENCH_REAL_FACES to the folder that holds them.
 
-The folder: ``pairs/a`` and ``pairs/b`` (same name, same person, 256 x 256) and a MobileFaceNet trained on CASIA-WebFace,
+The folder: ``pairs/a`` and ``pairs/b`` (same name, same person, 256 x 256) and a MobileFaceNet trained on
+CASIA-WebFace,
 ``mobilefacenet_casia_112x96.safetensors``.
 """
 
