@@ -20,7 +20,7 @@ class MIFGSM(SignGradientMethod):
     paper = "Dong et al., Boosting Adversarial Attacks with Momentum, CVPR 2018"
 
     def __init__(
-        self, *, epsilon: float = 16 / 255, step_size: float = 2 / 255, steps: int = 10, momentum: float = 1.0
+        self, *, epsilon: float = 16 / 255, step_size: float = 2 / 255, steps: int = 20, momentum: float = 1.0
     ) -> None:
         super().__init__(epsilon=epsilon, step_size=step_size, steps=steps)
         if momentum < 0:

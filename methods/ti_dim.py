@@ -36,7 +36,7 @@ class TIDIM(MIFGSM):
         *,
         epsilon: float = 16 / 255,
         step_size: float = 2 / 255,
-        steps: int = 10,
+        steps: int = 20,
         momentum: float = 1.0,
         diversity: float = 0.5,
         enlarge: float = 1.1,
