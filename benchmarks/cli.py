@@ -69,7 +69,9 @@ def describe(name: Annotated[str, typer.Argument(help="A suite, method, data set
     """Show one of them whole: what it is, its parameters and their values."""
     from .describe import details  # noqa: PLC0415
 
-    _console().print(details(name))
+    console = _console()
+    for table in details(name):
+        console.print(table)
 
 
 @app.command()

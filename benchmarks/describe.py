@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
 from rich.markup import escape
@@ -29,15 +31,15 @@ def overview() -> list[Table]:
     return tables
 
 
-def details(name: str) -> Table:
-    """Everything about one shipped config.
+def details(name: str) -> list[Table]:
+    """Everything about the shipped configs of that name, one table for each section that has it.
 
     Raises:
         UserError: when no section has it.
     """
-    for section in SECTIONS:
-        if name in config_names(section):
-            return _details(section, name)
+    tables = [_details(section, name) for section in SECTIONS if name in config_names(section)]
+    if tables:
+        return tables
     known = [word for section in SECTIONS for word in config_names(section)]
     raise UserError(f"nothing is called {name!r}; {did_you_mean(name, known)}")
 
@@ -49,13 +51,25 @@ def _details(section: str, name: str) -> Table:
     if section in {"methods", "datasets"}:
         component = load_component("methods" if section == "methods" else "datasets", name, path.parent)
         values = {**values, "params": component.params}
-        table.add_row("about", escape((component.cls.__doc__ or "").strip()))
+        table.add_row("about", escape(reflowed(component.cls.__doc__ or "")))
     elif section == "recognizers":
         values = load_recognizer_spec(name, path.parent)[1].model_dump()
     for key, value in values.items():
         table.add_row(key, escape(_lines(value)))
     table.add_row("file", f"configs/{path.relative_to(CONFIGS)}")
     return table
+
+
+def reflowed(docstring: str) -> str:
+    """A docstring for any width: one line for each paragraph and each argument."""
+    lines: list[str] = []
+    for line in inspect.cleandoc(docstring).splitlines():
+        starts = not line or not lines or not lines[-1] or lines[-1].endswith(":") or re.match(r" +\w[\w, ]*: ", line)
+        if starts:
+            lines.append(line)
+        else:
+            lines[-1] += " " + line.strip()
+    return "\n".join(lines)
 
 
 def _lines(value: Any) -> str:

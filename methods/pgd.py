@@ -11,8 +11,8 @@ from .gradient import SignGradientMethod, within
 class PGD(SignGradientMethod):
     """PGD (Madry et al., ICLR 2018) on recognisers.
 
-    Budget and step are those of recogniser comparisons (16/255 and 2/255), as the papers that report PGD beside makeup and
-    diffusion methods do not state theirs.
+    Budget and step are those of recogniser comparisons (16/255 and 2/255), as the papers that report PGD beside makeup
+    and diffusion methods do not state theirs.
     """
 
     name = "pgd"
