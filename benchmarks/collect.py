@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -25,13 +26,15 @@ def collect(plan: Plan, store: Store) -> pd.DataFrame:
         source), ``threshold`` and ``success`` (at the suite's FAR), ``success@<far>`` for every calibrated FAR,
         ``psnr, ssim, seconds, forward, backward, cell``.
     """
-    return _concatenate(frame for question in plan.questions for frame in _question_frames(plan, store, question))
+    scores = _Scores(plan, store)
+    return _concatenate(frame for question in plan.questions for frame in _question_frames(plan, scores, question))
 
 
 def collect_protection(plan: Plan, store: Store, protection: Protection) -> pd.DataFrame:
     """The rows of :func:`collect` that one protection answers."""
+    scores = _Scores(plan, store)
     questions = [question for question in plan.questions if question.protection.id == protection.id]
-    return _concatenate(frame for question in questions for frame in _question_frames(plan, store, question))
+    return _concatenate(frame for question in questions for frame in _question_frames(plan, scores, question))
 
 
 def failures(plan: Plan, store: Store) -> pd.DataFrame:
@@ -54,29 +57,57 @@ def _concatenate(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
-def _question_frames(plan: Plan, store: Store, question: Question) -> Iterator[pd.DataFrame]:
+class _Scores:
+    """Reads every stored score once: one protection may answer many questions."""
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self._plan = plan
+        self._store = store
+        self.images = cache(self._read_images)
+        self.similarities = cache(self._read_similarities)
+
+    def _read_images(self, cell: str) -> pd.DataFrame | None:
+        """Quality and cost by item: ``psnr, ssim, seconds, forward, backward``."""
+        quality = self._store.read_score(cell, self._plan.fidelity_score)
+        if quality is None:
+            return None
+        costs = pd.DataFrame([_cost(record) for record in self._store.protection(cell).finished().values()])
+        return quality.set_index("item").join(costs.set_index("item"), how="inner")
+
+    def _read_similarities(self, cell: str, judge: str) -> pd.DataFrame | None:
+        """Cosines by item, one column for each reference."""
+        scores = self._store.read_score(cell, self._plan.judge_score(judge))
+        return None if scores is None else scores.pivot(index="item", columns="reference", values="similarity")  # noqa: PD010
+
+
+def _question_frames(plan: Plan, scores: _Scores, question: Question) -> Iterator[pd.DataFrame]:
     """One frame for each judge of a question."""
     protection = question.protection
-    folder = store.protection(protection.id)
-    quality = store.read_score(protection.id, plan.fidelity_score)
-    if quality is None:
+    images = scores.images(protection.id)
+    if images is None:
         return
-    records = folder.finished()
-    costs = pd.DataFrame([_cost(record) for record in records.values()])
+    far = plan.suite.spec.protocol.far
     for judge, config in plan.suite.recognizers.items():
         role = WHITE_BOX if judge in protection.surrogates else BLACK_BOX
         if role == BLACK_BOX and question.held_out not in (None, judge):
             continue  # a method that uses no surrogates would show up once for every held-out recogniser
-        scores = store.read_score(protection.id, plan.judge_score(judge))
-        if scores is None:
+        cosines = scores.similarities(protection.id, judge)
+        if cosines is None:
             continue
-        rows = _decide(scores, question, {target.name for target in plan.dataset.targets})
-        rows = rows.merge(quality, on="item").merge(costs, on="item")
-        for far, threshold in sorted(config.thresholds.items()):
-            rows[f"success@{far:g}"] = _success(rows["similarity"], threshold, question)
-        rows["threshold"] = config.thresholds[plan.suite.spec.protocol.far]
-        rows["success"] = rows[f"success@{plan.suite.spec.protocol.far:g}"]
-        yield rows.assign(**_labels(plan, question, judge, role))
+        rows = _decide(cosines, question, {target.name for target in plan.dataset.targets}).join(images, how="inner")
+        successes = {
+            rate: _success(rows["similarity"], config.thresholds[rate], question) for rate in config.thresholds
+        }
+        yield (
+            rows.rename_axis("item")
+            .reset_index()
+            .assign(
+                **{f"success@{rate:g}": successes[rate].to_numpy() for rate in sorted(successes)},
+                threshold=config.thresholds[far],
+                success=successes[far].to_numpy(),
+                **_labels(plan, question, judge, role),
+            )
+        )
 
 
 def _labels(plan: Plan, question: Question, judge: str, role: str) -> dict[str, Any]:
@@ -94,17 +125,15 @@ def _labels(plan: Plan, question: Question, judge: str, role: str) -> dict[str, 
     }
 
 
-def _decide(scores: pd.DataFrame, question: Question, targets: set[str]) -> pd.DataFrame:
-    """The similarity that decides success, and the one to the clean source: ``item, similarity, similarity_source``."""
-    wide = scores.pivot_table(index="item", columns="reference", values="similarity")
+def _decide(cosines: pd.DataFrame, question: Question, targets: set[str]) -> pd.DataFrame:
+    """By item the similarity that decides success, and the one to the clean source: ``similarity_source``."""
     if question.goal == "dodge":
         # without another photo of the person nothing can be said of dodging: the item is left out, not guessed
-        deciding = wide["other"].dropna() if "other" in wide else pd.Series(dtype=float)
+        deciding = cosines["other"].dropna() if "other" in cosines else pd.Series(dtype=float)
     else:
         names = sorted(targets) if question.target == ANY_TARGET else [question.target]
-        deciding = wide[[f"target:{name}" for name in names]].max(axis=1)
-    frame = pd.DataFrame({"similarity": deciding, "similarity_source": wide["clean"]}).dropna(subset=["similarity"])
-    return frame.rename_axis("item").reset_index()
+        deciding = cosines[[f"target:{name}" for name in names]].max(axis=1)
+    return pd.DataFrame({"similarity": deciding, "similarity_source": cosines["clean"]}).dropna(subset=["similarity"])
 
 
 def _success(similarity: pd.Series, threshold: float, question: Question) -> pd.Series:

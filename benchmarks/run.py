@@ -158,7 +158,8 @@ class Runner:
 
     def _score(self, protection: Protection) -> None:
         folder = self.store.protection(protection.id)
-        items = [item for item in self.plan.items if item in folder.finished()]
+        have = folder.finished()
+        items = [item for item in self.plan.items if item in have]
         if not items:
             return
         stamp = folder.images_stamp(items)
@@ -175,7 +176,7 @@ class Runner:
 
     def _keep(self, protection: Protection, score: str, stamp: str, compute: Callable[[], pd.DataFrame]) -> None:
         """Compute and store a score unless it is there for exactly these images."""
-        if self.store.read_score(protection.id, score, stamp) is None:
+        if not self.store.has_score(protection.id, score, stamp):
             self.store.write_score(protection.id, score, compute(), stamp)
 
     def _score_sources(self) -> None:
@@ -183,7 +184,7 @@ class Runner:
         if realism:
             cell, digest = REFERENCE_CELL, self.plan.dataset.manifest.digest
             score = f"{self.plan.feature_score(realism)}-{digest[:12]}"
-            if self.store.read_score(cell, score, digest) is None:
+            if not self.store.has_score(cell, score, digest):
                 self.store.write_score(
                     cell, score, source_features(self.recognizer(realism), self.plan.dataset), digest
                 )

@@ -52,19 +52,20 @@ class WandbTracker(Tracker):
     def record(self, plan: Plan, store: Store, protection: Protection) -> None:
         """Log config, per-image table, picture, cost, scores and the images as an artifact."""
         folder = store.protection(protection.id)
-        finished = [item for item in plan.items if item in folder.finished()]
+        have = folder.finished()
+        finished = [item for item in plan.items if item in have]
         if not finished:
             return
-        items = collect_protection(plan, store, protection)
-        summary = _summary(items, folder.cell)
         mode: Literal["offline", "online"] = "offline" if self.offline else "online"
-        stamp = fingerprint({"mode": mode, "images": folder.images_stamp(finished), "rows": items.to_csv(index=False)})
+        stamp = fingerprint({"mode": mode, "images": folder.images_stamp(finished), "judged": _judged(plan)})
         marker = folder.path / "tracked.json"
         if (read_json(marker) or {}).get(plan.suite.name) == stamp:
             return
         os.environ.setdefault("WANDB_SILENT", "true")  # its lines would tear the progress bar
         import wandb  # noqa: PLC0415 (slow to import)
 
+        items = collect_protection(plan, store, protection)
+        summary = _summary(items, folder.cell)
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = wandb.Settings(console="off", silent=True, x_disable_stats=True)
         with wandb.init(
@@ -106,6 +107,18 @@ def _has_key() -> bool:
         return True
     netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
     return netrc.is_file() and "wandb" in netrc.read_text(encoding="utf-8", errors="replace")
+
+
+def _judged(plan: Plan) -> dict[str, Any]:
+    """What the rows of a protection depend on besides its images."""
+    return {
+        "protocol": plan.suite.spec.protocol.model_dump(),
+        "fidelity": plan.fidelity_score,
+        "judges": {
+            name: [plan.judge_score(name), {f"{far:g}": value for far, value in config.thresholds.items()}]
+            for name, config in plan.suite.recognizers.items()
+        },
+    }
 
 
 def _summary(items: Any, cell: dict[str, Any]) -> dict[str, Any]:

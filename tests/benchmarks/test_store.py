@@ -67,6 +67,9 @@ def test_a_score_is_for_the_pictures_it_saw(tmp_path: Path) -> None:
     store.write_score("cell", "fidelity", rows, "stamp")
     pd.testing.assert_frame_equal(store.read_score("cell", "fidelity", "stamp"), rows)  # type: ignore[arg-type]
     assert store.read_score("cell", "fidelity", "other") is None
+    assert store.has_score("cell", "fidelity", "stamp")
+    assert not store.has_score("cell", "fidelity", "other")
+    assert not store.has_score("cell", "other", "stamp")
     assert store.read_score("cell", "other") is None
 
 
