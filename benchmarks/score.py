@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import groupby
 
 import pandas as pd
 import torch
@@ -30,7 +31,7 @@ class Judge:
     @torch.no_grad()
     def embed(self, images: Sequence[Tensor]) -> Tensor:
         """Unit-norm embeddings of pictures of any sizes, ``N x D``."""
-        return torch.cat([self.recognizer(image[None]) for image in images])
+        return by_size(self.recognizer, images)
 
     @cached_property
     def targets(self) -> Tensor:
@@ -40,7 +41,7 @@ class Judge:
     @cached_property
     def sources(self) -> Tensor:
         """Embeddings of the clean sources, ``N x D``."""
-        return _in_batches([face.image for face in _faces(self.dataset)], self.embed)
+        return self.embed([face.image for face in _faces(self.dataset)])
 
     @cached_property
     def others(self) -> list[Tensor | None]:
@@ -56,7 +57,7 @@ class Judge:
             source) or ``clean`` (the source itself).
         """
         index = {entry.id: place for place, entry in enumerate(self.dataset.manifest.entries)}
-        embeddings = _in_batches([read_photo(folder.image(item)) for item in items], self.embed)
+        embeddings = self.embed([read_photo(folder.image(item)) for item in items])
         rows: list[tuple[str, str, float]] = []
         for item, embedding in zip(items, embeddings, strict=True):
             place = index[item]
@@ -95,8 +96,7 @@ def source_features(recognizer: Recognizer, dataset: FaceDataset) -> pd.DataFram
 
 
 def _feature_frame(recognizer: Recognizer, images: Sequence[Tensor], items: Sequence[str]) -> pd.DataFrame:
-    extractor = RecognizerFeatures(recognizer)
-    values = torch.cat([extractor(image[None]) for image in images])
+    values = by_size(RecognizerFeatures(recognizer), images)
     frame = pd.DataFrame(values.numpy(), columns=[f"f{number}" for number in range(values.shape[1])])
     frame.insert(0, "item", list(items))
     return frame
@@ -106,5 +106,10 @@ def _faces(dataset: FaceDataset) -> list[Face]:
     return [dataset[index] for index in range(len(dataset))]
 
 
-def _in_batches(images: Sequence[Tensor], embed: Callable[[Sequence[Tensor]], Tensor]) -> Tensor:
-    return torch.cat([embed(images[start : start + BATCH]) for start in range(0, len(images), BATCH)])
+def by_size(embed: Callable[[Tensor], Tensor], images: Sequence[Tensor]) -> Tensor:
+    """Rows of ``embed`` for pictures of any sizes: neighbours of one size share a batch of at most ``BATCH``."""
+    rows: list[Tensor] = []
+    for _, group in groupby(images, key=lambda image: image.shape):
+        batches = torch.stack(list(group)).split(BATCH)
+        rows += [embed(batch) for batch in batches]
+    return torch.cat(rows)

@@ -81,4 +81,6 @@ def smooth(gradient: Tensor, side: int) -> Tensor:
         return gradient
     line = torch.exp(-torch.linspace(-KERNEL_REACH, KERNEL_REACH, side).square() / 2).to(gradient)
     kernel = torch.outer(line, line) / line.sum().square()
-    return F.conv2d(gradient, kernel.expand(gradient.shape[1], 1, side, side), padding="same", groups=gradient.shape[1])
+    kernels, channels = kernel.expand(gradient.shape[1], 1, side, side), gradient.shape[1]
+    # image by image: the last bit must not depend on the batch (see Recognizer)
+    return torch.cat([F.conv2d(one, kernels, padding="same", groups=channels) for one in gradient.split(1)])

@@ -149,7 +149,7 @@ class TIPIM(ProtectionMethod):
         for candidate in candidates:
             margins = torch.stack(
                 [
-                    (embedding - source).norm(dim=1, keepdim=True) - torch.cdist(embedding, target)
+                    (embedding - source).norm(dim=1, keepdim=True) - distances(embedding, target)
                     for surrogate, source, target in zip(task.surrogates, sources, targets, strict=True)
                     if target is not None
                     for embedding in [surrogate(candidate)]
@@ -157,6 +157,11 @@ class TIPIM(ProtectionMethod):
             ).mean(dim=0)
             gains.append(combined_gain(margins, self.gain))
         return torch.stack(gains).argmax(dim=0)
+
+
+def distances(embeddings: Tensor, targets: Tensor) -> Tensor:
+    """Euclidean, ``B x T``; not through a matrix product, whose last bit depends on the batch."""
+    return torch.cdist(embeddings, targets, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def target_losses(embeddings: Tensor, source: Tensor, target: Tensor | None) -> Tensor:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+CHUNK = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +120,23 @@ class Recognizer(nn.Module):
         Counts passes in :attr:`passes`: one forward an image, and one backward an image when a gradient flows back.
         """
         count = images.shape[0]
-        embeddings = F.normalize(self.backbone(self.input_spec.prepare(images)))
+        embeddings = F.normalize(self._embed(self.input_spec.prepare(images)))
         self.passes.forward += count
         if embeddings.requires_grad:
             embeddings.register_hook(self._count_backward)
         return embeddings
+
+    def _embed(self, inputs: Tensor) -> Tensor:
+        """The backbone on ``CHUNK`` images at a time, the last chunk filled up with zeros.
+
+        Libraries choose how to sum by the shape of a batch.  Sign-gradient methods turn such a difference in the last
+        bit into another image, so the backbone is shown one shape only: an image's embedding and gradient are the same
+        to the bit whatever its batch.
+        """
+        missing = -len(inputs) % CHUNK
+        filled = torch.cat([inputs, inputs.new_zeros(missing, *inputs.shape[1:])]) if missing else inputs
+        outputs = [self.backbone(chunk.contiguous()) for chunk in filled.split(CHUNK)]
+        return torch.cat(outputs)[: len(inputs)]
 
     def _count_backward(self, gradient: Tensor) -> None:
         self.passes.backward += gradient.shape[0]

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
+from veilbench.models.recognizers.loading import build_backbone
 
 
 def test_embeddings_have_norm_one_for_images_of_any_size(make_recognizer: Callable[..., Recognizer]) -> None:
@@ -31,7 +32,31 @@ def test_it_stays_frozen_and_in_eval_mode(make_recognizer: Callable[..., Recogni
     assert not any(parameter.requires_grad for parameter in recognizer.parameters())
     images = torch.rand(3, 3, 32, 32)
     together = recognizer(images)
-    torch.testing.assert_close(torch.cat([recognizer(image[None]) for image in images]), together)
+    assert torch.equal(torch.cat([recognizer(image[None]) for image in images]), together)
+
+
+@pytest.mark.parametrize("kind", ["ir", "mobilefacenet", "inception_resnet"])
+def test_neither_embedding_nor_gradient_depends_on_the_batch(kind: str) -> None:
+    arch: dict[str, dict[str, object]] = {
+        "ir": {"units": (1, 1), "widths": (16, 32), "input_size": (40, 40), "stem_stride": 2, "se": True},
+        "mobilefacenet": {"width": 16, "units": (1, 1, 1), "input_size": (40, 40)},
+        "inception_resnet": {"width": 0.125, "repeats": (1, 1, 1), "stem_stride": 1},
+    }
+    network = build_backbone(kind, arch[kind])
+    recognizer = Recognizer("x", network, InputSpec(40, 40), Thresholds({}, "none"), "x")
+    images = torch.rand(11, 3, 40, 40)
+
+    def look(batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        leaf = batch.clone().requires_grad_(True)
+        embeddings = recognizer(leaf)
+        (gradient,) = torch.autograd.grad((embeddings[:, 0] - embeddings[:, 3]).sum(), leaf)
+        return embeddings.detach(), gradient
+
+    embeddings, gradient = look(images)
+    for size in (1, 3, 8):
+        parts = [look(batch) for batch in images.split(size)]
+        assert torch.equal(torch.cat([part[0] for part in parts]), embeddings)
+        assert torch.equal(torch.cat([part[1] for part in parts]), gradient)
 
 
 def test_passes_are_counted_per_image(make_recognizer: Callable[..., Recognizer]) -> None:
