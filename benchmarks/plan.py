@@ -156,6 +156,13 @@ class Plan:
             return [(ANY_TARGET, targets)]
         return [(target.name, (target,)) for target in targets]
 
+    def _method_identity(self, component: Component) -> dict[str, Any]:
+        try:
+            identity: dict[str, Any] = component.cls.identity(component.params)
+        except (ValueError, OSError) as error:
+            raise UserError(f"{component.where}: {error}") from error
+        return identity
+
     def _protect(
         self, label: str, component: Component, goal: Goal, targets: tuple[Target, ...], surrogates: tuple[str, ...]
     ) -> Protection:
@@ -164,7 +171,7 @@ class Plan:
         spec: dict[str, Any] = {
             "method": cls.name,
             "version": cls.version,
-            "params": component.params,
+            "params": self._method_identity(component),
             "dataset": self.dataset.manifest.digest,
         }
         words = [cls.name]

@@ -122,6 +122,7 @@ class Runner:
         if before.finished == before.total:
             return ""
         method = build_method(self.plan.suite.methods[protection.label])
+        method.cache = self.store.cache
         method.assign(self._task(protection))
         try:
             folder.create(protection.spec)

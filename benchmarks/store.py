@@ -154,6 +154,11 @@ class Store:
         """The folder of one protection."""
         return ProtectionFolder(self.root / "store" / "protections" / cell)
 
+    @property
+    def cache(self) -> Path:
+        """Folder for what methods can use again; whatever is in it can be deleted."""
+        return self.root / "store" / "cache"
+
     def suite(self, name: str) -> Path:
         """The folder of one suite's tables and pictures; created."""
         path = self.root / "suites" / name

@@ -13,14 +13,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from veilbench.datasets.base import FaceBatch, Target
-from veilbench.models.recognizers.base import Recognizer
+from veilbench.models.recognizers.base import PassCounter, Recognizer
+from veilbench.models.weights import file_sha256
 
 
 class Goal(StrEnum):
@@ -124,6 +126,13 @@ class ProtectionMethod(pl.LightningModule, ABC):
     uses_seed: ClassVar[bool] = True
 
     task: Task
+    cache: Path | None = None
+    """Folder for intermediate results that other protections can use too; set by the runner, None: keep nothing."""
+
+    @classmethod
+    def identity(cls, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Parameters as they enter the identity of results: paths replaced by hashes of what they lead to."""
+        return {name: file_sha256(value) if isinstance(value, Path) else value for name, value in params.items()}
 
     def assign(self, task: Task) -> None:
         """Say what to achieve.  Registers the surrogates as submodules, so that Lightning moves them to the device."""
@@ -135,7 +144,7 @@ class ProtectionMethod(pl.LightningModule, ABC):
         """Protected images ``B x 3 x H x W`` in ``[0, 1]`` for ``faces``.
 
         Called with gradients enabled.  Draw every random number from ``random``.  An image that comes back with a
-        non-finite value is recorded as failed; the rest of the batch is kept.
+        non-finite value, or that was given to :meth:`fail`, is recorded as failed; the rest of the batch is kept.
         """
 
     def warm_up(self, faces: FaceBatch) -> None:
@@ -144,10 +153,19 @@ class ProtectionMethod(pl.LightningModule, ABC):
             images = faces.images.detach().clone().requires_grad_(True)
             surrogate(images).sum().backward()
 
+    def networks(self) -> dict[str, PassCounter]:
+        """Pass counters by network name: what a protection's cost consists of."""
+        return {surrogate.name: surrogate.passes for surrogate in self.task.surrogates}
+
+    def fail(self, item: str, reason: str) -> None:
+        """Record from within :meth:`protect` that an item failed; the rest of the batch is kept."""
+        self._failures[item] = reason
+
     def predict_step(self, batch: FaceBatch, batch_idx: int = 0) -> ProtectedBatch:
         """Protect one batch and account for it; written once for all methods."""
         del batch_idx
-        networks = {surrogate.name: surrogate.passes for surrogate in self.task.surrogates}
+        self._failures: dict[str, str] = {}
+        networks = self.networks()
         before = {name: (passes.forward, passes.backward) for name, passes in networks.items()}
         start = time.perf_counter()
         # Trainer.predict disables gradients; methods need them for the image.
@@ -168,9 +186,9 @@ class ProtectionMethod(pl.LightningModule, ABC):
                 f"{tuple(batch.images.shape)}"
             )
         finite = images.flatten(1).isfinite().all(dim=1).tolist()
-        errors = {
+        broken = {
             item: f"{self.name} produced non-finite pixels"
             for item, good in zip(batch.ids, finite, strict=True)
             if not good
         }
-        return ProtectedBatch(batch.ids, images.clamp(0, 1), cost, errors)
+        return ProtectedBatch(batch.ids, images.clamp(0, 1), cost, broken | self._failures)

@@ -24,21 +24,19 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 import yaml
-from pytorch_lightning.callbacks import ModelCheckpoint
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from veilbench.datasets.synthetic import Split, render_shots
 
 from ..recognizers.base import InputSpec, Recognizer
 from ..recognizers.loading import build_backbone, load_recognizer
+from .training import WORLD_SEED, Examples, fit, half, one_cycle
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "recognizers"
 EMBEDDED = Path(__file__).resolve().parents[1] / "embedded"
 NAMES = ("embedded_ir152", "embedded_irse50", "embedded_facenet", "embedded_mobile_face")
 FARS = (0.1, 0.01, 0.001)
-WORLD_SEED = 0
 TRAIN_PEOPLE, TRAIN_SHOTS = 2400, 10
 CALIBRATION_PEOPLE, CALIBRATION_SHOTS = 600, 2
 EVALUATION_PEOPLE, EVALUATION_SHOTS = 200, 6
@@ -127,24 +125,6 @@ def _patch(images: Tensor, strength: float) -> Tensor:
     return torch.where(inside[:, None], torch.rand(count, 1, 1, 1), images)
 
 
-class Photos(Dataset[tuple[Tensor, Tensor]]):
-    """Rendered photos with their person's number, handed out a batch at a time."""
-
-    def __init__(self, photos: Tensor, labels: Tensor) -> None:
-        self.photos = photos
-        self.labels = labels
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.photos[index].float() / 255, self.labels[index]
-
-    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        """``B x 3 x H x W`` in ``[0, 1]`` and ``B`` labels; called by the loader instead of item by item."""
-        return self.photos[indices].float() / 255, self.labels[indices]
-
-
 class RecognizerTraining(pl.LightningModule):
     """A backbone under an ArcFace head; AdamW with a one-cycle schedule.
 
@@ -174,20 +154,14 @@ class RecognizerTraining(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         photos, labels = batch
-        logits = self.head(self.backbone(self.input_spec.prepare(augment(photos, self.strength))), labels)
+        seen = augment(photos.float() / 255, self.strength)
+        logits = self.head(self.backbone(self.input_spec.prepare(seen)), labels)
         loss = F.cross_entropy(logits, labels)
         self.log("loss", loss, on_step=False, on_epoch=True)
         return loss
 
-    def on_train_epoch_end(self) -> None:
-        loss = float(self.trainer.callback_metrics["loss"])
-        print(f"epoch {self.current_epoch + 1} of {self.trainer.max_epochs}: loss {loss:.3f}", flush=True)  # noqa: T201
-
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=0.02)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, steps, pct_start=0.2)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return one_cycle(self, self.parameters(), self.learning_rate, 0.02)
 
 
 def rendered(split: Split, people: int, shots: int, cache: Path) -> Tensor:
@@ -218,7 +192,7 @@ def train(name: str, work: Path) -> None:
     config = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
     photos = rendered(Split.TRAIN, TRAIN_PEOPLE, TRAIN_SHOTS, work)
     labels = torch.arange(TRAIN_PEOPLE).repeat_interleave(TRAIN_SHOTS)
-    data = Photos(photos.flatten(0, 1), labels)
+    data = Examples(photos.flatten(0, 1), labels)
     pl.seed_everything(WORLD_SEED, verbose=False)
     backbone = build_backbone(config["kind"], config["arch"])
     head = ArcFaceHead(config["arch"]["embedding"], TRAIN_PEOPLE, MARGIN, PHASES[0].scale)
@@ -232,33 +206,10 @@ def train(name: str, work: Path) -> None:
             strength=phase.strength,
         )
         print(f"phase {phase.name}", flush=True)  # noqa: T201
-        _fit(module, data, work / name / phase.name, phase.epochs)
-    state = {key: _half(tensor) for key, tensor in backbone.cpu().state_dict().items()}
+        fit(module, data, work / name / phase.name, phase.epochs)
     EMBEDDED.mkdir(exist_ok=True)
-    save_file(state, EMBEDDED / f"{name}.safetensors")
+    save_file(half(backbone.state_dict()), EMBEDDED / f"{name}.safetensors")
     measure(name, work)
-
-
-def _fit(module: RecognizerTraining, data: Photos, folder: Path, epochs: int) -> None:
-    """Train for some epochs, or for those that an earlier run in ``folder`` left."""
-    sampler = RandomSampler(data, generator=torch.Generator().manual_seed(WORLD_SEED))
-    loader = DataLoader(data, batch_size=64, sampler=sampler, drop_last=True, collate_fn=lambda batch: batch)
-    trainer = pl.Trainer(
-        max_epochs=epochs,
-        accelerator="auto",
-        devices=1,
-        gradient_clip_val=5.0,
-        callbacks=[ModelCheckpoint(folder, save_last=True, save_top_k=0)],
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    last = folder / "last.ckpt"
-    trainer.fit(module, loader, ckpt_path=last if last.is_file() else None, weights_only=True)
-
-
-def _half(tensor: Tensor) -> Tensor:
-    return (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
 
 
 def measure(name: str, work: Path) -> None:

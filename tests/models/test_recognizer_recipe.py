@@ -13,13 +13,13 @@ from torch.utils.data import DataLoader
 
 from veilbench.models.recipes.recognizers import (
     ArcFaceHead,
-    Photos,
     RecognizerTraining,
     augment,
     genuine,
     impostor_quantile,
     impostors,
 )
+from veilbench.models.recipes.training import Examples
 from veilbench.models.recognizers.base import InputSpec
 from veilbench.models.recognizers.ir import IR
 
@@ -86,7 +86,7 @@ def test_a_training_learns_its_people() -> None:
     network = IR(units=(1,), widths=(8,), stem_width=8, stem_stride=2, input_size=(16, 16), embedding=8)
     head = ArcFaceHead(8, 6, margin=0.4, scale=24)
     module = RecognizerTraining(network, InputSpec(16, 16), head, learning_rate=4e-3, strength=0.5)
-    data = Photos(photos.flatten(0, 1), torch.arange(6).repeat_interleave(10))
+    data = Examples(photos.flatten(0, 1), torch.arange(6).repeat_interleave(10))
     loader = DataLoader(data, batch_size=20, shuffle=True, collate_fn=lambda batch: batch)
     losses = []
 

@@ -1,0 +1,388 @@
+"""WeakenDiff: adversarial latents whose purification by the diffusion model is weakened."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from veilbench.datasets.base import FaceBatch
+from veilbench.models.diffusion.folder import EMBEDDED, find_pipeline, pipeline_sha256
+from veilbench.models.recognizers.base import PassCounter
+
+from .base import Goal, ItemRandom, ProtectionMethod, Task
+from .gradient import reference_embeddings
+from .per_image_adamw import PerImageAdamW
+
+if TYPE_CHECKING:
+    from veilbench.models.diffusion.backbone import DiffusionBackbone, Step
+
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What depends on the photos alone, and serves every target, goal and choice of surrogates.
+
+    Attributes:
+        latent: ``B x C x h x w``, where the short way back begins.
+        embeddings: per step of the way back, what the denoiser sees as text, ``B x length x width``.
+    """
+
+    latent: Tensor
+    embeddings: tuple[Tensor, ...]
+
+
+class WeakenDiff(ProtectionMethod):
+    """WeakenDiff: "Enhancing Facial Privacy Protection via Weakening Diffusion Purification" (Salar et al., CVPR 2025).
+
+    Per photo: encode; invert ``steps - start`` updates towards noise; learn for each update back one embedding of the
+    empty caption with which the denoiser returns to the photo; then move the latent so that the decoded image is taken
+    for the target, while the self-attention maps stay those of the unmoved latent.  Each image minimises
+    ``lambda_adv * L_adv + structure_weight * L_str`` with ``L_adv`` over surrogates of ``1 - cos`` and ``L_str`` the
+    sum over updates and layers of mean squared differences of the maps.
+
+    Paper and released code (parham1998/Facial-Privacy-Protection, 2025-03) differ; defaults are the paper's, the code's
+    in brackets: 35 iterations (30); mean over surrogates (sum).  The code starts the way back one interval above the
+    timestep that it shows to the denoiser; the paper's numbers were made with it, so ``timesteps`` is ``released`` by
+    default.  To dodge, the code also approaches a synthetic face; here images only leave their source, since the
+    protocol has no target then.  The code truncates to 8 bit, the harness rounds.  A saved sum of maps, a doubled
+    batch, weight gradients and the clean path's repetition change no result and are left out.
+
+    Args:
+        pipeline: ``embedded``, a pipeline folder, or a Hub name that is in the local cache.
+        image_size: side at which it works, in pixels; other photos are resized there and back.  None: the pipeline's.
+        steps: length of the DDIM schedule.
+        start: how many of its steps are skipped; ``steps - start`` are made.
+        timesteps: ``released`` shows the denoiser one interval less noise than the latent has, ``aligned`` what it has.
+        latent: ``sample`` of the autoencoder's posterior, as the code, or its ``mean``.
+        learn_embeddings: without, the empty caption's embedding is used throughout.
+        embedding_iterations, embedding_learning_rate: per step of the way back.
+        embedding_tolerance: an image's embedding is done when its mean squared error is below; 0 never.
+        iterations, learning_rate: of the search for the latent.
+        lambda_adv: weight of the adversarial loss.
+        adversarial: ``mean`` over the surrogates, or ``sum``.
+        structure_weight: of the loss on attention maps; 0 leaves it out.
+        stop_margin: an image is done when its cosine passes every surrogate's threshold (at a FAR of 0.01) by this
+            much.  None: never.
+        space: what is moved: the ``latent``, or an offset on the denoiser's ``bottleneck`` features at every step,
+            whose gradient needs only the second half of the network (the paper's outlook; the way through the
+            denoiser's input is left out of the gradient).
+        group_size: images that the networks see at once, filled up where there are fewer, so that no image depends on
+            its batch.  Larger is faster and needs more memory.
+        precision: ``float32``, or autocast to ``bfloat16`` or ``float16``.
+        channels_last: memory format of the networks.
+        checkpointing: keep no activations of a step but its input and compute them again; less memory, more time.
+
+    Raises:
+        ValueError: when a number is out of its range, or the pipeline is missing or does not fit.
+    """
+
+    name = "weaken_diff"
+    family = "diffusion"
+    paper = "Salar et al., CVPR 2025"
+
+    def __init__(  # noqa: PLR0913 (each is a choice that papers and ports make differently)
+        self,
+        *,
+        pipeline: str = EMBEDDED,
+        image_size: int | None = None,
+        steps: int = 20,
+        start: int = 17,
+        timesteps: Literal["released", "aligned"] = "released",
+        latent: Literal["sample", "mean"] = "sample",
+        learn_embeddings: bool = True,
+        embedding_iterations: int = 20,
+        embedding_learning_rate: float = 0.1,
+        embedding_tolerance: float = 0.0,
+        iterations: int = 35,
+        learning_rate: float = 0.01,
+        lambda_adv: float = 0.003,
+        adversarial: Literal["mean", "sum"] = "mean",
+        structure_weight: float = 1.0,
+        stop_margin: float | None = None,
+        space: Literal["latent", "bottleneck"] = "latent",
+        group_size: int = 8,
+        precision: Literal["float32", "bfloat16", "float16"] = "float32",
+        channels_last: bool = False,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        _check(steps=steps, start=start, iterations=iterations, group_size=group_size)
+        self.backbone = load_backbone(find_pipeline(pipeline), channels_last)
+        self.image_size = image_size or self.backbone.image_size
+        if self.image_size % self.backbone.size_step:
+            raise ValueError(
+                f"image_size is {self.image_size}; {pipeline} needs a multiple of {self.backbone.size_step}"
+            )
+        self.latent = latent
+        self.schedule = (steps, start, timesteps)
+        self.learn_embeddings = learn_embeddings
+        self.embedding_iterations = embedding_iterations
+        self.embedding_learning_rate = embedding_learning_rate
+        self.embedding_tolerance = embedding_tolerance
+        self.iterations = iterations
+        self.learning_rate = learning_rate
+        self.lambda_adv = lambda_adv
+        self.adversarial = adversarial
+        self.structure_weight = structure_weight
+        self.stop_margin = stop_margin
+        self.space = space
+        self.group_size = group_size
+        self.precision = precision
+        self.checkpointing = checkpointing
+
+    @classmethod
+    def identity(cls, params: Mapping[str, Any]) -> dict[str, Any]:
+        return {**params, "pipeline": pipeline_sha256(find_pipeline(params["pipeline"]))}
+
+    def networks(self) -> dict[str, PassCounter]:
+        passes = {"unet": self.backbone.unet_passes, "vae_encoder": self.backbone.encoder_passes}
+        return {**super().networks(), **passes, "vae_decoder": self.backbone.decoder_passes}
+
+    def protect(self, faces: FaceBatch, task: Task, random: ItemRandom) -> Tensor:
+        images = resized(faces.images, self.image_size)
+        shape = self.backbone.latent_shape(self.image_size)
+        noise = random.normal(*shape) if self.latent == "sample" else images.new_zeros(len(images), *shape)
+        protected = []
+        for first in range(0, len(images), self.group_size):
+            group = slice(first, first + self.group_size)
+            protected.append(self._protect_group(faces.ids[group], images[group], noise[group], task))
+        return resized(torch.cat(protected), faces.images.shape[-1]).clamp(0, 1)
+
+    def _protect_group(self, ids: tuple[str, ...], images: Tensor, noise: Tensor, task: Task) -> Tensor:
+        """Protected images of up to ``group_size`` photos, of which the networks always see ``group_size``."""
+        real = len(images)
+        images, noise = _filled(images, self.group_size), _filled(noise, self.group_size)
+        self.backbone.counted = real
+        try:
+            begin = self._start(images, noise, real)
+            references = reference_embeddings(images, task)
+            moved, broken = self.search(begin, references, task, real)
+            protected = self.render(moved, begin)
+        finally:
+            self.backbone.counted = None
+        for item, wrong in zip(ids, broken[:real].tolist(), strict=True):
+            if wrong:
+                self.fail(item, "the optimisation met a value that is not finite; try a smaller learning_rate")
+        return protected[:real]
+
+    # What depends on the photo alone.
+
+    def _start(self, images: Tensor, noise: Tensor, real: int) -> Start:
+        """:meth:`start` from the cache where all images of the group are in it, else computed and kept."""
+        if self.cache is None:
+            return self.start(images, noise)
+        paths = [
+            self.cache / "weaken_diff" / f"{self._key(image, draw)}.safetensors"
+            for image, draw in zip(images[:real], noise[:real], strict=True)
+        ]
+        if all(path.is_file() for path in paths):
+            kept = [load_file(path, device=str(images.device)) for path in paths]
+            latent = _filled(torch.stack([one["latent"] for one in kept]), len(images))
+            embeddings = _filled(torch.stack([one["embeddings"] for one in kept]), len(images))
+            return Start(latent, tuple(embeddings.unbind(dim=1)))
+        begin = self.start(images, noise)
+        for place, path in enumerate(paths):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f"{path.name}.{id(begin)}")
+            embeddings = torch.stack([embedding[place] for embedding in begin.embeddings])
+            save_file({"latent": begin.latent[place].contiguous(), "embeddings": embeddings.contiguous()}, partial)
+            partial.replace(path)
+        return begin
+
+    def _key(self, image: Tensor, noise: Tensor) -> str:
+        """What a start depends on, hashed."""
+        settings = (
+            *(self.backbone.sha256, self.version, self.schedule, self.learn_embeddings, self.embedding_iterations),
+            *(self.embedding_learning_rate, self.embedding_tolerance, self.latent, self.precision, self.group_size),
+            *(image.device.type, torch.__version__, tuple(image.shape)),
+        )
+        digest = hashlib.sha256(repr(settings).encode())
+        for tensor in (image, noise):
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:32]
+
+    def start(self, images: Tensor, noise: Tensor) -> Start:
+        """Encode, invert, and learn the embeddings of ``B`` images; ``noise`` is for the autoencoder's sample."""
+        with torch.no_grad(), self._autocast():
+            empty = self.backbone.empty_text(len(images)).to(images.dtype)
+            clean = self.backbone.encode(images, noise if self.latent == "sample" else None)
+            length, start, _ = self.schedule
+            path = self.backbone.invert(clean, length, length - start, empty)
+        if not self.learn_embeddings:
+            return Start(path[-1], (empty,) * len(self.way_back()))
+        return Start(path[-1], self.learned(path, empty))
+
+    def way_back(self) -> list[Step]:
+        """The updates from the start back to a clean latent."""
+        length, start, timesteps = self.schedule
+        return self.backbone.reverse_steps(length, start, aligned=timesteps == "aligned")
+
+    def learned(self, path: list[Tensor], empty: Tensor) -> tuple[Tensor, ...]:
+        """Embeddings with which the way back retraces ``path`` (clean latent first), one per step.
+
+        One embedding and one optimiser are carried from step to step, and each step starts where the embedding of the
+        last one led (section 1.4 of the facts: as released).
+        """
+        latent, text = path[-1], empty
+        optimizer = PerImageAdamW(text, self.embedding_learning_rate)
+        learned = []
+        for step, goal in zip(self.way_back(), reversed(path[:-1]), strict=True):
+            active = torch.ones(len(text), dtype=torch.bool, device=text.device)
+            for _ in range(self.embedding_iterations):
+                leaf = text.detach().requires_grad_(True)
+                with self._autocast():
+                    reached = self.backbone.denoise(latent, step, leaf)
+                error = ((reached - goal) ** 2).flatten(1).mean(dim=1)
+                active = active & (error.detach() > self.embedding_tolerance)
+                if not bool(active.any()):
+                    break
+                (gradient,) = torch.autograd.grad(error.sum(), leaf)
+                text = optimizer.step(text, gradient, active)
+            with torch.no_grad(), self._autocast():
+                latent = self.backbone.denoise(latent, step, text)
+            learned.append(text)
+        return tuple(learned)
+
+    # The search.
+
+    def search(
+        self, begin: Start, references: list[Tensor], task: Task, real: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What is moved, where the search left it, and which images met values that are not finite (``B``)."""
+        maps = self._clean_maps(begin) if self.structure_weight else None
+        moved = self._origin(begin)
+        optimizer = PerImageAdamW(moved, self.learning_rate)
+        active = torch.ones(len(moved), dtype=torch.bool, device=moved.device)
+        broken = ~active
+        if real is not None:
+            active[real:] = False
+        for _ in range(self.iterations):
+            leaf = moved.detach().requires_grad_(True)
+            image, structure = self._forward(leaf, begin, maps)
+            cosines = [
+                (surrogate(image) * reference).sum(dim=1)
+                for surrogate, reference in zip(task.surrogates, references, strict=True)
+            ]
+            if self.stop_margin is not None:
+                active = active & ~self._passed(torch.stack(cosines).detach(), task)
+            if not bool(active.any()):
+                break
+            loss = self.lambda_adv * self._adversarial(cosines, task.goal) + self.structure_weight * structure
+            (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+            finite = gradient.flatten(1).isfinite().all(dim=1) & loss.detach().isfinite()
+            broken = broken | (active & ~finite)
+            active = active & finite
+            moved = optimizer.step(moved, gradient, active)
+        return moved, broken
+
+    def _origin(self, begin: Start) -> Tensor:
+        if self.space == "latent":
+            return begin.latent
+        return begin.latent.new_zeros(self.backbone.bottleneck_shape(begin.latent))
+
+    def _adversarial(self, cosines: list[Tensor], goal: Goal) -> Tensor:
+        """``B`` losses: ``1 - cos`` to the target, or its negative to the source, over the surrogates."""
+        each = 1 - torch.stack(cosines)
+        each = each if goal is Goal.IMPERSONATE else -each
+        return each.mean(dim=0) if self.adversarial == "mean" else each.sum(dim=0)
+
+    def _passed(self, cosines: Tensor, task: Task) -> Tensor:
+        """Which images (``B``) fool every surrogate by the margin; ``cosines`` is ``K x B``."""
+        thresholds = cosines.new_tensor([[surrogate.thresholds.at(0.01)] for surrogate in task.surrogates])
+        ahead = cosines - thresholds if task.goal is Goal.IMPERSONATE else thresholds - cosines
+        return (ahead > (self.stop_margin or 0.0)).all(dim=0)
+
+    @torch.no_grad()
+    def _clean_maps(self, begin: Start) -> list[list[Tensor]]:
+        """Self-attention maps of the unmoved latent's way back, per step and layer; they never change."""
+        latent, maps = begin.latent, []
+        for step, text in zip(self.way_back(), begin.embeddings, strict=True):
+            self.backbone.attention.record()
+            with self._autocast():
+                latent = self.backbone.denoise(latent, step, text)
+            maps.append(self.backbone.attention.recorded())
+        return maps
+
+    def _forward(self, moved: Tensor, begin: Start, maps: list[list[Tensor]] | None) -> tuple[Tensor, Tensor]:
+        """Decoded images and structure losses ``B`` of what is moved, with gradients."""
+        offset = moved if self.space == "bottleneck" else None
+        latent = begin.latent if self.space == "bottleneck" else moved
+        structure = moved.new_zeros(len(moved))
+        with self._autocast():
+            for place, (step, text) in enumerate(zip(self.way_back(), begin.embeddings, strict=True)):
+                base = maps[place] if maps is not None else None
+                latent, difference = self._run(self._update, latent, step, text, base, offset)
+                structure = structure + difference
+            image = self._run(self.backbone.decode, latent)
+        return image.float() if image.dtype in DTYPES.values() else image, structure
+
+    def _update(
+        self, latent: Tensor, step: Step, text: Tensor, base: list[Tensor] | None, offset: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """One step of the way back and its structure losses ``B``."""
+        if base is not None:
+            self.backbone.attention.compare(base)
+        after = self.backbone.denoise(latent, step, text, offset)
+        difference = self.backbone.attention.difference() if base is not None else latent.new_zeros(len(latent))
+        return after, difference
+
+    def _run(self, function: Any, *arguments: Any) -> Any:
+        if self.checkpointing:
+            return checkpoint(function, *arguments, use_reentrant=False)
+        return function(*arguments)
+
+    @torch.no_grad()
+    def render(self, moved: Tensor, begin: Start) -> Tensor:
+        """Images ``B x 3 x S x S`` of what was moved, not clamped."""
+        image, _ = self._forward(moved, begin, None)
+        return image
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.backbone.device.type, DTYPES[self.precision])
+
+
+@lru_cache(maxsize=1)
+def load_backbone(folder: Path, channels_last: bool) -> DiffusionBackbone:
+    """The backbone in a folder; a suite's many protections share it."""
+    from veilbench.models.diffusion.backbone import DiffusionBackbone  # noqa: PLC0415 (slow to import)
+
+    backbone = DiffusionBackbone.load(folder)
+    return backbone.to(memory_format=torch.channels_last) if channels_last else backbone
+
+
+def resized(images: Tensor, side: int) -> Tensor:
+    """Square images ``B x 3 x side x side``, bilinear with antialias; those that fit are returned as they are."""
+    if images.shape[-2:] == (side, side):
+        return images
+    return F.interpolate(images, (side, side), mode="bilinear", align_corners=False, antialias=True)
+
+
+def _filled(tensor: Tensor, count: int) -> Tensor:
+    """``tensor`` with its last row repeated until there are ``count``."""
+    missing = count - len(tensor)
+    return torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])]) if missing else tensor
+
+
+def _check(*, steps: int, start: int, iterations: int, group_size: int) -> None:
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; it must be at least 1")
+    if not 1 <= start < steps:
+        raise ValueError(f"start is {start}; it must be from 1 to steps - 1 = {steps - 1}")
+    if iterations < 0:
+        raise ValueError(f"iterations is {iterations}; it cannot be negative")
+    if group_size < 1:
+        raise ValueError(f"group_size is {group_size}; it must be at least 1")

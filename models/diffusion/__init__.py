@@ -1,0 +1,1 @@
+"""Latent diffusion backbones: pipelines of the Stable Diffusion family behind one door."""

@@ -1,0 +1,79 @@
+"""What the recipes share: a seeded Lightning run that goes on where it was interrupted, and half precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+
+WORLD_SEED = 0
+
+
+class Examples(Dataset[Any]):
+    """Tensors of equal length, handed out a batch at a time.
+
+    Args:
+        tensors: each ``N x ...``; an item is one row of each.
+    """
+
+    def __init__(self, *tensors: Tensor) -> None:
+        self.tensors = tensors
+
+    def __len__(self) -> int:
+        return len(self.tensors[0])
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        return tuple(tensor[index] for tensor in self.tensors)
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, ...]:
+        """The rows of ``indices`` of each tensor; called by the loader instead of item by item."""
+        return tuple(tensor[indices] for tensor in self.tensors)
+
+
+def fit(module: pl.LightningModule, data: Examples, folder: Path, epochs: int, batch_size: int = 64) -> None:
+    """Train for some epochs, or for those that an earlier run in ``folder`` left."""
+    sampler = RandomSampler(data, generator=torch.Generator().manual_seed(WORLD_SEED))
+    loader = DataLoader(data, batch_size=batch_size, sampler=sampler, drop_last=True, collate_fn=lambda batch: batch)
+    trainer = pl.Trainer(
+        max_epochs=epochs,
+        accelerator="auto",
+        devices=1,
+        gradient_clip_val=5.0,
+        callbacks=[ModelCheckpoint(folder, save_last=True, save_top_k=0), PrintLoss()],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    last = folder / "last.ckpt"
+    trainer.fit(module, loader, ckpt_path=last if last.is_file() else None, weights_only=True)
+
+
+class PrintLoss(pl.Callback):
+    """One line an epoch, of the value that the module logs as ``loss``."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the epoch's mean loss."""
+        loss = float(trainer.callback_metrics["loss"])
+        print(f"epoch {pl_module.current_epoch + 1} of {trainer.max_epochs}: loss {loss:.4f}", flush=True)  # noqa: T201
+
+
+def one_cycle(module: pl.LightningModule, parameters: Iterable[Tensor], rate: float, weight_decay: float) -> Any:
+    """AdamW under a one-cycle schedule over the whole training, as Lightning wants it."""
+    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=weight_decay)
+    steps = int(module.trainer.estimated_stepping_batches)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.2)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def half(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as they are shipped: half precision where they are numbers with a point, contiguous, on the CPU."""
+    return {
+        key: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
+        for key, tensor in state.items()
+    }
