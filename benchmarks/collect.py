@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -24,7 +24,8 @@ def collect(plan: Plan, store: Store) -> pd.DataFrame:
         Columns: ``suite, protocol, method, family, goal, target, held_out, judge, role, item, similarity`` (to what
         decides success: the target's other photo, or another photo of the source), ``similarity_source`` (to the clean
         source), ``threshold`` and ``success`` (at the suite's FAR), ``success@<far>`` for every calibrated FAR,
-        ``psnr, ssim, seconds, forward, backward, cell``.
+        ``psnr, ssim, seconds, forward, backward`` (passes of recognisers), ``<network>_passes`` (both ways, of every
+        other network that a method counts), ``cell``.
     """
     scores = _Scores(plan, store)
     return _concatenate(frame for question in plan.questions for frame in _question_frames(plan, scores, question))
@@ -67,11 +68,14 @@ class _Scores:
         self.similarities = cache(self._read_similarities)
 
     def _read_images(self, cell: str) -> pd.DataFrame | None:
-        """Quality and cost by item: ``psnr, ssim, seconds, forward, backward``."""
+        """Quality and cost by item: ``psnr, ssim, seconds, forward, backward`` and passes of other networks."""
         quality = self._store.read_score(cell, self._plan.fidelity_score)
         if quality is None:
             return None
-        costs = pd.DataFrame([_cost(record) for record in self._store.protection(cell).finished().values()])
+        recognizers = set(self._plan.suite.recognizers)
+        costs = pd.DataFrame(
+            [_cost(record, recognizers) for record in self._store.protection(cell).finished().values()]
+        )
         return quality.set_index("item").join(costs.set_index("item"), how="inner")
 
     def _read_similarities(self, cell: str, judge: str) -> pd.DataFrame | None:
@@ -140,10 +144,16 @@ def _success(similarity: pd.Series, threshold: float, question: Question) -> pd.
     return dodged(similarity, threshold) if question.goal == "dodge" else impersonated(similarity, threshold)
 
 
-def _cost(record: ItemRecord) -> dict[str, Any]:
+def _cost(record: ItemRecord, recognizers: Collection[str]) -> dict[str, Any]:
+    others = {
+        f"{name}_passes": count + record.backward.get(name, 0)
+        for name, count in record.forward.items()
+        if name not in recognizers
+    }
     return {
         "item": record.id,
         "seconds": record.seconds,
-        "forward": sum(record.forward.values()),
-        "backward": sum(record.backward.values()),
+        "forward": sum(count for name, count in record.forward.items() if name in recognizers),
+        "backward": sum(count for name, count in record.backward.items() if name in recognizers),
+        **others,
     }

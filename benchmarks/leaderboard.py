@@ -87,6 +87,7 @@ def _row(plan: Plan, store: Store, goal: str, method: str, group: pd.DataFrame, 
         "seconds_per_image": images["seconds"].mean(),
         "forward_per_image": images["forward"].mean(),
         "backward_per_image": images["backward"].mean(),
+        **{f"{column}_per_image": images[column].mean() for column in map(str, images) if column.endswith("_passes")},
         "images": len(images),
         "sources": images["item"].nunique(),
         "failed": _failed(plan, store, images["cell"].unique()),
@@ -169,6 +170,10 @@ def display(plan: Plan, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         shown["passes"] = [
             f"{row['forward_per_image']:.0f}+{row['backward_per_image']:.0f}" for _, row in rows.iterrows()
         ]
+        if "unet_passes_per_image" in rows and rows["unet_passes_per_image"].notna().any():
+            shown["UNet passes"] = rows["unet_passes_per_image"].map(
+                lambda count: "-" if pd.isna(count) else f"{count:.0f}"
+            )
         shown["n"] = rows["images"].astype(str)
         if rows["failed"].any():
             shown["failed"] = rows["failed"].astype(str)
@@ -185,6 +190,10 @@ def notes(plan: Plan) -> str:
         "Black-box: judged by the recogniser that the method could not use; white-box: by those that it attacked.",
         "Passes: recogniser forward+backward passes per image.",
     ]
+    if any(component.cls.family == "diffusion" for component in plan.suite.methods.values()):
+        lines.append(
+            "UNet passes: forward and backward together, per image; less where intermediate results were there."
+        )
     if realism:
         lines.append(f"FID uses features of {realism}, not Inception: comparable within this table only.")
     if plan.suite.dataset.cls.kind == "synthetic":
@@ -235,6 +244,7 @@ def _fitting(shown: pd.DataFrame, judges: list[str], width: int) -> tuple[pd.Dat
         "family",
         "n",
         "passes",
+        "UNet passes",
         *[name for name in map(str, shown) if name.startswith("FID")],
         *reversed(judges),
         "s/image",

@@ -46,11 +46,11 @@ class Start:
 class WeakenDiff(ProtectionMethod):
     """WeakenDiff: "Enhancing Facial Privacy Protection via Weakening Diffusion Purification" (Salar et al., CVPR 2025).
 
-    Per photo: encode; invert ``steps - start`` updates towards noise; learn for each update back one embedding of the
-    empty caption with which the denoiser returns to the photo; then move the latent so that the decoded image is taken
-    for the target, while the self-attention maps stay those of the unmoved latent.  Each image minimises
-    ``lambda_adv * L_adv + structure_weight * L_str`` with ``L_adv`` over surrogates of ``1 - cos`` and ``L_str`` the
-    sum over updates and layers of mean squared differences of the maps.
+    Per photo: encode; invert ``diffusion_steps - start_step`` updates towards noise; learn for each update back one
+    embedding of the empty caption with which the denoiser returns to the photo; then move the latent so that the
+    decoded image is taken for the target, while the self-attention maps stay those of the unmoved latent.  Each image
+    minimises ``lambda_adv * L_adv + structure_weight * L_str``: ``L_adv`` is ``1 - cos`` over the surrogates, ``L_str``
+    the sum over updates and layers of mean squared differences of the maps.
 
     Paper and released code (parham1998/Facial-Privacy-Protection, 2025-03) differ; defaults are the paper's, the code's
     in brackets: 35 iterations (30); mean over surrogates (sum).  The code starts the way back one interval above the
@@ -62,8 +62,8 @@ class WeakenDiff(ProtectionMethod):
     Args:
         pipeline: ``embedded``, a pipeline folder, or a Hub name that is in the local cache.
         image_size: side at which it works, in pixels; other photos are resized there and back.  None: the pipeline's.
-        steps: length of the DDIM schedule.
-        start: how many of its steps are skipped; ``steps - start`` are made.
+        diffusion_steps: length of the DDIM schedule.
+        start_step: how many of its steps are skipped; ``diffusion_steps - start_step`` are made.
         timesteps: ``released`` shows the denoiser one interval less noise than the latent has, ``aligned`` what it has.
         latent: ``sample`` of the autoencoder's posterior, as the code, or its ``mean``.
         learn_embeddings: without, the empty caption's embedding is used throughout.
@@ -97,8 +97,8 @@ class WeakenDiff(ProtectionMethod):
         *,
         pipeline: str = EMBEDDED,
         image_size: int | None = None,
-        steps: int = 20,
-        start: int = 17,
+        diffusion_steps: int = 20,
+        start_step: int = 17,
         timesteps: Literal["released", "aligned"] = "released",
         latent: Literal["sample", "mean"] = "sample",
         learn_embeddings: bool = True,
@@ -118,7 +118,7 @@ class WeakenDiff(ProtectionMethod):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        _check(steps=steps, start=start, iterations=iterations, group_size=group_size)
+        _check(diffusion_steps, start_step, iterations, group_size)
         self.backbone = load_backbone(find_pipeline(pipeline), channels_last)
         self.image_size = image_size or self.backbone.image_size
         if self.image_size % self.backbone.size_step:
@@ -126,7 +126,7 @@ class WeakenDiff(ProtectionMethod):
                 f"image_size is {self.image_size}; {pipeline} needs a multiple of {self.backbone.size_step}"
             )
         self.latent = latent
-        self.schedule = (steps, start, timesteps)
+        self.schedule = (diffusion_steps, start_step, timesteps)
         self.learn_embeddings = learn_embeddings
         self.embedding_iterations = embedding_iterations
         self.embedding_learning_rate = embedding_learning_rate
@@ -167,12 +167,12 @@ class WeakenDiff(ProtectionMethod):
         self.backbone.counted = real
         try:
             begin = self._start(images, noise, real)
-            references = reference_embeddings(images, task)
-            moved, broken = self.search(begin, references, task, real)
+            references = reference_embeddings(images[:real], task)
+            moved, broken = self.search(begin, references, task)
             protected = self.render(moved, begin)
         finally:
             self.backbone.counted = None
-        for item, wrong in zip(ids, broken[:real].tolist(), strict=True):
+        for item, wrong in zip(ids, broken.tolist(), strict=True):
             if wrong:
                 self.fail(item, "the optimisation met a value that is not finite; try a smaller learning_rate")
         return protected[:real]
@@ -191,7 +191,7 @@ class WeakenDiff(ProtectionMethod):
             kept = [load_file(path, device=str(images.device)) for path in paths]
             latent = _filled(torch.stack([one["latent"] for one in kept]), len(images))
             embeddings = _filled(torch.stack([one["embeddings"] for one in kept]), len(images))
-            return Start(latent, tuple(embeddings.unbind(dim=1)))
+            return Start(latent, tuple(part.contiguous() for part in embeddings.unbind(dim=1)))
         begin = self.start(images, noise)
         for place, path in enumerate(paths):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -220,9 +220,9 @@ class WeakenDiff(ProtectionMethod):
             clean = self.backbone.encode(images, noise if self.latent == "sample" else None)
             length, start, _ = self.schedule
             path = self.backbone.invert(clean, length, length - start, empty)
-        if not self.learn_embeddings:
-            return Start(path[-1], (empty,) * len(self.way_back()))
-        return Start(path[-1], self.learned(path, empty))
+        embeddings = self.learned(path, empty) if self.learn_embeddings else (empty,) * len(self.way_back())
+        # contiguous, as they come back from the cache: another memory layout would be rounded differently
+        return Start(path[-1].contiguous(), tuple(part.contiguous() for part in embeddings))
 
     def way_back(self) -> list[Step]:
         """The updates from the start back to a clean latent."""
@@ -257,44 +257,49 @@ class WeakenDiff(ProtectionMethod):
 
     # The search.
 
-    def search(
-        self, begin: Start, references: list[Tensor], task: Task, real: int | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """What is moved, where the search left it, and which images met values that are not finite (``B``)."""
+    def search(self, begin: Start, references: list[Tensor], task: Task) -> tuple[Tensor, Tensor]:
+        """Where the search leaves what is moved (``B x ...``), and which images met values that are not finite.
+
+        Args:
+            begin: of a whole group, ``B``.
+            references: for each surrogate what to approach or leave, ``1 x D`` or ``R x D``.
+            task: with the surrogates.  Rows after the first ``R`` are fillers of the group and stay where they are.
+        """
         maps = self._clean_maps(begin) if self.structure_weight else None
         moved = self._origin(begin)
+        real = len(begin.latent) if self.backbone.counted is None else self.backbone.counted
         optimizer = PerImageAdamW(moved, self.learning_rate)
-        active = torch.ones(len(moved), dtype=torch.bool, device=moved.device)
-        broken = ~active
-        if real is not None:
-            active[real:] = False
+        active = torch.arange(len(moved), device=moved.device) < real
+        broken = torch.zeros_like(active)
         for _ in range(self.iterations):
             leaf = moved.detach().requires_grad_(True)
             image, structure = self._forward(leaf, begin, maps)
-            cosines = [
-                (surrogate(image) * reference).sum(dim=1)
-                for surrogate, reference in zip(task.surrogates, references, strict=True)
-            ]
+            cosines = torch.stack(
+                [
+                    (surrogate(image[:real]) * reference).sum(dim=1)
+                    for surrogate, reference in zip(task.surrogates, references, strict=True)
+                ]
+            )
             if self.stop_margin is not None:
-                active = active & ~self._passed(torch.stack(cosines).detach(), task)
+                active = active & ~_filled(self._passed(cosines.detach(), task), len(active))
             if not bool(active.any()):
                 break
-            loss = self.lambda_adv * self._adversarial(cosines, task.goal) + self.structure_weight * structure
+            loss = self.lambda_adv * self._adversarial(cosines, task.goal) + self.structure_weight * structure[:real]
             (gradient,) = torch.autograd.grad(loss.sum(), leaf)
-            finite = gradient.flatten(1).isfinite().all(dim=1) & loss.detach().isfinite()
+            finite = gradient.flatten(1).isfinite().all(dim=1)
             broken = broken | (active & ~finite)
             active = active & finite
             moved = optimizer.step(moved, gradient, active)
-        return moved, broken
+        return moved, broken[:real]
 
     def _origin(self, begin: Start) -> Tensor:
         if self.space == "latent":
             return begin.latent
         return begin.latent.new_zeros(self.backbone.bottleneck_shape(begin.latent))
 
-    def _adversarial(self, cosines: list[Tensor], goal: Goal) -> Tensor:
-        """``B`` losses: ``1 - cos`` to the target, or its negative to the source, over the surrogates."""
-        each = 1 - torch.stack(cosines)
+    def _adversarial(self, cosines: Tensor, goal: Goal) -> Tensor:
+        """``B`` losses from ``K x B``: ``1 - cos`` to the target, or its negative to the source."""
+        each = 1 - cosines
         each = each if goal is Goal.IMPERSONATE else -each
         return each.mean(dim=0) if self.adversarial == "mean" else each.sum(dim=0)
 
@@ -332,7 +337,9 @@ class WeakenDiff(ProtectionMethod):
         self, latent: Tensor, step: Step, text: Tensor, base: list[Tensor] | None, offset: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """One step of the way back and its structure losses ``B``."""
-        if base is not None:
+        if base is None:
+            self.backbone.attention.off()
+        else:
             self.backbone.attention.compare(base)
         after = self.backbone.denoise(latent, step, text, offset)
         difference = self.backbone.attention.difference() if base is not None else latent.new_zeros(len(latent))
@@ -377,11 +384,13 @@ def _filled(tensor: Tensor, count: int) -> Tensor:
     return torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])]) if missing else tensor
 
 
-def _check(*, steps: int, start: int, iterations: int, group_size: int) -> None:
-    if steps < 1:
-        raise ValueError(f"steps is {steps}; it must be at least 1")
-    if not 1 <= start < steps:
-        raise ValueError(f"start is {start}; it must be from 1 to steps - 1 = {steps - 1}")
+def _check(diffusion_steps: int, start_step: int, iterations: int, group_size: int) -> None:
+    if diffusion_steps < 2:  # noqa: PLR2004
+        raise ValueError(f"diffusion_steps is {diffusion_steps}; it must be at least 2")
+    if not 1 <= start_step < diffusion_steps:
+        raise ValueError(
+            f"start_step is {start_step}; it must be from 1 to diffusion_steps - 1 = {diffusion_steps - 1}"
+        )
     if iterations < 0:
         raise ValueError(f"iterations is {iterations}; it cannot be negative")
     if group_size < 1:

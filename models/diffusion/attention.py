@@ -51,6 +51,10 @@ class SelfAttentionTape:
             processors[name] = _ExplicitSelfAttention(self)
         unet.set_attn_processor(processors)
 
+    def off(self) -> None:
+        """Do nothing with the maps of the next passes."""
+        self.mode = Mode.OFF
+
     def record(self) -> None:
         """Keep the maps of the next pass."""
         self.mode, self._maps = Mode.RECORD, []

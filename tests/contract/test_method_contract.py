@@ -27,7 +27,9 @@ CASES = [
 def build(name: str) -> ProtectionMethod:
     """The method with its own parameters, but few steps."""
     component = load_component("methods", name, CONFIGS)
-    few = {"steps": 3} if "steps" in component.params else {}
+    few: dict[str, object] = {
+        name: 3 for name in ("steps", "iterations", "embedding_iterations") if name in component.params
+    }
     return build_method(load_component("methods", name, CONFIGS, few))
 
 
