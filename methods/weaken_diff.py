@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -164,18 +164,29 @@ class WeakenDiff(ProtectionMethod):
         """Protected images of up to ``group_size`` photos, of which the networks always see ``group_size``."""
         real = len(images)
         images, noise = _filled(images, self.group_size), _filled(noise, self.group_size)
-        self.backbone.counted = real
-        try:
+        with self._grouped(task, real):
             begin = self._start(images, noise, real)
             references = reference_embeddings(images[:real], task)
             moved, broken = self.search(begin, references, task)
             protected = self.render(moved, begin)
-        finally:
-            self.backbone.counted = None
         for item, wrong in zip(ids, broken.tolist(), strict=True):
             if wrong:
                 self.fail(item, "the optimisation met a value that is not finite; try a smaller learning_rate")
         return protected[:real]
+
+    @contextmanager
+    def _grouped(self, task: Task, real: int) -> Iterator[None]:
+        """Every network sees ``group_size`` images at once, of which ``real`` are counted."""
+        chunks = [surrogate.chunk for surrogate in task.surrogates]
+        self.backbone.counted = real
+        for surrogate in task.surrogates:
+            surrogate.chunk = self.group_size
+        try:
+            yield
+        finally:
+            self.backbone.counted = None
+            for surrogate, chunk in zip(task.surrogates, chunks, strict=True):
+                surrogate.chunk = chunk
 
     # What depends on the photo alone.
 

@@ -277,7 +277,7 @@ def _add_backward(passes: PassCounter, count: int, gradient: Tensor) -> None:
 
 
 def _load_part(folder: Path, dtype: torch.dtype, part: str, read: Callable[..., Any]) -> Any:
-    words = {} if part in {"tokenizer", "scheduler"} else {"torch_dtype": dtype}
+    words = {} if part in {"tokenizer", "scheduler"} else {"dtype": dtype}
     try:
         return read(folder, subfolder=part, local_files_only=True, **words)
     except (OSError, ValueError, KeyError, RuntimeError) as error:

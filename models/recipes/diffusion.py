@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
-from tokenizers import pre_tokenizers
+from tokenizers import Regex, Tokenizer, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -32,11 +35,29 @@ from .training import WORLD_SEED, Examples, fit, one_cycle
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "embedded" / "diffusion"
 PEOPLE, HELD_OUT = 24_000, 128
-AUTOENCODER_EPOCHS, DENOISER_EPOCHS = 4, 12
+DENOISER_EPOCHS = 4
 EMPTY_CAPTIONS = 0.1
 TEXT_WIDTH, TEXT_LENGTH = 64, 77
 GROUPS = 8
 SAMPLE_STEPS, SAMPLE_GUIDANCE = 40, 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One stretch of the autoencoder's training: a one-cycle schedule of its own.
+
+    Attributes:
+        divergence: weight of the latents' divergence from a unit normal; the first phase gives them their shape, the
+            second lets them carry more.
+    """
+
+    name: str
+    epochs: int
+    learning_rate: float
+    divergence: float
+
+
+PHASES = (Phase("learn", 4, 3e-3, 1e-6), Phase("sharpen", 2, 2e-3, 1e-8))
 
 
 def new_autoencoder() -> AutoencoderKL:
@@ -68,24 +89,20 @@ def new_denoiser() -> UNet2DConditionModel:
 
 
 def new_tokenizer(captions: Sequence[str]) -> CLIPTokenizer:
-    """CLIP's byte-pair encoding, in which every word of ``captions`` is one token."""
-    bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = [*bytes_, *(letter + "</w>" for letter in bytes_)]
-    merges: list[tuple[str, str]] = []
-    for word in sorted({word for line in captions for word in line.replace(",", "").split()}):
-        left = word[0]
-        for index, letter in enumerate(word[1:], start=1):
-            right = letter + "</w>" if index == len(word) - 1 else letter
-            if (left, right) not in merges:
-                merges.append((left, right))
-            left += right
-    known = set(vocabulary)
-    for left, right in merges:
-        if left + right not in known:
-            vocabulary.append(left + right)
-            known.add(left + right)
-    vocabulary += ["<|startoftext|>", "<|endoftext|>"]
-    numbered = {token: number for number, token in enumerate(vocabulary)}
+    """CLIP's byte-pair encoding, trained until every word of ``captions`` is one token."""
+    pairs = Tokenizer(BPE(end_of_word_suffix="</w>"))
+    pairs.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(r"\p{L}+|[^\s\p{L}]+"), "removed", invert=True), pre_tokenizers.ByteLevel(False)]
+    )
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = BpeTrainer(
+        vocab_size=10_000, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False, min_frequency=1
+    )
+    pairs.train_from_iterator(captions, trainer)
+    merges = [tuple(pair) for pair in json.loads(pairs.to_str())["model"]["merges"]]
+    tokens = [*alphabet, *(letter + "</w>" for letter in alphabet), *("".join(pair) for pair in merges)]
+    tokens = [*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"]
+    numbered = {token: number for number, token in enumerate(tokens)}
     return CLIPTokenizer(vocab=numbered, merges=merges, model_max_length=TEXT_LENGTH)
 
 
@@ -126,20 +143,21 @@ class AutoencoderTraining(pl.LightningModule):
     Batches are one tensor ``B x 3 x 64 x 64`` of ``uint8``.
     """
 
-    def __init__(self, autoencoder: AutoencoderKL) -> None:
+    def __init__(self, autoencoder: AutoencoderKL, phase: Phase) -> None:
         super().__init__()
         self.autoencoder = autoencoder
+        self.phase = phase
 
     def training_step(self, batch: tuple[Tensor]) -> Tensor:
         images = mirrored(batch[0].float() / 127.5 - 1)
         posterior = self.autoencoder.encode(images).latent_dist
         error = F.mse_loss(self.autoencoder.decode(posterior.sample()).sample, images)
         self.log("loss", error, on_step=False, on_epoch=True)
-        loss: Tensor = error + 1e-6 * posterior.kl().mean()
+        loss: Tensor = error + self.phase.divergence * posterior.kl().mean()
         return loss
 
     def configure_optimizers(self) -> Any:
-        return one_cycle(self, self.parameters(), 3e-3, 0.0)
+        return one_cycle(self, self.parameters(), self.phase.learning_rate, 0.0)
 
 
 class DenoiserTraining(pl.LightningModule):
@@ -203,11 +221,13 @@ def train(work: Path) -> None:
     portraits = rendered_portraits(WORLD_SEED, Split.TRAIN, PEOPLE, work)
     pl.seed_everything(WORLD_SEED, verbose=False)
     autoencoder = new_autoencoder()
-    print("autoencoder", flush=True)  # noqa: T201
     photos = Examples(portraits.photos)
-    fit(AutoencoderTraining(autoencoder), photos, work / "autoencoder", AUTOENCODER_EPOCHS, batch_size=32)
+    for phase in PHASES:
+        print(f"autoencoder: {phase.name}", flush=True)  # noqa: T201
+        module = AutoencoderTraining(autoencoder, phase)
+        fit(module, photos, work / "autoencoder" / phase.name, phase.epochs, batch_size=32)
     autoencoder.eval().cpu()
-    pairs = [encode_all(autoencoder, photos) for photos in (portraits.photos, portraits.photos.flip(-1))]
+    pairs = [encode_all(autoencoder, pixels) for pixels in (portraits.photos, portraits.photos.flip(-1))]
     means, deviations = (torch.cat(parts) for parts in zip(*pairs, strict=True))
     scale = round(1 / float((means.float() ** 2 + deviations.float() ** 2).mean().sqrt()), 5)
     autoencoder.register_to_config(scaling_factor=scale)
@@ -216,10 +236,10 @@ def train(work: Path) -> None:
     tokenizer = new_tokenizer(portraits.captions)
     denoiser, text_encoder, scheduler = new_denoiser(), new_text_encoder(tokenizer), new_scheduler()
     tokens = tokenize(tokenizer, portraits.captions)
-    module = DenoiserTraining(denoiser, text_encoder, scheduler, tokenize(tokenizer, [""])[0], scale)
+    denoising = DenoiserTraining(denoiser, text_encoder, scheduler, tokenize(tokenizer, [""])[0], scale)
     print(f"denoiser (latents times {scale})", flush=True)  # noqa: T201
     data = Examples(means, deviations, tokens.repeat(2, 1))
-    fit(module, data, work / "denoiser", DENOISER_EPOCHS // 2)  # every photo twice an epoch: as it is and mirrored
+    fit(denoising, data, work / "denoiser", DENOISER_EPOCHS)
     pipeline = StableDiffusionPipeline(
         vae=autoencoder,
         text_encoder=text_encoder.cpu(),
@@ -271,7 +291,8 @@ def measure(work: Path) -> None:
     report = {
         "parameters": parameters,
         "megabytes": round(size / 1e6, 2),
-        "training": f"{PEOPLE} portraits and their mirror images, {AUTOENCODER_EPOCHS} + {DENOISER_EPOCHS} epochs",
+        "training": f"autoencoder: {PEOPLE} portraits, {' + '.join(str(phase.epochs) for phase in PHASES)} epochs; "
+        f"denoiser: their mirror images too, {DENOISER_EPOCHS} epochs",
         "held_out": HELD_OUT,
         "autoencoding_psnr": float(autoencoded.mean()),
         "inversion_psnr": reached,

@@ -88,6 +88,8 @@ class Recognizer(nn.Module):
     """
 
     differentiable: bool = True
+    chunk: int
+    """Images that the network sees at once.  Another number may change the last bits of what it says."""
 
     def __init__(
         self,
@@ -106,6 +108,7 @@ class Recognizer(nn.Module):
         self.weights_sha256 = weights_sha256
         self.training_data = training_data
         self.passes = PassCounter()
+        self.chunk = CHUNK
         self.requires_grad_(False)
         self.eval()
 
@@ -127,15 +130,15 @@ class Recognizer(nn.Module):
         return embeddings
 
     def _embed(self, inputs: Tensor) -> Tensor:
-        """The backbone on ``CHUNK`` images at a time, the last chunk filled up with zeros.
+        """The backbone on ``chunk`` images at a time, the last chunk filled up with zeros.
 
         Libraries choose how to sum by the shape of a batch.  Sign-gradient methods turn such a difference in the last
         bit into another image, so the backbone is shown one shape only: an image's embedding and gradient are the same
         to the bit whatever its batch.
         """
-        missing = -len(inputs) % CHUNK
+        missing = -len(inputs) % self.chunk
         filled = torch.cat([inputs, inputs.new_zeros(missing, *inputs.shape[1:])]) if missing else inputs
-        outputs = [self.backbone(chunk.contiguous()) for chunk in filled.split(CHUNK)]
+        outputs = [self.backbone(chunk.contiguous()) for chunk in filled.split(self.chunk)]
         return torch.cat(outputs)[: len(inputs)]
 
     def _count_backward(self, gradient: Tensor) -> None:

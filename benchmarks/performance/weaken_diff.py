@@ -1,0 +1,348 @@
+"""How much cheaper our WeakenDiff is than its released code's structure: ``make perf``.
+
+The same images go through the plain implementation and through ours, in turn, in one process and on one thread; the
+ratio of their times is the result, seconds are only told.  Peak memory is taken in a fresh process for each.  With a
+GPU, ours is also measured at real size by batch and precision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from veilbench.benchmarks.components import build_recognizer, load_recognizer_spec
+from veilbench.benchmarks.configs import CONFIGS
+from veilbench.benchmarks.provenance import peak_memory, provenance, reset_peak_memory
+from veilbench.datasets.base import FaceBatch, Target
+from veilbench.datasets.synthetic import Split, render_shots
+from veilbench.methods.base import Goal, Task
+from veilbench.methods.weaken_diff import WeakenDiff
+from veilbench.models.diffusion.backbone import DiffusionBackbone
+from veilbench.models.diffusion.folder import EMBEDDED
+from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
+from veilbench.models.recognizers.loading import build_backbone
+
+from .plain_weaken_diff import PlainWeakenDiff
+
+SURROGATES = ("irse50", "ir152", "facenet")
+HELD_OUT, TARGETS = 4, 4
+SD2_SIDE, SD2_TEXT = 256, 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One comparison: which networks, and how long the two stages are."""
+
+    name: str
+    embedding_iterations: int
+    iterations: int
+
+
+EMBEDDED_CASE = Case("embedded", 20, 35)
+SD2_CASE = Case("sd2-shape", 1, 2)
+CASES = {case.name: case for case in (EMBEDDED_CASE, SD2_CASE)}
+
+
+class _FixedText(nn.Module):
+    """Stands where the text encoder is, when only shapes matter."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.config = type("Config", (), {"hidden_size": width})
+        self.register_buffer("words", torch.randn(1, 77, width))
+
+
+class _RandomBackbone(DiffusionBackbone):
+    """A backbone without a tokenizer."""
+
+    def empty_text(self, batch: int) -> Tensor:
+        words: Tensor = self.text.words
+        return words.expand(batch, -1, -1)
+
+
+def sd2_shaped() -> DiffusionBackbone:
+    """Random networks of the shape of Stable Diffusion 2 base."""
+    torch.manual_seed(0)
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(128, 256, 512, 512),
+        layers_per_block=2,
+        sample_size=SD2_SIDE,
+    )
+    unet = UNet2DConditionModel(
+        sample_size=SD2_SIDE // 8,
+        attention_head_dim=(5, 10, 20, 20),
+        cross_attention_dim=SD2_TEXT,
+        use_linear_projection=True,
+    )
+    scheduler = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+    return _RandomBackbone(vae, unet, _FixedText(SD2_TEXT), None, scheduler)
+
+
+def recognizers(case: Case) -> list[Recognizer]:
+    """Three surrogates: the embedded ones, or the same architectures at full size with random weights."""
+    loaded = []
+    for name in SURROGATES:
+        reference = f"embedded_{name}" if case is EMBEDDED_CASE else name
+        label, spec = load_recognizer_spec(reference, CONFIGS)
+        if case is EMBEDDED_CASE:
+            loaded.append(build_recognizer(label, spec))
+        else:
+            network = build_backbone(spec.kind, spec.arch)
+            thresholds = Thresholds(dict(spec.thresholds), "random weights")
+            loaded.append(Recognizer(name, network, InputSpec(**spec.input.model_dump()), thresholds, "random"))
+    return loaded
+
+
+class Contest:
+    """The two implementations over the same networks.
+
+    Args:
+        case: which networks, and how long the two stages are.
+        group_size: how many images ours takes at once; the plain one knows only single images.
+        device: where the networks are.
+        options: of ours.
+    """
+
+    def __init__(self, case: Case, group_size: int = 1, device: str = "cpu", **options: Any) -> None:
+        self.case = case
+        self.device = device
+        lengths: dict[str, Any] = {"embedding_iterations": case.embedding_iterations, "iterations": case.iterations}
+        backbone = DiffusionBackbone.load(EMBEDDED) if case is EMBEDDED_CASE else sd2_shaped()
+        self.backbone = backbone.to(device)
+        self.ours = self._our_method(group_size, lengths | options)
+        self.plain = PlainWeakenDiff(backbone.vae, backbone.unet, backbone.scheduler, **lengths)
+        self.surrogates = [one.to(device) for one in recognizers(case)]
+        side = self.backbone.image_size
+        people = render_shots(0, list(Split.SOURCES.value[:16]), [0] * 16, side).float() / 255
+        targets = render_shots(0, list(Split.TARGETS.value[:TARGETS]), [0] * TARGETS, side).float() / 255
+        self.people = people.to(device)
+        self.targets = [Target(f"t{number}", photo, photo, str(number)) for number, photo in enumerate(targets)]
+
+    def _our_method(self, group_size: int, options: dict[str, Any]) -> WeakenDiff:
+        method = WeakenDiff(group_size=group_size, **options)
+        method.backbone = self.backbone
+        method.image_size = self.backbone.image_size
+        return method
+
+    def run_ours(self, first: int, target: int) -> None:
+        """Protect one group of images with ours."""
+        count = self.ours.group_size
+        self.ours.assign(Task(Goal.IMPERSONATE, self.surrogates, [self.targets[target]]))
+        ids = tuple(f"face{number}" for number in range(first, first + count))
+        self.ours.predict_step(FaceBatch(ids, self.people[first : first + count], (None,) * count))
+
+    def run_plain(self, first: int, target: int) -> None:
+        """Protect one image with the plain implementation, recognisers with weight gradients as it has them."""
+        shape = self.backbone.latent_shape(self.backbone.image_size)
+        noise = torch.randn(1, *shape, generator=torch.Generator().manual_seed(first)).to(self.device)
+        task = Task(Goal.IMPERSONATE, self.surrogates, [self.targets[target]])
+        goals = [task.target_embeddings(surrogate, self.device)[0] for surrogate in self.surrogates]
+        looks = [partial(_unpadded, surrogate) for surrogate in self.surrogates]
+        for surrogate in self.surrogates:
+            surrogate.requires_grad_(True)
+        try:
+            self.plain.protect(self.people[first : first + 1], noise, self.backbone.empty_text(1), looks, goals)
+        finally:
+            for surrogate in self.surrogates:
+                surrogate.requires_grad_(False)
+                surrogate.zero_grad(set_to_none=True)
+
+
+def _unpadded(surrogate: Recognizer, images: Tensor) -> Tensor:
+    """The released code shows a recogniser one image, not a filled-up chunk."""
+    return nn.functional.normalize(surrogate.backbone(surrogate.input_spec.prepare(images)))
+
+
+def timed(function: Any, *arguments: Any) -> float:
+    """Seconds of one call."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    function(*arguments)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def compare(case: Case, group_size: int, rounds: int, folder: Path) -> dict[str, Any]:
+    """Seconds per image of both in turn, passes per image, and the ratio for one run and for the whole protocol."""
+    contest = Contest(case, group_size)
+    contest.run_ours(0, 0)  # warm-up of both: the first call of every network is slow
+    contest.run_plain(0, 0)
+    before, plain_before = _counted(contest), contest.plain.unet_passes
+    seconds: dict[str, list[float]] = {"plain": [], "ours": [], "ours_cached": []}
+    for number in range(rounds):
+        seconds["plain"].append(timed(contest.run_plain, number, 0))
+        seconds["ours"].append(timed(contest.run_ours, 0, 0) / group_size)
+    passes = {name: (count - before[name]) / rounds / group_size for name, count in _counted(contest).items()}
+    plain_forward = (contest.plain.unet_passes - plain_before) / rounds
+    with TemporaryDirectory(dir=folder) as cache:
+        contest.ours.cache = Path(cache)
+        contest.run_ours(0, 0)
+        seconds["ours_cached"] = [timed(contest.run_ours, 0, 1) / group_size for _ in range(rounds)]
+    middle = {name: statistics.median(values) for name, values in seconds.items()}
+    runs = HELD_OUT * TARGETS
+    return {
+        **asdict(case),
+        "group_size": group_size,
+        "rounds": rounds,
+        "seconds": seconds,
+        "ratio_single": middle["plain"] / middle["ours"],
+        "ratio_protocol": runs * middle["plain"] / (middle["ours"] + (runs - 1) * middle["ours_cached"]),
+        "plain_unet_forward": plain_forward,
+        "our_passes": passes,
+        "peak_bytes": {which: memory(case, which) for which in ("plain", "ours")} if group_size == 1 else None,
+    }
+
+
+def _counted(contest: Contest) -> dict[str, int]:
+    return {name: counter.forward + counter.backward for name, counter in contest.ours.networks().items()}
+
+
+def memory(case: Case, which: str) -> int:
+    """Peak resident memory over what the loaded networks take, of one run in a fresh process."""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", __spec__.name if __spec__ else __name__, "--peak", which, "--case", case.name],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout.strip().splitlines()[-1])
+
+
+def peak(case: Case, which: str) -> int:
+    """In this process: the peak of one run over the memory in use before it."""
+    contest = Contest(case)
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    start = pages * os.sysconf("SC_PAGE_SIZE")
+    reset_peak_memory()
+    (contest.run_plain if which == "plain" else contest.run_ours)(0, 0)
+    return peak_memory()["host"] - start
+
+
+def on_gpu() -> list[dict[str, Any]]:
+    """Ours at real size: seconds per image, peak memory and the share of the card's bf16 matrix rate, by batch."""
+    rows = []
+    rate = matrix_rate()
+    for precision in ("float32", "bfloat16"):
+        for batch in (1, 4, 16):
+            contest = Contest(Case("sd2-shape", 20, 35), batch, "cuda", precision=precision)
+            contest.run_ours(0, 0)
+            torch.cuda.reset_peak_memory_stats()
+            seconds = timed(contest.run_ours, 0, 0) / batch
+            # 109 TFLOP per image: section 4.2 of the facts about the method, counted on these shapes
+            rows.append(
+                {
+                    "precision": precision,
+                    "batch": batch,
+                    "seconds_per_image": seconds,
+                    "peak_bytes": torch.cuda.max_memory_allocated(),
+                    "share_of_bf16_rate": 109e12 / seconds / rate,
+                }
+            )
+            del contest
+            torch.cuda.empty_cache()
+    return rows
+
+
+def matrix_rate() -> float:
+    """Measured bf16 rate of large matrix products, FLOP/s."""
+    left, right = torch.randn(2, 8192, 8192, device="cuda", dtype=torch.bfloat16)
+    timed(torch.matmul, left, right)
+    seconds = min(timed(torch.matmul, left, right) for _ in range(10))
+    return 2 * 8192**3 / seconds
+
+
+def table(results: Sequence[dict[str, Any]]) -> Table:
+    """What was measured, for people."""
+    grid = Table(title="WeakenDiff: a plain implementation, one image at a time, against ours", title_justify="left")
+    columns = [
+        "networks",
+        "ours at once",
+        "plain s/image",
+        "ours s/image",
+        "ratio",
+        "4 x 4 ratio",
+        "UNet",
+        "peak memory",
+    ]
+    for column in columns:
+        grid.add_column(column, justify="left" if column == "networks" else "right")
+    for result in results:
+        seconds = {name: statistics.median(values) for name, values in result["seconds"].items()}
+        peaks = result["peak_bytes"]
+        grid.add_row(
+            result["name"],
+            str(result["group_size"]),
+            f"{seconds['plain']:.2f}",
+            f"{seconds['ours']:.2f}",
+            f"{result['ratio_single']:.2f}",
+            f"{result['ratio_protocol']:.2f}",
+            f"{result['our_passes']['unet']:.0f}",
+            f"{peaks['ours'] / peaks['plain']:.2f} of plain" if peaks else "-",
+        )
+    return grid
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line of the measurement."""
+    parser = argparse.ArgumentParser(description="Measure WeakenDiff against a plain implementation of it.")
+    parser.add_argument("--case", choices=list(CASES), action="append", help="which networks; all by default")
+    parser.add_argument("--rounds", type=int, default=5, help="images that both protect (1 for sd2-shape)")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder for all results")
+    parser.add_argument("--peak", choices=["plain", "ours"], help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    chosen = [CASES[name] for name in options.case or CASES]
+    if options.peak:
+        print(peak(chosen[0], options.peak))  # noqa: T201 (read by the process that asked)
+        return
+    folder = options.results / "performance"
+    folder.mkdir(parents=True, exist_ok=True)
+    results = [
+        compare(case, group_size, options.rounds if case is EMBEDDED_CASE else 1, folder)
+        for case in chosen
+        for group_size in ((1, 8) if case is EMBEDDED_CASE else (1,))
+    ]
+    report = {"cpu": results, "gpu": on_gpu() if torch.cuda.is_available() else None, **provenance()}
+    (folder / "weaken_diff.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    console = Console()
+    console.print(table(results))
+    console.print(
+        "4 x 4 ratio: four held-out recognisers and four targets, where ours learns what depends on the photo once.  "
+        "UNet: passes of ours per image, forward and backward counted each.",
+        style="dim",
+    )
+    if report["gpu"] is None:
+        console.print("no GPU here: real-size figures are left out", style="dim")
+    console.print(f"written: {folder / 'weaken_diff.json'}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()
