@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench leaderboard test lint typecheck format snapshot embedded-weights lock clean
+.PHONY: help install bench leaderboard perf test lint typecheck format snapshot embedded-weights lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,9 @@ bench: $(READY) ## Run the embedded comparison and print its leaderboard; finish
 
 leaderboard: $(READY) ## Print the leaderboard of the embedded comparison again
 	@$(BIN)/veilbench leaderboard embedded $(ARGS)
+
+perf: $(READY) ## Measure WeakenDiff against a plain implementation of it (long)
+	@$(BIN)/python -W ignore -m veilbench.benchmarks.performance.weaken_diff $(ARGS)
 
 test: $(READY) ## Run the tests, two at a time
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
@@ -43,8 +46,9 @@ snapshot: $(READY) ## Keep the last embedded leaderboard in results/embedded/ an
 	@awk 'FNR == NR { board = board $$0 "\n"; next } /^<!-- leaderboard -->/ { print; printf "\n%s\n", board; skip = 1 } \
 		/^<!-- end -->/ { skip = 0 } !skip' results/embedded/leaderboard.md README.md > README.new && mv README.new README.md
 
-embedded-weights: $(READY) ## Train the embedded recognisers again (long)
+embedded-weights: $(READY) ## Train the embedded recognisers and diffusion pipeline again (long)
 	@$(BIN)/python -m veilbench.models.recipes.recognizers $(ARGS)
+	@$(BIN)/python -m veilbench.models.recipes.diffusion $(ARGS)
 
 lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

@@ -34,7 +34,9 @@ Settings = Annotated[
 ]
 Only = Annotated[list[str] | None, typer.Option("--method", "-m", help="Only this method of the suite; repeatable.")]
 Results = Annotated[Path, typer.Option("--results", help="Folder for all results.", envvar="VEILBENCH_RESULTS")]
+TrackerName = Annotated[str, typer.Option(help="wandb (offline without a key), offline or none; results are the same.")]
 RESULTS = Path("results")
+INTERRUPTED = "interrupted; run the same command again to go on: finished items are kept\n"
 FILE_WIDTH = 180
 
 
@@ -98,15 +100,12 @@ def run(
     set_: Settings = None,
     method: Only = None,
     results: Results = RESULTS,
-    tracker: Annotated[
-        str, typer.Option(help="wandb (offline without a key), offline or none; results are the same.")
-    ] = "wandb",
+    tracker: TrackerName = "wandb",
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images at once; the suite's by default.")] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes (CPU) or cards that share each cell's images.")] = 1,
 ) -> None:
     """Run what is missing of a suite, score it, and print the leaderboard.  Run it again to resume."""
-    if tracker not in {"wandb", "offline", "none"}:
-        raise UserError(f"--tracker {tracker}: choose wandb, offline or none")
+    _check_tracker(tracker)
     console = _console()
     with console.status("loading"):
         opened, store = _open(suite, set_, method, results)
@@ -119,7 +118,7 @@ def run(
     try:
         failures = runner.run()
     except KeyboardInterrupt as error:
-        sys.stderr.write("interrupted; run the same command again to go on: finished items are kept\n")
+        sys.stderr.write(INTERRUPTED)
         raise typer.Exit(130) from error
     table, folder = write_report(opened, store)
     _print_leaderboard(console, opened, table, folder)
@@ -150,6 +149,28 @@ def leaderboard(suite: SuiteName, set_: Settings = None, method: Only = None, re
 
 
 @app.command()
+def sweep(
+    name: Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's name (see `veilbench list`) or YAML file.")],
+    results: Results = RESULTS,
+    tracker: TrackerName = "wandb",
+) -> None:
+    """Try many settings of a method, keep every trial, and write the best one as a method.  Run it again to resume."""
+    _check_tracker(tracker)
+    console = _console()
+    with console.status("loading"):
+        from .store import Store as ResultStore  # noqa: PLC0415
+        from .sweep import Sweep  # noqa: PLC0415
+        from .tracking import make_tracker  # noqa: PLC0415
+    try:
+        result = Sweep(name, ResultStore(results), make_tracker(tracker, results), console).run()
+    except KeyboardInterrupt as error:
+        sys.stderr.write(INTERRUPTED)
+        raise typer.Exit(130) from error
+    console.print(result.front.to_string(index=False) if len(result.front) else "no trial keeps the constraints")
+    console.print(f"front, picture and best.yaml: {result.folder}", highlight=False)
+
+
+@app.command()
 def doctor(results: Results = RESULTS) -> None:
     """Check this installation: packages, weights, results folder, tracker, hardware."""
     from .doctor import check  # noqa: PLC0415
@@ -158,6 +179,11 @@ def doctor(results: Results = RESULTS) -> None:
     _console().print(table)
     if not healthy:
         raise typer.Exit(1)
+
+
+def _check_tracker(tracker: str) -> None:
+    if tracker not in {"wandb", "offline", "none"}:
+        raise UserError(f"--tracker {tracker}: choose wandb, offline or none")
 
 
 def _print_leaderboard(console: Console, opened: Plan, table: object, folder: Path) -> None:

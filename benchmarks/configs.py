@@ -15,7 +15,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def config_names(section: str) -> list[str]:
-    """Names of the shipped configs of one section (``suites``, ``methods``, ``datasets``, ``recognizers``)."""
+    """Names of the shipped configs of one section: a folder of ``configs/``."""
     return sorted(path.stem for path in (CONFIGS / section).glob("*.yaml"))
 
 

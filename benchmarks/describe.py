@@ -16,7 +16,7 @@ from .plan import Plan
 from .run import status
 from .store import Store
 
-SECTIONS = ("suites", "methods", "datasets", "recognizers")
+SECTIONS = ("suites", "methods", "datasets", "recognizers", "sweeps")
 STYLES = {"cached": "green", "partial": "yellow", "missing": "dim", "failed": "red"}
 
 

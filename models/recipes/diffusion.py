@@ -57,7 +57,7 @@ class Phase:
     divergence: float
 
 
-PHASES = (Phase("learn", 4, 3e-3, 1e-6), Phase("sharpen", 2, 2e-3, 1e-8))
+PHASES = (Phase("learn", 4, 3e-3, 1e-6), Phase("sharpen", 2, 2e-3, 1e-8), Phase("finish", 2, 2e-3, 1e-8))
 
 
 def new_autoencoder() -> AutoencoderKL:

@@ -1,0 +1,121 @@
+"""Sweeps: trials are ordinary cached protections, a stopped sweep goes on, the best one is a method's YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from veilbench.benchmarks.components import load_component
+from veilbench.benchmarks.sweep import _unbeaten
+
+from .conftest import Outcome
+
+SWEEP: dict[str, Any] = {
+    "suite": "./suite.yaml",
+    "method": "pgd",
+    "set": ["suite.protocol.goals=[impersonate]"],
+    "parameters": {"epsilon": {"low": 0.01, "high": 0.2, "log": True}, "steps": [2, 3]},
+    "objectives": [{"column": "psr_white_box"}, {"column": "psnr"}],
+    "trials": 4,
+}
+
+
+def write(world: Path, **changes: Any) -> Path:
+    path = world / "sweep.yaml"
+    path.write_text(yaml.safe_dump({**SWEEP, **changes}), encoding="utf-8")
+    return path
+
+
+def run(veilbench: Callable[..., Outcome], world: Path, **changes: Any) -> Outcome:
+    return veilbench("sweep", write(world, **changes), "--results", world / "r", "--tracker", "none")
+
+
+def cells(world: Path) -> set[str]:
+    return {path.name for path in (world / "r" / "store" / "protections").iterdir()}
+
+
+def test_a_sweep_goes_on_where_it_stopped_and_recomputes_nothing(
+    world: Path, veilbench: Callable[..., Outcome]
+) -> None:
+    assert run(veilbench, world, trials=2).code == 0
+    folder = world / "r" / "sweeps" / "sweep"
+    first, made = pd.read_csv(folder / "trials.csv"), cells(world)
+    assert len(first) == 2
+    assert run(veilbench, world, trials=4).code == 0
+    trials = pd.read_csv(folder / "trials.csv")
+    assert len(trials) == 4
+    pd.testing.assert_frame_equal(trials[:2], first)
+    assert made < cells(world)
+    before = cells(world)
+    outcome = run(veilbench, world, trials=4)
+    assert outcome.code == 0
+    assert " of 4" not in outcome.out
+    assert cells(world) == before
+    assert (folder / "front.png").stat().st_size > 1000
+
+
+def test_the_front_and_the_best_follow_from_the_trials(world: Path, veilbench: Callable[..., Outcome]) -> None:
+    run(veilbench, world)
+    folder = world / "r" / "sweeps" / "sweep"
+    trials, front = pd.read_csv(folder / "trials.csv"), pd.read_csv(folder / "front.csv")
+    for _, row in front.iterrows():
+        better = (trials["psr_white_box"] >= row["psr_white_box"]) & (trials["psnr"] >= row["psnr"])
+        strictly = (trials["psr_white_box"] > row["psr_white_box"]) | (trials["psnr"] > row["psnr"])
+        assert not (better & strictly).any()
+    best = load_component("methods", str(folder / "best.yaml"), world)
+    assert best.params["epsilon"] == pytest.approx(front.iloc[0]["epsilon"])
+    assert best.params["steps"] == front.iloc[0]["steps"]
+
+
+def test_a_trial_that_breaks_a_constraint_is_never_best(world: Path, veilbench: Callable[..., Outcome]) -> None:
+    one = [{"column": "psr_white_box"}]
+    outcome = run(veilbench, world, objectives=one, constraints=[{"column": "psnr", "at_least": 99}])
+    assert outcome.code == 0
+    assert "no trial keeps the constraints" in outcome.out
+    assert not (world / "r" / "sweeps" / "sweep" / "best.yaml").exists()
+
+
+def test_a_grid_tries_every_combination_once(world: Path, veilbench: Callable[..., Outcome]) -> None:
+    grid = {"epsilon": [0.02, 0.05], "steps": [2, 3]}
+    assert run(veilbench, world, parameters=grid, sampler="grid", trials=9).code == 0
+    trials = pd.read_csv(world / "r" / "sweeps" / "sweep" / "trials.csv")
+    assert sorted(zip(trials["epsilon"], trials["steps"], strict=True)) == [
+        (0.02, 2), (0.02, 3), (0.05, 2), (0.05, 3),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"parameters": {"epsilom": [1]}}, "pgd has no parameter 'epsilom'; did you mean 'epsilon'"),
+        ({"method": "pdg"}, "no method 'pdg' in this suite; did you mean 'pgd'"),
+        ({"objectives": [{"column": "psnrr"}]}, "no column 'psnrr'; did you mean 'psnr'"),
+        ({"parameters": {"epsilon": {"low": 2, "high": 1}}}, "low is 2, which is not below high = 1"),
+        ({"sampler": "grid"}, "sampler grid needs lists of choices"),
+        ({"constraints": [{"column": "psnr"}]}, "give either at_least or at_most"),
+    ],
+)
+def test_bad_sweeps_are_named(
+    world: Path, veilbench: Callable[..., Outcome], changes: dict[str, Any], message: str
+) -> None:
+    outcome = run(veilbench, world, **changes)
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
+
+
+def test_a_changed_sweep_does_not_mix_with_its_old_trials(world: Path, veilbench: Callable[..., Outcome]) -> None:
+    run(veilbench, world, trials=1)
+    outcome = run(veilbench, world, trials=2, objectives=[{"column": "ssim"}])
+    assert outcome.code == 2
+    assert "objectives changed since" in outcome.err
+
+
+def test_unbeaten_rows_by_hand() -> None:
+    table = pd.DataFrame({"up": [1.0, 2.0, 2.0, 0.0], "down": [1.0, 2.0, 3.0, 0.5]})
+    assert _unbeaten(table, ["maximize", "minimize"]) == [True, True, False, True]
