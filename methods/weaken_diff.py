@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from veilbench.datasets.base import FaceBatch
+from veilbench.models.detectors.lbp import find_face
 from veilbench.models.diffusion.folder import EMBEDDED, find_pipeline, pipeline_sha256
-from veilbench.models.recognizers.base import PassCounter
+from veilbench.models.recognizers.base import Box, PassCounter
 
 from .base import Goal, ItemRandom, ProtectionMethod, Task
 from .gradient import reference_embeddings
@@ -78,6 +79,9 @@ class WeakenDiff(ProtectionMethod):
         space: what is moved: the ``latent``, or an offset on the denoiser's ``bottleneck`` features at every step,
             whose gradient needs only the second half of the network (the paper's outlook; the way through the
             denoiser's input is left out of the gradient).
+        crop: what the surrogates see: the whole image, or the box of the face that was found once in the photo
+            (``lbp``: see :mod:`veilbench.models.detectors.lbp`; the literature uses MTCNN).  A photo without a face
+            fails.
         group_size: images that the networks see at once, filled up where there are fewer, so that no image depends on
             its batch.  Larger is faster and needs more memory.
         precision: ``float32``, or autocast to ``bfloat16`` or ``float16``.
@@ -112,6 +116,7 @@ class WeakenDiff(ProtectionMethod):
         structure_weight: float = 1.0,
         stop_margin: float | None = None,
         space: Literal["latent", "bottleneck"] = "latent",
+        crop: Literal["none", "lbp"] = "none",
         group_size: int = 8,
         precision: Literal["float32", "bfloat16", "float16"] = "float32",
         channels_last: bool = False,
@@ -138,6 +143,7 @@ class WeakenDiff(ProtectionMethod):
         self.structure_weight = structure_weight
         self.stop_margin = stop_margin
         self.space = space
+        self.crop = crop
         self.group_size = group_size
         self.precision = precision
         self.checkpointing = checkpointing
@@ -166,11 +172,12 @@ class WeakenDiff(ProtectionMethod):
         images, noise = _filled(images, self.group_size), _filled(noise, self.group_size)
         with self._grouped(task, real):
             begin = self._start(images, noise, real)
-            references = reference_embeddings(images[:real], task)
-            moved, broken = self.search(begin, references, task)
+            moved, broken = self.search(begin, images[:real], task)
             protected = self.render(moved, begin)
-        for item, wrong in zip(ids, broken.tolist(), strict=True):
-            if wrong:
+        for item, photo, wrong in zip(ids, images, broken.tolist(), strict=False):
+            if wrong and self.crop == "lbp" and find_face(photo) is None:
+                self.fail(item, "no face found in it; try crop=none, or leave the photo out")
+            elif wrong:
                 self.fail(item, "the optimisation met a value that is not finite; try a smaller learning_rate")
         return protected[:real]
 
@@ -268,26 +275,31 @@ class WeakenDiff(ProtectionMethod):
 
     # The search.
 
-    def search(self, begin: Start, references: list[Tensor], task: Task) -> tuple[Tensor, Tensor]:
-        """Where the search leaves what is moved (``B x ...``), and which images met values that are not finite.
+    def search(self, begin: Start, images: Tensor, task: Task) -> tuple[Tensor, Tensor]:
+        """Where the search leaves what is moved (``B x ...``), and for which images it failed (``R``).
 
         Args:
             begin: of a whole group, ``B``.
-            references: for each surrogate what to approach or leave, ``1 x D`` or ``R x D``.
-            task: with the surrogates.  Rows after the first ``R`` are fillers of the group and stay where they are.
+            images: the photos ``R x 3 x S x S``; rows of ``begin`` after the first ``R`` are fillers and stay where
+                they are.
+            task: what to achieve.
+
+        Raises:
+            ValueError: when faces are cropped and there is none in the target's photo.
         """
+        real = len(images)
+        boxes, broken = self._boxes(images)
+        references = self._references(images, boxes, task)
         maps = self._clean_maps(begin) if self.structure_weight else None
         moved = self._origin(begin)
-        real = len(begin.latent) if self.backbone.counted is None else self.backbone.counted
         optimizer = PerImageAdamW(moved, self.learning_rate)
-        active = torch.arange(len(moved), device=moved.device) < real
-        broken = torch.zeros_like(active)
+        active = torch.cat([~broken, broken.new_zeros(len(moved) - real)])
         for _ in range(self.iterations):
             leaf = moved.detach().requires_grad_(True)
             image, structure = self._forward(leaf, begin, maps)
             cosines = torch.stack(
                 [
-                    (surrogate(image[:real]) * reference).sum(dim=1)
+                    (surrogate(image[:real], boxes) * reference).sum(dim=1)
                     for surrogate, reference in zip(task.surrogates, references, strict=True)
                 ]
             )
@@ -298,10 +310,32 @@ class WeakenDiff(ProtectionMethod):
             loss = self.lambda_adv * self._adversarial(cosines, task.goal) + self.structure_weight * structure[:real]
             (gradient,) = torch.autograd.grad(loss.sum(), leaf)
             finite = gradient.flatten(1).isfinite().all(dim=1)
-            broken = broken | (active & ~finite)
+            broken = broken | (active & ~finite)[:real]
             active = active & finite
             moved = optimizer.step(moved, gradient, active)
-        return moved, broken[:real]
+        return moved, broken
+
+    def _boxes(self, images: Tensor) -> tuple[list[Box] | None, Tensor]:
+        """Where the faces are, once for all iterations, and which images have none; None: nothing is cut out."""
+        if self.crop == "none":
+            return None, torch.zeros(len(images), dtype=torch.bool, device=images.device)
+        found = [find_face(image) for image in images]
+        whole = (0, 0, images.shape[-1], images.shape[-2])
+        lacking = torch.tensor([box is None for box in found], device=images.device)
+        return [box or whole for box in found], lacking
+
+    def _references(self, images: Tensor, boxes: list[Box] | None, task: Task) -> list[Tensor]:
+        """For each surrogate what to approach, ``1 x D``, or what to leave, ``R x D``."""
+        if boxes is None:
+            return reference_embeddings(images, task)
+        if task.goal is Goal.IMPERSONATE:
+            target = task.targets[0]
+            box = find_face(target.image)
+            if box is None:
+                raise ValueError(f"no face found in the photo of target {target.name}; try crop=none")
+            images, boxes = target.image[None].to(images.device), [box]
+        with torch.no_grad():
+            return [surrogate(images, boxes) for surrogate in task.surrogates]
 
     def _origin(self, begin: Start) -> Tensor:
         if self.space == "latent":

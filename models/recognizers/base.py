@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 CHUNK = 8
+Box = tuple[int, int, int, int]
+"""``(left, top, right, bottom)`` in pixels; right and bottom are just outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +50,31 @@ class InputSpec:
     std: float = 0.5
     crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
 
-    def prepare(self, images: Tensor) -> Tensor:
+    def prepare(self, images: Tensor, boxes: Sequence[Box] | None = None) -> Tensor:
         """Crop, resize (bilinear, ``align_corners=False``, no antialias, as in the literature) and normalise.
 
         Args:
             images: ``B x 3 x H x W`` in ``[0, 1]``, any ``H`` and ``W``.
+            boxes: one for each image, to cut out instead of ``crop``.
 
         Returns:
             ``B x 3 x height x width``, differentiable with respect to ``images``.
         """
+        if boxes is not None:
+            cut = [
+                self._resized(image[None, :, top:bottom, left:right])
+                for image, (left, top, right, bottom) in zip(images, boxes, strict=True)
+            ]
+            return (torch.cat(cut) - self.mean) / self.std
         rows, columns = images.shape[-2:]
         left, top, right, bottom = self.crop
         images = images[..., round(top * rows) : round(bottom * rows), round(left * columns) : round(right * columns)]
-        if images.shape[-2:] != (self.height, self.width):
-            images = F.interpolate(images, (self.height, self.width), mode="bilinear", align_corners=False)
-        return (images - self.mean) / self.std
+        return (self._resized(images) - self.mean) / self.std
+
+    def _resized(self, images: Tensor) -> Tensor:
+        if images.shape[-2:] == (self.height, self.width):
+            return images
+        return F.interpolate(images, (self.height, self.width), mode="bilinear", align_corners=False)
 
 
 @dataclass(slots=True)
@@ -117,13 +129,15 @@ class Recognizer(nn.Module):
         del mode
         return super().train(False)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, boxes: Sequence[Box] | None = None) -> Tensor:
         """Unit-norm embeddings ``B x D`` of ``images`` (``B x 3 x H x W`` in ``[0, 1]``, any size).
+
+        With ``boxes``, one for each image, of what is inside them.
 
         Counts passes in :attr:`passes`: one forward an image, and one backward an image when a gradient flows back.
         """
         count = images.shape[0]
-        embeddings = F.normalize(self._embed(self.input_spec.prepare(images)))
+        embeddings = F.normalize(self._embed(self.input_spec.prepare(images, boxes)))
         self.passes.forward += count
         if embeddings.requires_grad:
             embeddings.register_hook(self._count_backward)

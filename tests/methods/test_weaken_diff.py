@@ -131,8 +131,7 @@ def test_equals_the_released_algorithm(
     ours, assigned = method(prediction, group_size=count, adversarial=adversarial), task()
     images, noise = photos(count), draws(ours, count)
     begin = ours.start(images, noise)
-    references = [assigned.target_embeddings(surrogate) for surrogate in assigned.surrogates]
-    moved, broken = ours.search(begin, references, assigned)
+    moved, broken = ours.search(begin, images, assigned)
     rendered = ours.render(moved, begin)
     assert not broken.any()
     for place in range(count):
@@ -340,6 +339,30 @@ def test_bottleneck_offsets_have_gradients_of_the_second_half(method: Callable[.
     assert torch.equal(image.detach(), latents)  # no offset: the same image
     (gradient,) = torch.autograd.grad(image.sum() + structure.sum(), offset)
     assert (gradient.flatten(1).abs().sum(dim=1) > 0).all()
+
+
+def test_surrogates_see_the_face_that_was_found(
+    method: Callable[..., WeakenDiff], task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A photo without a face fails, its neighbours do not, and the box is the one of the clean photo."""
+    images, asked = photos(3, torch.float32), []
+    boxes = {0: (4, 6, 30, 28), 1: None, 2: (0, 0, 32, 32)}
+
+    def look(image: Tensor) -> tuple[int, int, int, int] | None:
+        asked.append(image)
+        places = [place for place in range(3) if torch.equal(images[place], image)]
+        return boxes[places[0]] if places else (2, 2, 20, 20)
+
+    monkeypatch.setattr("veilbench.methods.weaken_diff.find_face", look)
+    results = {}
+    for crop in ("none", "lbp"):
+        ours = method(dtype=torch.float32, crop=crop)
+        ours.assign(task(dtype=torch.float32))
+        results[crop] = ours.predict_step(FaceBatch(("a", "b", "c"), images, (None,) * 3))
+    assert set(results["lbp"].errors) == {"b"}
+    assert "no face found" in results["lbp"].errors["b"]
+    assert not torch.equal(results["lbp"].images[0], results["none"].images[0])
+    assert len(asked) == 3 + 1 + 1  # each photo once, the target, and once more to say why one failed
 
 
 @pytest.mark.parametrize(
