@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench leaderboard perf test lint typecheck format snapshot embedded-weights lock clean
+.PHONY: help install bench leaderboard ablation perf test lint typecheck format snapshot embedded-weights lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,10 @@ bench: $(READY) ## Run the embedded comparison and print its leaderboard; finish
 
 leaderboard: $(READY) ## Print the leaderboard of the embedded comparison again
 	@$(BIN)/veilbench leaderboard embedded $(ARGS)
+
+ablation: $(READY) ## What each part of WeakenDiff does, on the embedded faces (about an hour)
+	@$(BIN)/veilbench run ablation $(ARGS)
+	@$(BIN)/python -W ignore -m veilbench.benchmarks.purification
 
 perf: $(READY) ## Measure WeakenDiff against a plain implementation of it (long)
 	@$(BIN)/python -W ignore -m veilbench.benchmarks.performance.weaken_diff $(ARGS)

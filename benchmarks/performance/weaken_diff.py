@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ from veilbench.datasets.base import FaceBatch, Target
 from veilbench.datasets.synthetic import Split, render_shots
 from veilbench.methods.base import Goal, Task
 from veilbench.methods.weaken_diff import WeakenDiff
-from veilbench.models.diffusion.backbone import DiffusionBackbone
+from veilbench.models.diffusion.backbone import DiffusionBackbone, stable_diffusion_schedule
 from veilbench.models.diffusion.folder import EMBEDDED
 from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
 from veilbench.models.recognizers.loading import build_backbone
@@ -93,14 +93,7 @@ def sd2_shaped() -> DiffusionBackbone:
         cross_attention_dim=SD2_TEXT,
         use_linear_projection=True,
     )
-    scheduler = DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    )
+    scheduler = stable_diffusion_schedule()
     return _RandomBackbone(vae, unet, _FixedText(SD2_TEXT), None, scheduler)
 
 

@@ -40,6 +40,19 @@ class Step:
     alpha_to: float
 
 
+def stable_diffusion_schedule(prediction_type: str = "epsilon") -> DDIMScheduler:
+    """The noise schedule that Stable Diffusion 1.x and 2.x were trained with (``epsilon``, or ``v_prediction``)."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type=prediction_type,
+    )
+
+
 class DiffusionBackbone(nn.Module):
     """A frozen latent diffusion model.
 

@@ -17,7 +17,7 @@ from veilbench.datasets.base import FaceBatch, Target
 from veilbench.methods.base import Goal, Task
 from veilbench.methods.weaken_diff import Start, WeakenDiff
 from veilbench.models.diffusion.attention import SelfAttentionTape
-from veilbench.models.diffusion.backbone import DiffusionBackbone
+from veilbench.models.diffusion.backbone import DiffusionBackbone, stable_diffusion_schedule
 from veilbench.models.recognizers.base import Recognizer
 
 SIDE = 32
@@ -56,15 +56,7 @@ def small_backbone(prediction: Prediction = "epsilon", dtype: torch.dtype = torc
         cross_attention_dim=12,
         norm_num_groups=4,
     )
-    scheduler = DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        prediction_type=prediction,
-    )
+    scheduler = stable_diffusion_schedule(prediction)
     backbone = DiffusionBackbone(vae, unet, SmallText(), None, scheduler)
     return backbone.to(dtype)
 
