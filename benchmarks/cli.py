@@ -200,6 +200,7 @@ def _print_leaderboard(console: Console, opened: Plan, table: object, folder: Pa
 
 def main() -> None:
     """Entry point: bad input is one line and exit code 2."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # they would tear ours
     try:
         app()
     except OSError as error:

@@ -63,16 +63,15 @@ class Task:
     Args:
         goal: impersonate or dodge.
         surrogates: recognisers that the method may query and differentiate.
-        targets: identities to impersonate; exactly what the goal needs: at least one to impersonate, none to dodge.
-            More than one means "any of them" (TIP-IM's multi-target search); single-target methods take the first.
+        targets: identities to impersonate; exactly what the goal needs: at least one to impersonate (none for a method
+            that does not look at them), none to dodge.  More than one means "any of them" (TIP-IM's multi-target
+            search); single-target methods take the first.
         seed: the run's seed.
     """
 
     def __init__(
         self, goal: Goal, surrogates: Sequence[Recognizer], targets: Sequence[Target] = (), seed: int = 0
     ) -> None:
-        if goal is Goal.IMPERSONATE and not targets:
-            raise ValueError("impersonation needs at least one target; the data set offers none")
         self.goal = goal
         self.surrogates = tuple(surrogates)
         self.targets = tuple(targets)
@@ -135,7 +134,13 @@ class ProtectionMethod(pl.LightningModule, ABC):
         return {name: file_sha256(value) if isinstance(value, Path) else value for name, value in params.items()}
 
     def assign(self, task: Task) -> None:
-        """Say what to achieve.  Registers the surrogates as submodules, so that Lightning moves them to the device."""
+        """Say what to achieve.  Registers the surrogates as submodules, so that Lightning moves them to the device.
+
+        Raises:
+            ValueError: when it needs a target to impersonate and there is none.
+        """
+        if self.uses_target and task.goal is Goal.IMPERSONATE and not task.targets:
+            raise ValueError(f"{self.name}: impersonation needs at least one target; the data set offers none")
         self.task = task
         self.surrogates = nn.ModuleList(task.surrogates)
 

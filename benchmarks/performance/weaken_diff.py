@@ -27,9 +27,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from veilbench.benchmarks.components import build_recognizer, load_recognizer_spec
-from veilbench.benchmarks.configs import CONFIGS
-from veilbench.benchmarks.provenance import peak_memory, provenance, reset_peak_memory
 from veilbench.datasets.base import FaceBatch, Target
 from veilbench.datasets.synthetic import Split, render_shots
 from veilbench.methods.base import Goal, Task
@@ -39,6 +36,9 @@ from veilbench.models.diffusion.folder import EMBEDDED
 from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
 from veilbench.models.recognizers.loading import build_backbone
 
+from ..components import build_recognizer, load_recognizer_spec
+from ..configs import CONFIGS
+from ..provenance import peak_memory, provenance, reset_peak_memory
 from .plain_weaken_diff import PlainWeakenDiff
 
 SURROGATES = ("irse50", "ir152", "facenet")

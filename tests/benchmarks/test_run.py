@@ -74,6 +74,18 @@ def test_everything_is_written(done: Path) -> None:
     assert {"seconds", "warm_up_seconds", "peak_memory", "commit", "dirty", "packages", "processor"} <= set(cell)
 
 
+def test_a_goal_alone(world: Path, veilbench: Veilbench) -> None:
+    """``clean`` looks at no target, so that one protection of its own serves every goal, whichever is asked for."""
+    for goal in ("impersonate", "dodge"):
+        results = world / goal
+        goals = ("--set", f"suite.protocol.goals=[{goal}]")
+        outcome = veilbench("run", world / "suite.yaml", "--results", results, "--tracker", "none", *goals)
+        assert outcome.code == 0, outcome.err
+        assert set(board_of(results)["goal"]) == {goal}
+    clean = [next((world / goal).glob("store/protections/clean*")).name for goal in ("impersonate", "dodge")]
+    assert clean[0] == clean[1]
+
+
 def test_rates_are_counts_of_the_items(done: Path) -> None:
     items, board = items_of(done), board_of(done)
     for _, row in board.iterrows():

@@ -25,9 +25,10 @@ CASES = [
 
 
 def build(name: str, effort: int = 3) -> ProtectionMethod:
-    """The method with its own parameters, but few steps."""
+    """The method with its own parameters, but few steps and small groups."""
     component = load_component("methods", name, CONFIGS)
-    few: dict[str, object] = {key: effort for key in ("steps", "iterations") if key in component.params}
+    efforts = {"steps": effort, "iterations": effort, "embedding_iterations": 2, "group_size": 2}
+    few: dict[str, object] = {key: value for key, value in efforts.items() if key in component.params}
     return build_method(load_component("methods", name, CONFIGS, few))
 
 
