@@ -369,3 +369,17 @@ def test_surrogates_see_the_face_that_was_found(
 def test_bad_numbers_are_named(method: Callable[..., WeakenDiff], options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         method(**options)
+
+
+def test_the_plain_implementation_makes_the_released_passes(
+    method: Callable[..., WeakenDiff], task: Callable[..., Task]
+) -> None:
+    """The "released code" row of section 7: 19 f + 60 b + 3 f + n x 3 x 4 b + 3 x 4 f, and 2 n b decodes."""
+    ours, assigned = method(), task()
+    backbone, n = ours.backbone, 2
+    plain = PlainWeakenDiff(backbone.vae, backbone.unet, backbone.scheduler, embedding_iterations=20, iterations=n)
+    targets = [assigned.target_embeddings(surrogate)[0] for surrogate in assigned.surrogates]
+    plain.protect(photos(1), draws(ours, 1), backbone.empty_text(1), assigned.surrogates, targets)
+    assert plain.unet_passes == 19 + 60 + 3 + n * 3 * 4 + 3 * 4
+    assert plain.decodes == 2 * n + 2
+    assert all(type(one).__name__ != "PlainAttention" for one in backbone.unet.attn_processors.values())

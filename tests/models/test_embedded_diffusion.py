@@ -1,0 +1,84 @@
+"""The shipped diffusion pipeline: what its card says is measured again, on faces that it was never trained on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor
+
+from veilbench.datasets.synthetic import Split
+from veilbench.models.diffusion.backbone import DiffusionBackbone
+from veilbench.models.diffusion.folder import EMBEDDED, EMBEDDED_FOLDER
+from veilbench.models.recipes.diffusion import new_tokenizer, psnr, tokenize
+from veilbench.models.recipes.portraits import captioned_portraits
+
+COUNT = 48
+
+
+@pytest.fixture(scope="module")
+def backbone() -> DiffusionBackbone:
+    return DiffusionBackbone.load(EMBEDDED)
+
+
+@pytest.fixture(scope="module")
+def faces() -> Tensor:
+    return captioned_portraits(0, list(Split.EVALUATION.value[:COUNT])).photos.float() / 255
+
+
+def test_sizes_come_from_the_configs(backbone: DiffusionBackbone) -> None:
+    assert (backbone.image_size, backbone.latent_shape(64), backbone.size_step) == (64, (4, 16, 16), 16)
+    assert backbone.empty_text(2).shape == (2, 77, 64)
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+
+
+@torch.no_grad()
+def test_latents_are_scaled_to_unit_variance(backbone: DiffusionBackbone, faces: Tensor) -> None:
+    noise = torch.randn(COUNT, 4, 16, 16)
+    assert float(backbone.encode(faces, noise).std()) == pytest.approx(1, abs=0.1)
+
+
+@torch.no_grad()
+def test_held_out_faces_come_back(backbone: DiffusionBackbone, faces: Tensor) -> None:
+    """At least 30 dB through the autoencoder, and 28 dB when the last three of 20 DDIM steps are undone and redone."""
+    latents = backbone.encode(faces)
+    assert float(psnr(backbone.decode(latents).clamp(0, 1), faces).mean()) >= 30
+    empty = backbone.empty_text(COUNT)
+    latent = backbone.invert(latents, 20, 3, empty)[-1]
+    for step in backbone.reverse_steps(20, 17, aligned=True):
+        latent = backbone.denoise(latent, step, empty)
+    assert float(psnr(backbone.decode(latent).clamp(0, 1), faces).mean()) >= 28
+
+
+@torch.no_grad()
+def test_it_is_an_ordinary_pipeline(backbone: DiffusionBackbone) -> None:
+    pipeline = StableDiffusionPipeline.from_pretrained(EMBEDDED_FOLDER, dtype=torch.float32, local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    drawn = pipeline("a photo of a person", num_inference_steps=2, output_type="pt").images
+    assert drawn.shape == (1, 3, 64, 64)
+    words = ["", "a photo of a person with long brown hair"]
+    expected = torch.cat([pipeline.encode_prompt(word, "cpu", 1, False)[0] for word in words])
+    assert torch.allclose(backbone.embed_text(words), expected, atol=1e-6)
+
+
+def test_words_are_single_tokens() -> None:
+    captions = captioned_portraits(0, list(Split.TRAIN.value[:64])).captions
+    tokens = tokenize(new_tokenizer(captions), captions)
+    for caption, numbers in zip(captions, tokens, strict=True):
+        words = caption.replace(",", " ,").split()
+        assert (numbers[: len(words) + 1] != numbers[-1]).all()  # the beginning and one token a word
+        assert (numbers[len(words) + 1 :] == numbers[-1]).all()  # the end, and padding with it
+
+
+def test_shipped_weights_stay_small() -> None:
+    shipped = sum(path.stat().st_size for path in EMBEDDED_FOLDER.parent.rglob("*.safetensors"))
+    assert shipped <= 30e6
+
+
+def test_the_card_tells_what_was_measured() -> None:
+    card = json.loads((EMBEDDED_FOLDER / "card.json").read_text(encoding="utf-8"))
+    assert card["autoencoding_psnr"] >= 30
+    assert card["inversion_psnr"]["aligned"] >= 28
+    assert card["held_out"] >= COUNT
