@@ -10,7 +10,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -37,19 +37,54 @@ class Face:
 
 
 @dataclass(frozen=True, slots=True)
+class FaceParts:
+    """Where the parts of a face are that makeup is put on: soft masks ``... x 1 x H x W`` in ``[0, 1]``.
+
+    Attributes:
+        skin: of the face, without the features in it.
+        lips: both, without the gap between them.
+        left_eye, right_eye: as seen in the picture; each with its lid, where the data set knows lids.
+    """
+
+    skin: Tensor
+    lips: Tensor
+    left_eye: Tensor
+    right_eye: Tensor
+
+    def named(self) -> dict[str, Tensor]:
+        """The masks by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def to(self, device: torch.device | str) -> FaceParts:
+        """The same masks on ``device``."""
+        return FaceParts(**{name: mask.to(device) for name, mask in self.named().items()})
+
+    @classmethod
+    def stack(cls, several: Sequence[FaceParts]) -> FaceParts:
+        """Masks of several faces of one size, each ``B x 1 x H x W``."""
+        columns = [one.named() for one in several]
+        return cls(**{field.name: torch.stack([column[field.name] for column in columns]) for field in fields(cls)})
+
+
+@dataclass(frozen=True, slots=True)
 class FaceBatch:
-    """Faces of one size, stacked: ``images`` is ``B x 3 x H x W``; ``ids`` and ``identities`` have length ``B``."""
+    """Faces of one size, stacked: ``images`` is ``B x 3 x H x W``; ``ids`` and ``identities`` have length ``B``.
+
+    ``parts`` are the faces' masks, each ``B x 1 x H x W``, for methods that ask for them; else None.
+    """
 
     ids: tuple[str, ...]
     images: Tensor
     identities: tuple[str | None, ...]
+    parts: FaceParts | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def to(self, device: torch.device | str) -> FaceBatch:
         """The same batch with its images on ``device``."""
-        return FaceBatch(self.ids, self.images.to(device), self.identities)
+        parts = None if self.parts is None else self.parts.to(device)
+        return FaceBatch(self.ids, self.images.to(device), self.identities, parts)
 
     @classmethod
     def collate(cls, faces: Sequence[Face]) -> FaceBatch:
@@ -124,6 +159,15 @@ class FaceDataset(Dataset[Face], ABC):
     @abstractmethod
     def other_photo(self, index: int) -> Tensor | None:
         """Another photo of the person in item ``index`` (``3 x H x W``), or None where the data set has none."""
+
+    def parts(self, index: int) -> FaceParts | None:
+        """Masks of the parts of the face in item ``index``, each ``1 x H x W``; None where the data set has none.
+
+        Raises:
+            DataError: when the masks that belong to the item cannot be read or do not fit its image.
+        """
+        del index
+        return None
 
     @property
     @abstractmethod
