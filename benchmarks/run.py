@@ -48,12 +48,12 @@ class Status:
         return "partial" if self.finished else "missing"
 
 
-def status(plan: Plan, store: Store, protection: Protection) -> Status:
+def status(store: Store, protection: Protection) -> Status:
     """How far ``protection`` is."""
     folder = store.protection(protection.id)
-    finished = len(set(folder.finished()) & set(plan.items))
-    errors = [record.error for item, record in folder.records().items() if record.error and item in plan.items]
-    return Status(finished, len(plan.items), folder.error or (errors[0] if errors else ""))
+    items = set(protection.items)
+    errors = [record.error for item, record in folder.records().items() if record.error and item in items]
+    return Status(len(set(folder.finished()) & items), len(items), folder.error or (errors[0] if errors else ""))
 
 
 class Runner:
@@ -117,7 +117,7 @@ class Runner:
     def _protect(self, protection: Protection, advance: Callable[[str, int], None]) -> str:
         """Protect what is missing; returns the failure in one line, or an empty string."""
         folder = self.store.protection(protection.id)
-        before = status(self.plan, self.store, protection)
+        before = status(self.store, protection)
         advance(protection.id, before.finished)
         if before.finished == before.total:
             return ""
@@ -131,6 +131,7 @@ class Runner:
                 method,
                 self.plan.dataset,
                 folder,
+                items=protection.items,
                 batch_size=self.batch_size,
                 devices=self.devices,
                 done=lambda count: advance(protection.id, count),
@@ -145,7 +146,7 @@ class Runner:
             folder.fail(f"{type(error).__name__}: {error}")
         finally:
             gc.collect()
-        after = status(self.plan, self.store, protection)
+        after = status(self.store, protection)
         return f"{protection.id}: {after.error}" if after.word in {"failed", "partial"} or after.error else ""
 
     def _task(self, protection: Protection) -> Task:
@@ -160,7 +161,7 @@ class Runner:
     def _score(self, protection: Protection) -> None:
         folder = self.store.protection(protection.id)
         have = folder.finished()
-        items = [item for item in self.plan.items if item in have]
+        items = [item for item in protection.items if item in have]
         if not items:
             return
         stamp = folder.images_stamp(items)
@@ -193,7 +194,7 @@ class Runner:
     @contextmanager
     def _progress(self) -> Iterator[Callable[[str, int], None]]:
         """A bar over all items of all protections, with the time left."""
-        total = len(self.plan.protections) * len(self.plan.items)
+        total = sum(len(protection.items) for protection in self.plan.protections.values())
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
