@@ -164,6 +164,6 @@ def without_numbers(stems: list[str], mapping: Mapping[str, int]) -> str:
     if not lost:
         return ""
     return (
-        f"masks of {len(lost)} photos cannot be found by name: {some(lost)}; name photos by their number in CelebA-HQ, "
+        f"{len(lost)} names do not lead to masks: {some(lost)}; name photos by their number in CelebA-HQ, "
         "or put CelebA-HQ-to-CelebA-mapping.txt beside the masks where they have CelebA's six digits"
     )

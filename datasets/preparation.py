@@ -129,6 +129,10 @@ def prepare(
     return Preparation(prepared, record, tuple(survey.findings))
 
 
+def _photos(count: int) -> str:
+    return f"{count} photo{'' if count == 1 else 's'}"
+
+
 def _first_folder(source: Path, names: tuple[str, ...]) -> Path:
     for name in names:
         if (source / name).is_dir():
@@ -182,7 +186,7 @@ def _read_names(path: Path) -> list[str]:
 def _miscounted(layout: Layout, folder: Path, photos: Mapping[str, Path], wanted: int, record: Path) -> str:
     """How far the number of photos is off; by name where an earlier record knows the names."""
     found, off = len(photos), len(photos) - wanted
-    text = f"{folder}: {found} photos, {abs(off)} {'more' if off > 0 else 'fewer'} than {wanted}"
+    text = f"{folder}: {_photos(found)}, {abs(off)} {'more' if off > 0 else 'fewer'} than {wanted}"
     if record.is_file():
         known = {item.id for item in read_record(record, layout.kind).items}
         for word, stems in (("missing", sorted(known - set(photos))), ("not in it", sorted(set(photos) - known))):
@@ -196,7 +200,7 @@ def _checked(chosen: Mapping[str, Path], survey: _Survey) -> dict[str, PhotoFile
     problems: list[str] = []
     files = check_photos(chosen.values(), {}, problems)
     if problems:
-        survey.problems.append(f"{len(problems)} photos cannot be used: {some(problems, '; ')}")
+        survey.problems.append(f"{_photos(len(problems))} cannot be used: {some(problems, '; ')}")
     same: dict[str, list[str]] = defaultdict(list)
     for file in files:
         same[file.sha256].append(file.path.name)
@@ -249,15 +253,15 @@ def _masks(
             if not lips:
                 lipless.append(photo.path.name)
     if skinless:
-        survey.problems.append(f"{folder}: no skin mask for {len(skinless)} photos: {some(skinless)}")
+        survey.problems.append(f"{folder}: no skin mask for {_photos(len(skinless))}: {some(skinless)}")
     if unsquare:
         survey.problems.append(
-            f"{len(unsquare)} photos are not square, so masks of the whole square photo do not fit: {some(unsquare)}"
+            f"{_photos(len(unsquare))} not square, so that masks of a square photo do not fit: {some(unsquare)}"
         )
     if damaged:
-        survey.problems.append(f"{len(damaged)} masks cannot be used: {some(damaged, '; ')}")
+        survey.problems.append(f"masks of {_photos(len(damaged))} cannot be used: {some(damaged, '; ')}")
     survey.findings.append(
-        f"masks: of {len(masks)} photos"
+        f"masks: of {_photos(len(masks))}"
         + (f"; no lips visible, so makeup methods will fail on: {some(lipless)}" if lipless else "")
     )
     return masks
@@ -274,7 +278,7 @@ def _targets(source: Path, survey: _Survey) -> list[tuple[PhotoFile, PhotoFile]]
             folder = _first_folder(source, names)
             missing = [name for name in files if not (folder / name).is_file()]
             if missing:
-                raise DataError(f"{folder}: {len(missing)} of {len(files)} photos are missing: {some(missing)}")
+                raise DataError(f"{folder}: {len(missing)} of {_photos(len(files))} missing: {some(missing)}")
             columns.append(list(_checked({name: folder / name for name in files}, survey).values()))
     if not all(len(column) == len(TARGETS) for column in columns) or len(columns) < 2:  # noqa: PLR2004
         return []
