@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from abc import ABC
 from pathlib import Path
@@ -97,8 +98,10 @@ class PreparedFaces(FaceDataset, ABC):
 
     @property
     def manifest(self) -> Manifest:
-        """Hashes of the files' bytes; the size, which decides the pixels too, is in the version."""
-        version = json.dumps({self.kind: FORMAT_VERSION, "size": self.size})
+        """Hashes of the files' bytes; the size and the masks, which decide results too, are in the version."""
+        masks = [[item.id, part, file.sha256] for item in self._items for part, file in sorted(item.masks.items())]
+        digest = hashlib.sha256(json.dumps(masks).encode()).hexdigest() if masks else None
+        version = json.dumps({self.kind: FORMAT_VERSION, "size": self.size, "masks": digest})
         entries = tuple(
             ManifestEntry(
                 item.id, item.photo.sha256, item.id if item.other else None, item.other.sha256 if item.other else None

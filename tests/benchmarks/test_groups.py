@@ -8,8 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
 from veilbench.benchmarks.errors import UserError
+from veilbench.benchmarks.grid import GAP, LABEL, TILE
 from veilbench.benchmarks.plan import Plan
 from veilbench.benchmarks.suite import load_suite
 from veilbench.datasets.ladn import LADN
@@ -83,6 +85,17 @@ def test_everything_counts_each_group_alone(grouped: Path, veilbench: Veilbench)
     assert dict(table["images"]) == {"clean": 9, "pgd": 18}
     assert dict(table["sources"]) == {"clean": 9, "pgd": 9}
     assert dict(table["failed"]) == {"clean": 0, "pgd": 0}
+
+    # the picture shows every source with what was made of it for its own target
+    made = plan(grouped).questions
+    with Image.open(results / "suites" / "suite" / "grid.png") as grid:
+        for column, item in enumerate(IDS[:8]):
+            own = next(question for question in made if question.label == "pgd" and item in question.items)
+            image = results / "store" / "protections" / own.protection.id / "images" / f"{item}.png"
+            left, top = GAP + column * (TILE + GAP), GAP + (TILE + LABEL + GAP) + LABEL
+            with Image.open(image) as protected:
+                shown = protected.resize((TILE, TILE), Image.Resampling.NEAREST)
+            assert grid.crop((left, top, left + TILE, top + TILE)).tobytes() == shown.tobytes()
 
     stored = {path: path.stat().st_mtime_ns for path in results.rglob("*.png")}
     planned = veilbench("plan", grouped, "--results", results).out

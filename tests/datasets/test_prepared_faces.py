@@ -265,6 +265,15 @@ def test_without_a_record_it_says_what_to_do() -> None:
         CelebAHQ()
 
 
+def test_masks_are_part_of_the_identity(celeba: Path) -> None:
+    before = CelebAHQ(prepared=celeba, target_crop="whole", size=SIZE).manifest
+    save_mask(mask_path(celeba.parent, 1999, "r_eye"), (190, 221, 160, 220))
+    prepare(CelebAHQ.layout, celeba.parent, count=5)
+    after = CelebAHQ(prepared=celeba, target_crop="whole", size=SIZE).manifest
+    assert after.entries == before.entries
+    assert after.digest != before.digest
+
+
 def test_size_and_crop_are_part_of_the_identity(tmp_path: Path) -> None:
     root = make_ladn(tmp_path / "ladn")
     save_targets(root, 1024)  # the boxes are for this size
