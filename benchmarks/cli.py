@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,6 +35,10 @@ Settings = Annotated[
 ]
 Only = Annotated[list[str] | None, typer.Option("--method", "-m", help="Only this method of the suite; repeatable.")]
 Results = Annotated[Path, typer.Option("--results", help="Folder for all results.", envvar="VEILBENCH_RESULTS")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, envvar="VEILBENCH_JOBS", help="Protections at once; without a GPU one a core, at most 4."),
+]
 TrackerName = Annotated[str, typer.Option(help="wandb (offline without a key), offline or none; results are the same.")]
 RESULTS = Path("results")
 INTERRUPTED = "interrupted; run the same command again to go on: finished items are kept\n"
@@ -103,6 +108,7 @@ def run(
     tracker: TrackerName = "wandb",
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images at once; the suite's by default.")] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes (CPU) or cards that share each cell's images.")] = 1,
+    jobs: Jobs = None,
 ) -> None:
     """Run what is missing of a suite, score it, and print the leaderboard.  Run it again to resume."""
     _check_tracker(tracker)
@@ -114,7 +120,7 @@ def run(
         from .tracking import make_tracker  # noqa: PLC0415
     for line in opened.skipped:
         console.print(f"[yellow]skipped:[/yellow] {line}", highlight=False)
-    runner = Runner(opened, store, make_tracker(tracker, results), console, batch_size, devices)
+    runner = Runner(opened, store, make_tracker(tracker, results), console, batch_size, devices, jobs)
     try:
         failures = runner.run()
     except KeyboardInterrupt as error:
@@ -153,6 +159,7 @@ def sweep(
     name: Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's name (see `veilbench list`) or YAML file.")],
     results: Results = RESULTS,
     tracker: TrackerName = "wandb",
+    jobs: Jobs = None,
 ) -> None:
     """Try many settings of a method, keep every trial, and write the best one as a method.  Run it again to resume."""
     _check_tracker(tracker)
@@ -162,7 +169,7 @@ def sweep(
         from .sweep import Sweep  # noqa: PLC0415
         from .tracking import make_tracker  # noqa: PLC0415
     try:
-        result = Sweep(name, ResultStore(results), make_tracker(tracker, results), console).run()
+        result = Sweep(name, ResultStore(results), make_tracker(tracker, results), console, jobs).run()
     except KeyboardInterrupt as error:
         sys.stderr.write(INTERRUPTED)
         raise typer.Exit(130) from error
@@ -232,6 +239,8 @@ def _print_leaderboard(console: Console, opened: Plan, table: object, folder: Pa
 def main() -> None:
     """Entry point: bad input is one line and exit code 2."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # they would tear ours
+    # without a handler of ours Lightning's own would swallow it
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
     except OSError as error:
@@ -247,6 +256,12 @@ def main() -> None:
             raise
         sys.stderr.write(f"veilbench: {error}\n")
         sys.exit(2)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """A polite end (``kill``, a batch system's time limit) is like Ctrl-C."""
+    del number, frame
+    raise KeyboardInterrupt
 
 
 def _is_user_error(error: ValueError) -> bool:

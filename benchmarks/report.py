@@ -11,13 +11,14 @@ from .grid import comparison
 from .leaderboard import leaderboard, rates, to_markdown
 from .plan import Plan
 from .store import Store, write_bytes
+from .tradeoff import tradeoff
 
 
 def write_report(plan: Plan, store: Store) -> tuple[pd.DataFrame, Path]:
     """Collect everything scored and write it into the suite's folder.
 
     The files: ``items.parquet`` and ``items.csv`` (the same rows), ``cells.csv``, ``psr.csv``, ``leaderboard.csv``,
-    ``leaderboard.md``, ``failures.csv`` and ``grid.png``.
+    ``leaderboard.md``, ``failures.csv``, ``grid.png`` and ``tradeoff.png``.
 
     Returns:
         The leaderboard, and the folder.
@@ -34,6 +35,7 @@ def write_report(plan: Plan, store: Store) -> tuple[pd.DataFrame, Path]:
     _write_csv(folder / "failures.csv", failed)
     write_bytes(folder / "leaderboard.md", to_markdown(plan, table).encode())
     comparison(plan, store).save(folder / "grid.png")
+    tradeoff(plan, table).savefig(folder / "tradeoff.png", dpi=150)
     return table, folder
 
 
@@ -51,7 +53,16 @@ def cells(plan: Plan, store: Store, items: pd.DataFrame) -> pd.DataFrame:
         backward_per_image=("backward", "mean"),
     )
     provenance = {cell: store.protection(cell).cell for cell in plan.protections}
-    for column in ("warm_up_seconds", "batch_size", "devices", "commit", "dirty", "processor", "accelerator"):
+    for column in (
+        "warm_up_seconds",
+        "batch_size",
+        "devices",
+        "commit",
+        "dirty",
+        "processor",
+        "threads",
+        "accelerator",
+    ):
         means[column] = [provenance[cell].get(column) for cell in means["cell"]]
     means["peak_host_bytes"] = [provenance[cell].get("peak_memory", {}).get("host") for cell in means["cell"]]
     return means

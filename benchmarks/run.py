@@ -2,58 +2,25 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from veilbench.methods.base import Task
-
-from .components import build_method, build_recognizer
-from .errors import UserError
+from .cells import Cells, status
 from .plan import Plan, Protection
-from .protect import protect
 from .score import Judge, features, fidelity, source_features
 from .store import ProtectionFolder, Store
+from .workers import protect_all, usual_jobs
 
 if TYPE_CHECKING:
-    from veilbench.datasets.base import Target
-    from veilbench.models.recognizers.base import Recognizer
-
     from .tracking import Tracker
 
 REFERENCE_CELL = "sources"  # the clean sources' own features are kept beside the protections' scores
-
-
-@dataclass(frozen=True)
-class Status:
-    """How far a protection is."""
-
-    finished: int
-    total: int
-    error: str
-
-    @property
-    def word(self) -> Literal["cached", "failed", "partial", "missing"]:
-        """One word for it."""
-        if self.finished == self.total:
-            return "cached"
-        if self.error:
-            return "failed"
-        return "partial" if self.finished else "missing"
-
-
-def status(store: Store, protection: Protection) -> Status:
-    """How far ``protection`` is."""
-    folder = store.protection(protection.id)
-    items = set(protection.items)
-    errors = [record.error for item, record in folder.records().items() if record.error and item in items]
-    return Status(len(set(folder.finished()) & items), len(items), folder.error or (errors[0] if errors else ""))
 
 
 class Runner:
@@ -66,6 +33,7 @@ class Runner:
         console: for progress.
         batch_size: images at once; by default the suite's.
         devices: processes (on a CPU) or cards that share a cell's images.
+        jobs: protections at once, each in a process of its own; by default as many as suit the machine.
     """
 
     def __init__(
@@ -76,14 +44,14 @@ class Runner:
         console: Console,
         batch_size: int | None = None,
         devices: int = 1,
+        jobs: int | None = None,
     ) -> None:
         self.plan = plan
         self.store = store
         self.tracker = tracker
         self.console = console
-        self.batch_size = batch_size or plan.suite.spec.batch_size
-        self.devices = devices
-        self._recognizers: dict[str, Recognizer] = {}
+        self.cells = Cells(plan, store, batch_size or plan.suite.spec.batch_size, devices)
+        self.jobs = jobs
         self._judges: dict[str, Judge] = {}
 
     def run(self) -> list[str]:
@@ -93,9 +61,8 @@ class Runner:
             One line for each cell that failed.
         """
         failures: list[str] = []
-        with self.store.lock(), self._progress() as advance:
-            for protection in self.plan.protections.values():
-                failure = self._protect(protection, advance)
+        with self.store.lock(), self._progress() as advance, closing(self._protected(advance)) as protected:
+            for protection, failure in protected:
                 if failure:
                     failures.append(failure)
                 self._score(protection)
@@ -103,60 +70,27 @@ class Runner:
             self._score_sources()
         return failures
 
-    def recognizer(self, name: str) -> Recognizer:
-        """A recogniser of the suite, loaded once."""
-        if name not in self._recognizers:
-            self._recognizers[name] = build_recognizer(name, self.plan.suite.recognizers[name])
-        return self._recognizers[name]
-
     def _judge(self, name: str) -> Judge:
         if name not in self._judges:
-            self._judges[name] = Judge(self.recognizer(name), self.plan.dataset)
+            self._judges[name] = Judge(self.cells.recognizer(name), self.plan.dataset)
         return self._judges[name]
 
-    def _protect(self, protection: Protection, advance: Callable[[str, int], None]) -> str:
-        """Protect what is missing; returns the failure in one line, or an empty string."""
-        folder = self.store.protection(protection.id)
-        before = status(self.store, protection)
-        advance(protection.id, before.finished)
-        if before.finished == before.total:
-            return ""
-        method = build_method(self.plan.suite.methods[protection.label])
-        method.cache = self.store.cache
-        method.assign(self._task(protection))
-        try:
-            folder.create(protection.spec)
-            folder.clear_error()
-            protect(
-                method,
-                self.plan.dataset,
-                folder,
-                items=protection.items,
-                batch_size=self.batch_size,
-                devices=self.devices,
-                done=lambda count: advance(protection.id, count),
-            )
-        except OSError as error:
-            # a full or read-only disk would fail every cell alike: stop, what is finished is kept
-            raise UserError(
-                f"{folder.path}: cannot be written ({error.strerror or error}); "
-                "make room and run the same command again: finished items are kept"
-            ) from error
-        except Exception as error:
-            folder.fail(f"{type(error).__name__}: {error}")
-        finally:
-            gc.collect()
-        after = status(self.store, protection)
-        return f"{protection.id}: {after.error}" if after.word in {"failed", "partial"} or after.error else ""
-
-    def _task(self, protection: Protection) -> Task:
-        by_name: dict[str, Target] = {target.name: target for target in self.plan.dataset.targets}
-        return Task(
-            protection.goal,
-            [self.recognizer(name) for name in protection.surrogates],
-            [by_name[name] for name in protection.targets],
-            seed=self.plan.suite.spec.seed,
-        )
+    def _protected(self, advance: Callable[[str, int], None]) -> Generator[tuple[Protection, str]]:
+        """Every protection once it is as far as it gets, with its failure or an empty string."""
+        pending = []
+        for protection in self.plan.protections.values():
+            before = status(self.store, protection)
+            advance(protection.id, before.finished)
+            if before.finished == before.total:
+                yield protection, ""
+            else:
+                pending.append(protection)
+        jobs = min(self.jobs or usual_jobs(), len(pending)) if self.cells.devices == 1 else 1
+        if jobs > 1:
+            yield from protect_all(self.cells, pending, jobs, advance)
+            return
+        for protection in pending:
+            yield protection, self.cells.protect(protection, partial(advance, protection.id))
 
     def _score(self, protection: Protection) -> None:
         folder = self.store.protection(protection.id)
@@ -171,7 +105,7 @@ class Runner:
         realism = self.plan.suite.spec.realism
         if realism:
             score = self.plan.feature_score(realism)
-            self._keep(protection, score, stamp, lambda: features(self.recognizer(realism), folder, items))
+            self._keep(protection, score, stamp, lambda: features(self.cells.recognizer(realism), folder, items))
 
     def _similarities(self, name: str, folder: ProtectionFolder, items: list[str]) -> Callable[[], pd.DataFrame]:
         return lambda: self._judge(name).similarities(folder, items)
@@ -188,7 +122,7 @@ class Runner:
             score = f"{self.plan.feature_score(realism)}-{digest[:12]}"
             if not self.store.has_score(cell, score, digest):
                 self.store.write_score(
-                    cell, score, source_features(self.recognizer(realism), self.plan.dataset), digest
+                    cell, score, source_features(self.cells.recognizer(realism), self.plan.dataset), digest
                 )
 
     @contextmanager

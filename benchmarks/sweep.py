@@ -126,12 +126,15 @@ class Sweep:
         store: where protections and scores are kept.
         tracker: told of every protection.
         console: for progress.
+        jobs: protections at once; see :class:`~.run.Runner`.
 
     Raises:
         UserError: when the file does not fit the suite or the method.
     """
 
-    def __init__(self, reference: str, store: Store, tracker: Tracker, console: Console) -> None:
+    def __init__(
+        self, reference: str, store: Store, tracker: Tracker, console: Console, jobs: int | None = None
+    ) -> None:
         path = find_config("sweeps", reference)
         self.name = path.stem
         self.where = path
@@ -139,6 +142,7 @@ class Sweep:
         self.store = store
         self.tracker = tracker
         self.console = console
+        self.jobs = jobs
         self.folder = store.root / "sweeps" / self.name
         self._check(self._suite({}))
 
@@ -225,7 +229,7 @@ class Sweep:
     def _trial(self, trial: optuna.Trial) -> tuple[float, ...]:
         chosen = {name: _propose(trial, name, choice) for name, choice in self.spec.parameters.items()}
         plan = Plan(self._suite(chosen))
-        failures = Runner(plan, self.store, self.tracker, self.console).run()
+        failures = Runner(plan, self.store, self.tracker, self.console, jobs=self.jobs).run()
         if failures:
             raise UserError(f"trial {chosen}: {failures[0]}")
         table = leaderboard(plan, self.store, collect(plan, self.store)).set_index("goal")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +18,12 @@ from torch.utils.checkpoint import checkpoint
 
 from veilbench.datasets.base import FaceBatch
 from veilbench.models.detectors.lbp import find_face
-from veilbench.models.diffusion.folder import EMBEDDED, find_pipeline, pipeline_sha256
+from veilbench.models.diffusion.folder import (
+    EMBEDDED,
+    find_pipeline,
+    light_decoder_sha256,
+    pipeline_sha256,
+)
 from veilbench.models.recognizers.base import Box, PassCounter
 
 from .base import Goal, ItemRandom, ProtectionMethod, Task
@@ -27,6 +32,7 @@ from .per_image_adamw import PerImageAdamW
 
 if TYPE_CHECKING:
     from veilbench.models.diffusion.backbone import DiffusionBackbone, Step
+    from veilbench.models.diffusion.light_decoder import LightDecoder
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -79,6 +85,9 @@ class WeakenDiff(ProtectionMethod):
         space: what is moved: the ``latent``, or an offset on the denoiser's ``bottleneck`` features at every step,
             whose gradient needs only the second half of the network (the paper's outlook; the way through the
             denoiser's input is left out of the gradient).
+        search_decoder: what the search decodes with: None for the pipeline's own decoder, or a light one that costs
+            less and draws nearly the same (``embedded``, an ``AutoencoderTiny`` folder, or a Hub name in the local
+            cache).  The result is always drawn by the pipeline's own.
         crop: what the surrogates see: the whole image, or the box of the face that was found once in the photo
             (``lbp``: see :mod:`veilbench.models.detectors.lbp`; the literature uses MTCNN).  A photo without a face
             fails.
@@ -86,6 +95,7 @@ class WeakenDiff(ProtectionMethod):
             its batch.  Larger is faster and needs more memory.
         precision: ``float32``, or autocast to ``bfloat16`` or ``float16``.
         channels_last: memory format of the networks.
+        compile: let ``torch.compile`` translate the denoiser and the decoder; the first images take minutes.
         checkpointing: keep no activations of a step but its input and compute them again; less memory, more time.
 
     Raises:
@@ -116,15 +126,18 @@ class WeakenDiff(ProtectionMethod):
         structure_weight: float = 1.0,
         stop_margin: float | None = None,
         space: Literal["latent", "bottleneck"] = "latent",
+        search_decoder: str | None = None,
         crop: Literal["none", "lbp"] = "none",
         group_size: int = 8,
         precision: Literal["float32", "bfloat16", "float16"] = "float32",
         channels_last: bool = False,
+        compile: bool = False,  # noqa: A002 (torch's word for it)
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
         _check(diffusion_steps, start_step, iterations, group_size)
-        self.backbone = load_backbone(find_pipeline(pipeline), channels_last)
+        self.backbone = load_backbone(find_pipeline(pipeline), channels_last, compile)
+        self.search_decoder = None if search_decoder is None else load_light_decoder(search_decoder)
         self.image_size = image_size or self.backbone.image_size
         if self.image_size % self.backbone.size_step:
             raise ValueError(
@@ -150,10 +163,19 @@ class WeakenDiff(ProtectionMethod):
 
     @classmethod
     def identity(cls, params: Mapping[str, Any]) -> dict[str, Any]:
-        return {**params, "pipeline": pipeline_sha256(find_pipeline(params["pipeline"]))}
+        known = {**params, "pipeline": pipeline_sha256(find_pipeline(params["pipeline"]))}
+        if params["search_decoder"] is None:
+            known.pop("search_decoder")
+        else:
+            known["search_decoder"] = light_decoder_sha256(params["search_decoder"])
+        if not params["compile"]:
+            known.pop("compile")
+        return known
 
     def networks(self) -> dict[str, PassCounter]:
         passes = {"unet": self.backbone.unet_passes, "vae_encoder": self.backbone.encoder_passes}
+        if self.search_decoder is not None:
+            passes["light_decoder"] = self.search_decoder.passes
         return {**super().networks(), **passes, "vae_decoder": self.backbone.decoder_passes}
 
     def protect(self, faces: FaceBatch, task: Task, random: ItemRandom) -> Tensor:
@@ -185,13 +207,18 @@ class WeakenDiff(ProtectionMethod):
     def _grouped(self, task: Task, real: int) -> Iterator[None]:
         """Every network sees ``group_size`` images at once, of which ``real`` are counted."""
         chunks = [surrogate.chunk for surrogate in task.surrogates]
-        self.backbone.counted = real
+        drawing: list[DiffusionBackbone | LightDecoder] = [self.backbone]
+        if self.search_decoder is not None:
+            drawing.append(self.search_decoder)
+        for one in drawing:
+            one.counted = real
         for surrogate in task.surrogates:
             surrogate.chunk = self.group_size
         try:
             yield
         finally:
-            self.backbone.counted = None
+            for one in drawing:
+                one.counted = None
             for surrogate, chunk in zip(task.surrogates, chunks, strict=True):
                 surrogate.chunk = chunk
 
@@ -296,7 +323,7 @@ class WeakenDiff(ProtectionMethod):
         active = torch.cat([~broken, broken.new_zeros(len(moved) - real)])
         for _ in range(self.iterations):
             leaf = moved.detach().requires_grad_(True)
-            image, structure = self._forward(leaf, begin, maps)
+            image, structure = self._forward(leaf, begin, maps, self.search_decoder)
             cosines = torch.stack(
                 [
                     (surrogate(image[:real], boxes) * reference).sum(dim=1)
@@ -365,7 +392,13 @@ class WeakenDiff(ProtectionMethod):
             maps.append(self.backbone.attention.recorded())
         return maps
 
-    def _forward(self, moved: Tensor, begin: Start, maps: list[list[Tensor]] | None) -> tuple[Tensor, Tensor]:
+    def _forward(
+        self,
+        moved: Tensor,
+        begin: Start,
+        maps: list[list[Tensor]] | None,
+        decode: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Decoded images and structure losses ``B`` of what is moved, with gradients."""
         offset = moved if self.space == "bottleneck" else None
         latent = begin.latent if self.space == "bottleneck" else moved
@@ -375,7 +408,7 @@ class WeakenDiff(ProtectionMethod):
                 base = maps[place] if maps is not None else None
                 latent, difference = self._run(self._update, latent, step, text, base, offset)
                 structure = structure + difference
-            image = self._run(self.backbone.decode, latent)
+            image = self._run(decode or self.backbone.decode, latent)
         return image.float() if image.dtype in DTYPES.values() else image, structure
 
     def _update(
@@ -408,12 +441,23 @@ class WeakenDiff(ProtectionMethod):
 
 
 @lru_cache(maxsize=1)
-def load_backbone(folder: Path, channels_last: bool) -> DiffusionBackbone:
+def load_backbone(folder: Path, channels_last: bool, compiled: bool) -> DiffusionBackbone:
     """The backbone in a folder; a suite's many protections share it."""
     from veilbench.models.diffusion.backbone import DiffusionBackbone  # noqa: PLC0415 (slow to import)
 
     backbone = DiffusionBackbone.load(folder)
+    if compiled:
+        backbone.unet.compile()
+        backbone.vae.decoder.compile()
     return backbone.to(memory_format=torch.channels_last) if channels_last else backbone
+
+
+@lru_cache(maxsize=1)
+def load_light_decoder(decoder: str) -> LightDecoder:
+    """A light decoder; a suite's many protections share it."""
+    from veilbench.models.diffusion.light_decoder import LightDecoder  # noqa: PLC0415 (slow to import)
+
+    return LightDecoder.load(decoder)
 
 
 def resized(images: Tensor, side: int) -> Tensor:

@@ -10,6 +10,7 @@ os.environ.update(
     MPLBACKEND="Agg",
     OMP_NUM_THREADS="1",
     TRANSFORMERS_OFFLINE="1",
+    VEILBENCH_JOBS="1",
     WANDB_MODE="disabled",
     WANDB_SILENT="true",
 )

@@ -2,7 +2,8 @@
 
 The same images go through the plain implementation and through ours, in turn, in one process and on one thread; the
 ratio of their times is the result, seconds are only told.  Peak memory is taken in a fresh process for each.  With a
-GPU, ours is also measured at real size by batch and precision.
+GPU, ours is also measured at real size by batch and precision.  Options that promise speed follow, with what they do to
+results (:mod:`.options`).
 """
 
 from __future__ import annotations
@@ -13,174 +14,21 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
 
-from veilbench.datasets.base import FaceBatch, Target
-from veilbench.datasets.synthetic import Split, render_shots
-from veilbench.methods.base import Goal, Task
-from veilbench.methods.weaken_diff import WeakenDiff
-from veilbench.models.diffusion.backbone import DiffusionBackbone, stable_diffusion_schedule
-from veilbench.models.diffusion.folder import EMBEDDED
-from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
-from veilbench.models.recognizers.loading import build_backbone
-
-from ..components import build_recognizer, load_recognizer_spec
-from ..configs import CONFIGS
 from ..provenance import peak_memory, provenance, reset_peak_memory
-from .plain_weaken_diff import PlainWeakenDiff
+from . import options as option_effects
+from .contest import CASES, EMBEDDED_CASE, TARGETS, Case, Contest, timed
 
-SURROGATES = ("irse50", "ir152", "facenet")
-HELD_OUT, TARGETS = 4, 4
-SD2_SIDE, SD2_TEXT = 256, 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One comparison: which networks, and how long the two stages are."""
-
-    name: str
-    embedding_iterations: int
-    iterations: int
-
-
-EMBEDDED_CASE = Case("embedded", 20, 35)
-SD2_CASE = Case("sd2-shape", 1, 2)
-CASES = {case.name: case for case in (EMBEDDED_CASE, SD2_CASE)}
-
-
-class _FixedText(nn.Module):
-    """Stands where the text encoder is, when only shapes matter."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.config = type("Config", (), {"hidden_size": width})
-        self.register_buffer("words", torch.randn(1, 77, width))
-
-
-class _RandomBackbone(DiffusionBackbone):
-    """A backbone without a tokenizer."""
-
-    def empty_text(self, batch: int) -> Tensor:
-        words: Tensor = self.text.words
-        return words.expand(batch, -1, -1)
-
-
-def sd2_shaped() -> DiffusionBackbone:
-    """Random networks of the shape of Stable Diffusion 2 base."""
-    torch.manual_seed(0)
-    vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(128, 256, 512, 512),
-        layers_per_block=2,
-        sample_size=SD2_SIDE,
-    )
-    unet = UNet2DConditionModel(
-        sample_size=SD2_SIDE // 8,
-        attention_head_dim=(5, 10, 20, 20),
-        cross_attention_dim=SD2_TEXT,
-        use_linear_projection=True,
-    )
-    scheduler = stable_diffusion_schedule()
-    return _RandomBackbone(vae, unet, _FixedText(SD2_TEXT), None, scheduler)
-
-
-def recognizers(case: Case) -> list[Recognizer]:
-    """Three surrogates: the embedded ones, or the same architectures at full size with random weights."""
-    loaded = []
-    for name in SURROGATES:
-        reference = f"embedded_{name}" if case is EMBEDDED_CASE else name
-        label, spec = load_recognizer_spec(reference, CONFIGS)
-        if case is EMBEDDED_CASE:
-            loaded.append(build_recognizer(label, spec))
-        else:
-            network = build_backbone(spec.kind, spec.arch)
-            thresholds = Thresholds(dict(spec.thresholds), "random weights")
-            loaded.append(Recognizer(name, network, InputSpec(**spec.input.model_dump()), thresholds, "random"))
-    return loaded
-
-
-class Contest:
-    """The two implementations over the same networks.
-
-    Args:
-        case: which networks, and how long the two stages are.
-        group_size: how many images ours takes at once; the plain one knows only single images.
-        device: where the networks are.
-        options: of ours.
-    """
-
-    def __init__(self, case: Case, group_size: int = 1, device: str = "cpu", **options: Any) -> None:
-        self.case = case
-        self.device = device
-        lengths: dict[str, Any] = {"embedding_iterations": case.embedding_iterations, "iterations": case.iterations}
-        backbone = DiffusionBackbone.load(EMBEDDED) if case is EMBEDDED_CASE else sd2_shaped()
-        self.backbone = backbone.to(device)
-        self.ours = self._our_method(group_size, lengths | options)
-        self.plain = PlainWeakenDiff(backbone.vae, backbone.unet, backbone.scheduler, **lengths)
-        self.surrogates = [one.to(device) for one in recognizers(case)]
-        side = self.backbone.image_size
-        people = render_shots(0, list(Split.SOURCES.value[:16]), [0] * 16, side).float() / 255
-        targets = render_shots(0, list(Split.TARGETS.value[:TARGETS]), [0] * TARGETS, side).float() / 255
-        self.people = people.to(device)
-        self.targets = [Target(f"t{number}", photo, photo, str(number)) for number, photo in enumerate(targets)]
-
-    def _our_method(self, group_size: int, options: dict[str, Any]) -> WeakenDiff:
-        method = WeakenDiff(group_size=group_size, **options)
-        method.backbone = self.backbone
-        method.image_size = self.backbone.image_size
-        return method
-
-    def run_ours(self, first: int, target: int) -> None:
-        """Protect one group of images with ours."""
-        count = self.ours.group_size
-        self.ours.assign(Task(Goal.IMPERSONATE, self.surrogates, [self.targets[target]]))
-        ids = tuple(f"face{number}" for number in range(first, first + count))
-        self.ours.predict_step(FaceBatch(ids, self.people[first : first + count], (None,) * count))
-
-    def run_plain(self, first: int, target: int) -> None:
-        """Protect one image with the plain implementation, recognisers with weight gradients as it has them."""
-        shape = self.backbone.latent_shape(self.backbone.image_size)
-        noise = torch.randn(1, *shape, generator=torch.Generator().manual_seed(first)).to(self.device)
-        task = Task(Goal.IMPERSONATE, self.surrogates, [self.targets[target]])
-        goals = [task.target_embeddings(surrogate, self.device)[0] for surrogate in self.surrogates]
-        looks = [partial(_unpadded, surrogate) for surrogate in self.surrogates]
-        for surrogate in self.surrogates:
-            surrogate.requires_grad_(True)
-        try:
-            self.plain.protect(self.people[first : first + 1], noise, self.backbone.empty_text(1), looks, goals)
-        finally:
-            for surrogate in self.surrogates:
-                surrogate.requires_grad_(False)
-                surrogate.zero_grad(set_to_none=True)
-
-
-def _unpadded(surrogate: Recognizer, images: Tensor) -> Tensor:
-    """The released code shows a recogniser one image, not a filled-up chunk."""
-    return nn.functional.normalize(surrogate.backbone(surrogate.input_spec.prepare(images)))
-
-
-def timed(function: Any, *arguments: Any) -> float:
-    """Seconds of one call."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    function(*arguments)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+HELD_OUT = 4
 
 
 def compare(case: Case, group_size: int, rounds: int, folder: Path) -> dict[str, Any]:
@@ -323,7 +171,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for case in chosen
         for group_size in ((1, 8) if case is EMBEDDED_CASE else (1,))
     ]
-    report = {"cpu": results, "gpu": on_gpu() if torch.cuda.is_available() else None, **provenance()}
+    effects = option_effects.measure(max(1, options.rounds // 2)) if EMBEDDED_CASE in chosen else []
+    report = {
+        "cpu": results,
+        "options": effects,
+        "gpu": on_gpu() if torch.cuda.is_available() else None,
+        **provenance(),
+    }
     (folder / "weaken_diff.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     console = Console()
     console.print(table(results))
@@ -332,6 +186,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "UNet: passes of ours per image, forward and backward counted each.",
         style="dim",
     )
+    if effects:
+        console.print(option_effects.table(effects))
     if report["gpu"] is None:
         console.print("no GPU here: real-size figures are left out", style="dim")
     console.print(f"written: {folder / 'weaken_diff.json'}", highlight=False)

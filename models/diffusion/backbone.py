@@ -153,14 +153,14 @@ class DiffusionBackbone(nn.Module):
             noise: standard normal, of the latents' shape: a sample of the posterior.  None: its mean.
         """
         posterior = self.vae.encode(images * 2 - 1).latent_dist
-        self._count(self.encoder_passes, images)
+        self._count(self.encoder_passes, posterior.mean)
         latents: Tensor = posterior.mean if noise is None else posterior.mean + posterior.std * noise
         return latents * self.scaling
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images ``B x 3 x H x W``, mostly in ``[0, 1]``, not clamped."""
         images: Tensor = self.vae.decode(latents / self.scaling).sample
-        self._count(self.decoder_passes, latents, images)
+        self._count(self.decoder_passes, images)
         return images / 2 + 0.5
 
     def latent_shape(self, image_size: int) -> tuple[int, int, int]:
@@ -206,7 +206,7 @@ class DiffusionBackbone(nn.Module):
         with self._shifted(offset):
             seen = latents if offset is None else latents.detach()
             output: Tensor = self.unet(seen, steps, encoder_hidden_states=text).sample
-        self._count(self.unet_passes, latents, output)
+        self._count(self.unet_passes, output)
         if self.scheduler.config.prediction_type == "epsilon":
             return output
         return cast(Tensor, alpha**0.5 * output + (1 - alpha) ** 0.5 * latents)
@@ -276,17 +276,9 @@ class DiffusionBackbone(nn.Module):
             for high in down[start:]
         ]
 
-    def _count(self, passes: PassCounter, inputs: Tensor, outputs: Tensor | None = None) -> None:
+    def _count(self, passes: PassCounter, outputs: Tensor) -> None:
         """Count a pass of each image; fillers of a group (see ``counted``) are nobody's images."""
-        count = len(inputs) if self.counted is None else self.counted
-        passes.forward += count
-        if outputs is not None and outputs.requires_grad:
-            outputs.register_hook(partial(_add_backward, passes, count))
-
-
-def _add_backward(passes: PassCounter, count: int, gradient: Tensor) -> None:
-    del gradient
-    passes.backward += count
+        passes.count(len(outputs) if self.counted is None else self.counted, outputs)
 
 
 def _load_part(folder: Path, dtype: torch.dtype, part: str, read: Callable[..., Any]) -> Any:

@@ -84,6 +84,15 @@ class PassCounter:
     forward: int = 0
     backward: int = 0
 
+    def count(self, images: int, outputs: Tensor) -> None:
+        """One pass of so many images, which gave ``outputs``; one back as well whenever a gradient flows back."""
+        self.forward += images
+        if outputs.requires_grad:
+            outputs.register_hook(lambda _: self._count_backward(images))
+
+    def _count_backward(self, images: int) -> None:
+        self.backward += images
+
 
 class Recognizer(nn.Module):
     """A face recogniser: a backbone, how it looks at photos, and its thresholds.
@@ -136,11 +145,8 @@ class Recognizer(nn.Module):
 
         Counts passes in :attr:`passes`: one forward an image, and one backward an image when a gradient flows back.
         """
-        count = images.shape[0]
         embeddings = F.normalize(self._embed(self.input_spec.prepare(images, boxes)))
-        self.passes.forward += count
-        if embeddings.requires_grad:
-            embeddings.register_hook(self._count_backward)
+        self.passes.count(len(images), embeddings)
         return embeddings
 
     def _embed(self, inputs: Tensor) -> Tensor:
@@ -154,6 +160,3 @@ class Recognizer(nn.Module):
         filled = torch.cat([inputs, inputs.new_zeros(missing, *inputs.shape[1:])]) if missing else inputs
         outputs = [self.backbone(chunk.contiguous()) for chunk in filled.split(self.chunk)]
         return torch.cat(outputs)[: len(inputs)]
-
-    def _count_backward(self, gradient: Tensor) -> None:
-        self.passes.backward += gradient.shape[0]

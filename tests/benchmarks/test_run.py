@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import torch
 import yaml
@@ -63,7 +64,7 @@ def test_everything_is_written(done: Path) -> None:
     files = {file.name for file in (done / "suites" / "suite").iterdir()}
     assert files == {
         "items.parquet", "items.csv", "cells.csv", "psr.csv", "leaderboard.csv", "leaderboard.md", "failures.csv",
-        "grid.png",
+        "grid.png", "tradeoff.png",
     }  # fmt: skip
     items = items_of(done)
     assert {"similarity", "similarity_source", "threshold", "success", "psnr", "ssim", "seconds", "forward"} <= set(
@@ -155,7 +156,7 @@ def _decoded(content: bytes, path: Path) -> torch.Tensor:
     return decode_photo(content, path)
 
 
-@pytest.mark.parametrize("words", [("--batch-size", "1"), ("--batch-size", "6"), ("--devices", "2")])
+@pytest.mark.parametrize("words", [("--batch-size", "1"), ("--batch-size", "6"), ("--devices", "2"), ("--jobs", "2")])
 def test_batches_and_processes_change_nothing(
     done: Path, world: Path, veilbench: Veilbench, words: tuple[str, ...]
 ) -> None:
@@ -206,7 +207,35 @@ def test_a_killed_run_goes_on_where_it_stopped(done: Path, world: Path, veilbenc
     pd.testing.assert_frame_equal(board_of(results), board_of(done), rtol=1e-3)
 
 
-def test_ctrl_c_says_how_to_go_on(world: Path) -> None:
+def test_workers_end_with_a_run_that_is_killed(world: Path) -> None:
+    """``kill -9`` reaches the run alone: what it started must not go on writing for nobody."""
+    results = world / "killed"
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from veilbench.benchmarks.cli import main; main()", "run", str(world / "suite.yaml"),
+         "--results", str(results), "--tracker", "none", "--batch-size", "1", "--set", "method.steps=3000",
+         "--jobs", "2"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while len(list(results.glob("store/protections/pgd*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert len(workers) >= 2
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not psutil.wait_procs(workers, timeout=20)[1]
+
+
+def test_a_failure_in_a_worker_is_told(world: Path, veilbench: Veilbench) -> None:
+    """A bad number in one method's parameters ends the run with its line, also from another process."""
+    words = ("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none", "--jobs", "2")
+    outcome = veilbench(*words, "--set", "method.epsilon=2")
+    assert outcome.code == 2
+    assert "epsilon is 2; pixel values run from 0 to 1" in outcome.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_says_how_to_go_on(world: Path, number: signal.Signals) -> None:
     results = world / "interrupted"
     process = subprocess.Popen(
         [sys.executable, "-c", "from veilbench.benchmarks.cli import main; main()", "run", str(world / "suite.yaml"),
@@ -216,7 +245,7 @@ def test_ctrl_c_says_how_to_go_on(world: Path) -> None:
     deadline = time.monotonic() + 120
     while len(pictures(results)) < 8 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted; run the same command again to go on" in errors

@@ -1,0 +1,122 @@
+"""Bringing one protection up to date: build its method, give it its task, protect what is missing."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from veilbench.methods.base import Task
+
+from .components import build_method, build_recognizer
+from .errors import UserError
+from .plan import Plan, Protection
+from .protect import protect
+from .store import Store
+
+if TYPE_CHECKING:
+    from veilbench.datasets.base import Target
+    from veilbench.models.recognizers.base import Recognizer
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a protection is."""
+
+    finished: int
+    total: int
+    error: str
+
+    @property
+    def word(self) -> Literal["cached", "failed", "partial", "missing"]:
+        """One word for it."""
+        if self.finished == self.total:
+            return "cached"
+        if self.error:
+            return "failed"
+        return "partial" if self.finished else "missing"
+
+
+def status(store: Store, protection: Protection) -> Status:
+    """How far ``protection`` is."""
+    folder = store.protection(protection.id)
+    items = set(protection.items)
+    errors = [record.error for item, record in folder.records().items() if record.error and item in items]
+    return Status(len(set(folder.finished()) & items), len(items), folder.error or (errors[0] if errors else ""))
+
+
+class Cells:
+    """The protections of a plan, and the recognisers that they share.
+
+    Args:
+        plan: whose protections.
+        store: where they are kept.
+        batch_size: images at once.
+        devices: processes (on a CPU) or cards that share a protection's images.
+    """
+
+    def __init__(self, plan: Plan, store: Store, batch_size: int, devices: int = 1) -> None:
+        self.plan = plan
+        self.store = store
+        self.batch_size = batch_size
+        self.devices = devices
+        self._recognizers: dict[str, Recognizer] = {}
+
+    def recognizer(self, name: str) -> Recognizer:
+        """A recogniser of the suite, loaded once."""
+        if name not in self._recognizers:
+            self._recognizers[name] = build_recognizer(name, self.plan.suite.recognizers[name])
+        return self._recognizers[name]
+
+    def protect(self, protection: Protection, done: Callable[[int], None]) -> str:
+        """Protect what is missing.
+
+        Args:
+            protection: of the plan.
+            done: called with a number of items when they are finished.
+
+        Returns:
+            The failure in one line, or an empty string.
+
+        Raises:
+            UserError: when nothing can be written, or the method's own numbers make no sense: other cells would fail
+                alike.
+        """
+        folder = self.store.protection(protection.id)
+        method = build_method(self.plan.suite.methods[protection.label])
+        method.cache = self.store.cache
+        method.assign(self._task(protection))
+        try:
+            folder.create(protection.spec)
+            folder.clear_error()
+            protect(
+                method,
+                self.plan.dataset,
+                folder,
+                items=protection.items,
+                batch_size=self.batch_size,
+                devices=self.devices,
+                done=done,
+            )
+        except OSError as error:
+            # a full or read-only disk would fail every cell alike: stop, what is finished is kept
+            raise UserError(
+                f"{folder.path}: cannot be written ({error.strerror or error}); "
+                "make room and run the same command again: finished items are kept"
+            ) from error
+        except Exception as error:
+            folder.fail(f"{type(error).__name__}: {error}")
+        finally:
+            gc.collect()
+        after = status(self.store, protection)
+        return f"{protection.id}: {after.error}" if after.word in {"failed", "partial"} or after.error else ""
+
+    def _task(self, protection: Protection) -> Task:
+        by_name: dict[str, Target] = {target.name: target for target in self.plan.dataset.targets}
+        return Task(
+            protection.goal,
+            [self.recognizer(name) for name in protection.surrogates],
+            [by_name[name] for name in protection.targets],
+            seed=self.plan.suite.spec.seed,
+        )

@@ -1,0 +1,108 @@
+"""Several protections at once, each in a process of its own: small networks leave most of a machine idle.
+
+Every worker has its share of the cores and its own copy of plan and recognisers.  Results are where they always are, in
+the store; only counts and failures come back.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Collection, Generator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .cells import Cells
+from .errors import UserError
+from .plan import Plan, Protection
+from .store import Store
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
+    from multiprocessing.synchronize import Event
+
+MOST = 4  # by default: each has networks of its own in memory
+LOOK_EVERY = 0.3  # seconds between looks at what the workers report
+
+_cells: Cells | None = None  # of this process, where it is a worker
+_reports: SimpleQueue[tuple[str, int]] | None = None
+
+
+def usual_jobs() -> int:
+    """How many protections at once by default: one a core up to :data:`MOST`; one where there is an accelerator."""
+    import torch  # noqa: PLC0415
+
+    return 1 if torch.cuda.is_available() else min(MOST, _cores())
+
+
+def protect_all(
+    cells: Cells, pending: Collection[Protection], jobs: int, done: Callable[[str, int], None]
+) -> Generator[tuple[Protection, str]]:
+    """Bring protections up to date, ``jobs`` at a time, and give each as it is finished, with its failure or "".
+
+    Args:
+        cells: with the plan, the store and the batch size; its recognisers are not shared with the workers.
+        pending: what to protect.
+        jobs: how many processes.
+        done: called with a protection's id and a number of items when they are finished.
+
+    Raises:
+        UserError: when a worker met one, or died.
+    """
+    context = multiprocessing.get_context("spawn")
+    reports, stop = context.SimpleQueue(), context.Event()
+    arguments = (cells.plan, cells.store.root, cells.batch_size, max(1, _cores() // jobs), reports, stop)
+    pool = ProcessPoolExecutor(jobs, context, initializer=_become_worker, initargs=arguments)
+    try:
+        futures = {pool.submit(_protect, protection.id): protection for protection in pending}
+        waiting: set[Future[str]] = set(futures)
+        while waiting:
+            finished, waiting = wait(waiting, LOOK_EVERY, FIRST_COMPLETED)
+            while not reports.empty():
+                done(*reports.get())
+            for future in finished:
+                yield futures[future], future.result()
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a worker process died (out of memory?); run the same command again with --jobs 1: finished items are kept"
+        ) from error
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _become_worker(
+    plan: Plan, root: Path, batch_size: int, threads: int, reports: SimpleQueue[tuple[str, int]], stop: Event
+) -> None:
+    import torch  # noqa: PLC0415
+
+    global _cells, _reports
+    torch.set_num_threads(threads)
+    _cells, _reports = Cells(plan, Store(root), batch_size), reports
+    threading.Thread(target=_leave_with_parent, args=(stop,), daemon=True).start()
+
+
+def _leave_with_parent(stop: Event) -> None:
+    """End this process when the run is over, whatever it is doing: also when the run was killed outright."""
+    parent = multiprocessing.parent_process()
+    while parent is not None and parent.is_alive() and not stop.wait(LOOK_EVERY):
+        pass
+    os._exit(1)
+
+
+def _protect(cell: str) -> str:
+    assert _cells is not None  # noqa: S101 (set by the initializer)
+    assert _reports is not None  # noqa: S101
+    return _cells.protect(_cells.plan.protections[cell], partial(_report, _reports, cell))
+
+
+def _report(reports: SimpleQueue[tuple[str, int]], cell: str, count: int) -> None:
+    reports.put((cell, count))

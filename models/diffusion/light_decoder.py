@@ -1,0 +1,57 @@
+"""Light decoders: small networks that draw nearly what a pipeline's own decoder draws, for where gradients are needed.
+
+diffusers' ``AutoencoderTiny`` is their format; TAESD (``madebyollin/taesd``) is one for Stable Diffusion 1.x and 2.x.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderTiny
+from torch import Tensor, nn
+
+from ..recognizers.base import PassCounter
+from ..weights import WeightsError
+from .folder import LIGHT_LAYOUT, find_light_decoder
+
+
+class LightDecoder(nn.Module):
+    """A frozen ``AutoencoderTiny``, of which only the decoder is used.
+
+    Args:
+        network: takes latents scaled as the denoiser has them.
+
+    Attributes:
+        counted: how many images of a batch are counted as passes; None: all.
+    """
+
+    def __init__(self, network: AutoencoderTiny) -> None:
+        super().__init__()
+        self.network = network
+        self.passes = PassCounter()
+        self.counted: int | None = None
+        self.requires_grad_(False)
+        self.eval()
+
+    @classmethod
+    def load(cls, decoder: str | Path) -> LightDecoder:
+        """Read one; see :func:`~.folder.find_light_decoder`."""
+        folder = find_light_decoder(decoder)
+        try:
+            network = AutoencoderTiny.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise WeightsError(f"{folder}: cannot be read ({reason}); it must hold {LIGHT_LAYOUT}") from error
+        return cls(network)
+
+    def train(self, mode: bool = True) -> LightDecoder:
+        """Stay in eval mode whatever a Trainer asks."""
+        del mode
+        return super().train(False)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Images ``B x 3 x H x W``, mostly in ``[0, 1]``, of scaled latents ``B x C x h x w``."""
+        images: Tensor = self.network.decode(latents / self.network.config.scaling_factor).sample
+        self.passes.count(len(images) if self.counted is None else self.counted, images)
+        return images / 2 + 0.5

@@ -1,0 +1,113 @@
+"""Distillation of a light decoder: ``python -m veilbench.models.recipes.light_decoder`` (``make embedded-weights``).
+
+A small network of the TAESD kind (diffusers' ``AutoencoderTiny``) learns to draw what the pipeline's own decoder draws.
+WeakenDiff can search with it (``search_decoder``) and draw its results with the pipeline's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderTiny
+from torch import Tensor
+
+from veilbench.datasets.synthetic import Split
+
+from ..diffusion.backbone import DiffusionBackbone
+from ..diffusion.folder import EMBEDDED, EMBEDDED_LIGHT_DECODER
+from ..diffusion.light_decoder import LightDecoder
+from .diffusion import psnr
+from .portraits import rendered_portraits
+from .training import WORLD_SEED, Examples, fit, one_cycle
+
+PEOPLE, HELD_OUT = 6_000, 128
+EPOCHS, LEARNING_RATE = 16, 4e-3
+CHUNK = 64
+
+
+def new_light_decoder() -> AutoencoderTiny:
+    """Four latent channels to 3 x four times the side; the encoder that the class demands is as small as it can be."""
+    return AutoencoderTiny(
+        encoder_block_out_channels=(4, 4, 4),
+        decoder_block_out_channels=(16, 16, 16),
+        num_encoder_blocks=(1, 1, 1),
+        num_decoder_blocks=(3, 2, 0),
+    )
+
+
+class Distillation(pl.LightningModule):
+    """Squared error to the teacher's picture; batches are latents and pictures."""
+
+    def __init__(self, student: AutoencoderTiny) -> None:
+        super().__init__()
+        self.student = student
+
+    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        latents, pictures = batch
+        loss = F.mse_loss(self.student.decode(latents.float()).sample, pictures.float() * 2 - 1)
+        self.log("loss", loss, on_step=False, on_epoch=True)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        return one_cycle(self, self.student.decoder.parameters(), LEARNING_RATE, 0.0)
+
+
+@torch.no_grad()
+def lessons(teacher: DiffusionBackbone, photos: Tensor) -> tuple[Tensor, Tensor]:
+    """Sampled latents of ``uint8`` photos, and what the teacher draws from them, both ``float16``."""
+    latents, pictures = [], []
+    generator = torch.Generator().manual_seed(WORLD_SEED)
+    for chunk in photos.split(CHUNK):
+        noise = torch.randn(len(chunk), *teacher.latent_shape(chunk.shape[-1]), generator=generator)
+        latents.append(teacher.encode(chunk.float() / 255, noise).half())
+        pictures.append(teacher.decode(latents[-1].float()).half())
+    return torch.cat(latents), torch.cat(pictures)
+
+
+def train(work: Path) -> None:
+    """Train, save in half precision, measure."""
+    photos = rendered_portraits(WORLD_SEED, Split.TRAIN, PEOPLE, work).photos
+    pl.seed_everything(WORLD_SEED, verbose=False)
+    student = new_light_decoder()
+    examples = Examples(*lessons(DiffusionBackbone.load(EMBEDDED), photos))
+    fit(Distillation(student), examples, work / "light_decoder", EPOCHS, batch_size=32)
+    student.cpu().half().save_pretrained(EMBEDDED_LIGHT_DECODER, safe_serialization=True)
+    measure(work)
+
+
+@torch.no_grad()
+def measure(work: Path) -> None:
+    """How near it comes to the pipeline's own decoder on held-out faces; written as the card."""
+    photos = rendered_portraits(WORLD_SEED, Split.EVALUATION, HELD_OUT, work).photos
+    teacher, student = DiffusionBackbone.load(EMBEDDED), LightDecoder.load(EMBEDDED)
+    latents, pictures = (part.float() for part in lessons(teacher, photos))
+    drawn = student(latents)
+    report = {
+        "parameters": sum(parameter.numel() for parameter in student.network.decoder.parameters()),
+        "training": f"{PEOPLE} portraits, {EPOCHS} epochs",
+        "held_out": HELD_OUT,
+        "psnr_to_decoder": float(psnr(drawn.clamp(0, 1), pictures.clamp(0, 1)).mean()),
+        "psnr_to_photos": float(psnr(drawn.clamp(0, 1), photos.float() / 255).mean()),
+    }
+    (EMBEDDED_LIGHT_DECODER / "card.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(report, indent=2), flush=True)  # noqa: T201
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line of the recipe."""
+    parser = argparse.ArgumentParser(description="Distil the light decoder of the embedded diffusion pipeline.")
+    parser.add_argument("--work", type=Path, default=Path("results/recipes"), help="photos and checkpoints")
+    options = parser.parse_args(arguments)
+    options.work.mkdir(parents=True, exist_ok=True)
+    train(options.work)
+
+
+if __name__ == "__main__":
+    main()
