@@ -38,12 +38,12 @@ class Status:
         return "partial" if self.finished else "missing"
 
 
-def status(plan: Plan, store: Store, protection: Protection) -> Status:
+def status(store: Store, protection: Protection) -> Status:
     """How far ``protection`` is."""
     folder = store.protection(protection.id)
-    finished = len(set(folder.finished()) & set(plan.items))
-    errors = [record.error for item, record in folder.records().items() if record.error and item in plan.items]
-    return Status(finished, len(plan.items), folder.error or (errors[0] if errors else ""))
+    items = set(protection.items)
+    errors = [record.error for item, record in folder.records().items() if record.error and item in items]
+    return Status(len(set(folder.finished()) & items), len(items), folder.error or (errors[0] if errors else ""))
 
 
 class Cells:
@@ -90,7 +90,15 @@ class Cells:
         try:
             folder.create(protection.spec)
             folder.clear_error()
-            protect(method, self.plan.dataset, folder, batch_size=self.batch_size, devices=self.devices, done=done)
+            protect(
+                method,
+                self.plan.dataset,
+                folder,
+                items=protection.items,
+                batch_size=self.batch_size,
+                devices=self.devices,
+                done=done,
+            )
         except OSError as error:
             # a full or read-only disk would fail every cell alike: stop, what is finished is kept
             raise UserError(
@@ -101,7 +109,7 @@ class Cells:
             folder.fail(f"{type(error).__name__}: {error}")
         finally:
             gc.collect()
-        after = status(self.plan, self.store, protection)
+        after = status(self.store, protection)
         return f"{protection.id}: {after.error}" if after.word in {"failed", "partial"} or after.error else ""
 
     def _task(self, protection: Protection) -> Task:

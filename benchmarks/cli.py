@@ -178,6 +178,37 @@ def sweep(
 
 
 @app.command()
+def prepare(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="celeba_hq or ladn.")],
+    from_: Annotated[Path, typer.Option("--from", metavar="PATH", help="The folder of your local copy.")],
+    to: Annotated[Path | None, typer.Option("--to", help="Folder for the record; by default the copy's.")] = None,
+    list_file: Annotated[
+        Path | None, typer.Option("--list", metavar="FILE", help="Use exactly these photos: one file name a line.")
+    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="How many photos there must be.")] = None,
+    use: Annotated[int | None, typer.Option(min=1, help="How many of them to use: the first by name.")] = None,
+    targets: Annotated[
+        Path | None, typer.Option(help="The folder with `target` and `test`; by default the copy's.")
+    ] = None,
+) -> None:
+    """Verify a local copy of a data set and record it, so that suites can use it.  Nothing is downloaded or copied."""
+    console = _console()
+    with console.status("looking at every photo"):
+        from veilbench.datasets.preparation import prepare as prepare_copy  # noqa: PLC0415
+
+        from .components import find_layout  # noqa: PLC0415
+
+        done = prepare_copy(find_layout(kind), from_, to, names=list_file, count=count, use=use, targets=targets)
+    for line in done.findings:
+        console.print(line, highlight=False, markup=False)
+    console.print(
+        f"wrote {done.record}; use it in a suite with `dataset: {kind}` and `--set dataset.prepared={done.record}`",
+        highlight=False,
+        markup=False,
+    )
+
+
+@app.command()
 def doctor(results: Results = RESULTS) -> None:
     """Check this installation: packages, weights, results folder, tracker, hardware."""
     from .doctor import check  # noqa: PLC0415

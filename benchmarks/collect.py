@@ -98,7 +98,10 @@ def _question_frames(plan: Plan, scores: _Scores, question: Question) -> Iterato
         cosines = scores.similarities(protection.id, judge)
         if cosines is None:
             continue
-        rows = _decide(cosines, question, {target.name for target in plan.dataset.targets}).join(images, how="inner")
+        asked = cosines[cosines.index.isin(question.items)]
+        if asked.empty:
+            continue
+        rows = _decide(asked, question, {target.name for target in plan.dataset.targets}).join(images, how="inner")
         successes = {
             rate: _success(rows["similarity"], config.thresholds[rate], question) for rate in config.thresholds
         }

@@ -21,6 +21,7 @@ from .errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from veilbench.datasets.base import FaceDataset
+    from veilbench.datasets.preparation import Layout
     from veilbench.methods.base import ProtectionMethod
     from veilbench.models.recognizers.base import Recognizer
 
@@ -90,6 +91,18 @@ def find_class(section: Section, kind: str, where: str) -> type[Any]:
                 return cls
     known = [read_yaml(find_config(section, name)).get("kind", name) for name in config_names(section)]
     raise UserError(f"{where}: unknown kind {kind!r}; {did_you_mean(kind, set(known))}")
+
+
+def find_layout(kind: str) -> Layout:
+    """How a data set that `veilbench prepare` knows lies on disk.
+
+    Raises:
+        UserError: when there is no such kind, or it needs no preparation.
+    """
+    layout: Layout | None = getattr(find_class("datasets", kind, "prepare"), "layout", None)
+    if layout is None:
+        raise UserError(f"prepare: {kind} needs no preparation; name it in a suite (see `veilbench describe`)")
+    return layout
 
 
 def _fraction(value: Any) -> Any:

@@ -82,11 +82,11 @@ def _lines(value: Any) -> str:
 
 def plan_table(plan: Plan, store: Store) -> Table:
     """One row for each protection: how far it is."""
-    table = Table(title=f"{plan.suite.name}: {len(plan.protections)} protections, {len(plan.items)} sources each")
+    table = Table(title=f"{plan.suite.name}: {len(plan.protections)} protections, {len(plan.items)} sources")
     for column in ("protection", "surrogates", "state", "images"):
         table.add_column(column)
     for protection in plan.protections.values():
-        state = status(plan, store, protection)
+        state = status(store, protection)
         style = STYLES[state.word]
         table.add_row(
             protection.id,
@@ -107,7 +107,7 @@ def status_tables(plan: Plan, store: Store) -> list[Table]:
     broken.add_column("protection")
     broken.add_column("error")
     for label in plan.suite.methods:
-        states = [(cell, status(plan, store, cell)) for cell in plan.protections.values() if cell.label == label]
+        states = [(cell, status(store, cell)) for cell in plan.protections.values() if cell.label == label]
         failed = [(cell, state) for cell, state in states if state.error]
         table.add_row(
             label,
@@ -121,5 +121,5 @@ def status_tables(plan: Plan, store: Store) -> list[Table]:
 
 
 def _counts(plan: Plan, store: Store) -> str:
-    words = [status(plan, store, protection).word for protection in plan.protections.values()]
+    words = [status(store, protection).word for protection in plan.protections.values()]
     return ", ".join(f"{words.count(word)} {word}" for word in STYLES if word in words)

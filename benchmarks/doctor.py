@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from .components import build_recognizer, load_recognizer_spec
+from .components import build_dataset, build_recognizer, load_component, load_recognizer_spec
 from .configs import CONFIGS, config_names
 from .errors import UserError
 from .provenance import provenance
@@ -25,7 +25,7 @@ def check(results: Path) -> tuple[Table, bool]:
     Returns:
         A table of findings, and whether everything that the embedded world needs is well.
     """
-    findings = [_packages(), _pair(), _hardware(), _results(results), _tracker(), *_recognizers()]
+    findings = [_packages(), _pair(), _hardware(), _results(results), _tracker(), *_datasets(), *_recognizers()]
     table = Table(title="veilbench doctor", title_justify="left")
     for column in ("check", "state", "found"):
         table.add_column(column)
@@ -76,6 +76,20 @@ def _tracker() -> Finding:
 
     offline = WandbTracker(Path()).offline
     return ("tracker", "ok", "no W&B key: runs are kept offline" if offline else "W&B key found: runs go online")
+
+
+def _datasets() -> list[Finding]:
+    """A data set that is not there is no fault: faces may not be shipped."""
+    findings = []
+    for name in config_names("datasets"):
+        try:
+            dataset = build_dataset(load_component("datasets", name, CONFIGS / "datasets"))
+        except UserError as error:
+            reason = str(error).removeprefix(f"{CONFIGS / 'datasets' / name}.yaml: ")
+            findings.append((name, "note", reason))
+        else:
+            findings.append((name, "ok", f"{len(dataset)} sources, {len(dataset.targets)} targets"))
+    return findings
 
 
 def _recognizers() -> list[Finding]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from veilbench.datasets.photos import read_photo, to_uint8
 
-from .plan import Plan
+from .plan import Plan, Question
 from .store import Store
 
 TILE = 128
@@ -20,6 +20,8 @@ LABEL = 22
 
 def comparison(plan: Plan, store: Store, columns: int = 8) -> Image.Image:
     """One row of sources, then one row for each method: the first finished protection of each, same sources.
+
+    Where sources are divided among targets, each is shown with what was made of it for its own target.
 
     Args:
         plan: whose methods to show.
@@ -36,9 +38,17 @@ def comparison(plan: Plan, store: Store, columns: int = 8) -> Image.Image:
         if question.label in shown or method.family == "none" or not folder.finished():
             continue
         shown.add(question.label)
-        images = [read_photo(path) if (path := folder.image(item)).is_file() else None for item in items]
+        paths = [store.protection(_owner(plan, question, item).protection.id).image(item) for item in items]
+        images = [read_photo(path) if path.is_file() else None for path in paths]
         rows.append((f"{question.label} ({question.goal})", images))
     return sheet(rows)
+
+
+def _owner(plan: Plan, question: Question, item: str) -> Question:
+    """``question``, or the one beside it whose group has ``item`` where sources are divided among targets."""
+    wanted = (question.label, question.goal, question.held_out)
+    beside = [other for other in plan.questions if (other.label, other.goal, other.held_out) == wanted]
+    return next(other for other in (question, *beside) if item in other.items)
 
 
 def sheet(rows: Sequence[tuple[str, Sequence[Tensor | None]]]) -> Image.Image:

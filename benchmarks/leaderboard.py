@@ -131,8 +131,7 @@ def _realism(plan: Plan, store: Store, cells: Iterable[str]) -> dict[str, float]
 
 def _failed(plan: Plan, store: Store, cells: Iterable[str]) -> int:
     """Images without a result."""
-    items = set(plan.items)
-    return sum(len(items - set(store.protection(cell).finished())) for cell in cells)
+    return sum(len(set(plan.protections[cell].items) - set(store.protection(cell).finished())) for cell in cells)
 
 
 def percent(value: float | None) -> str:

@@ -26,13 +26,19 @@ ANY_TARGET = "any"
 
 @dataclass(frozen=True)
 class Protection:
-    """One method over one data set.  ``spec`` is everything that its pixels depend on."""
+    """One method over one data set, or over the group of it that is to be taken for its target.
+
+    Attributes:
+        items: ids of the sources that it covers, in the data set's order.
+        spec: everything that its pixels depend on.
+    """
 
     id: str
     label: str
     goal: Goal
     targets: tuple[str, ...]
     surrogates: tuple[str, ...]
+    items: tuple[str, ...]
     spec: dict[str, Any]
 
 
@@ -43,12 +49,14 @@ class Question:
     Attributes:
         held_out: the recogniser that the method may not use; None where all are attacked.
         target: the target's name, ``any``, or an empty string when dodging.
+        items: ids of the sources that it asks about; the protection may cover more.
     """
 
     label: str
     goal: Goal
     target: str
     held_out: str | None
+    items: tuple[str, ...]
     protection: Protection
 
 
@@ -138,8 +146,9 @@ class Plan:
         for held_out in held_outs:
             surrogates = tuple(name for name in names if name != held_out)
             for word, targets in self._targets(goal):
-                protection = self._protect(label, component, goal, targets, surrogates)
-                questions.append(Question(label, goal, word, held_out, protection))
+                items = self._group(targets)
+                protection = self._protect(label, component, goal, targets, surrogates, items)
+                questions.append(Question(label, goal, word, held_out, items, protection))
         return questions
 
     def _targets(self, goal: Goal) -> list[tuple[str, tuple[Target, ...]]]:
@@ -156,6 +165,19 @@ class Plan:
             return [(ANY_TARGET, targets)]
         return [(target.name, (target,)) for target in targets]
 
+    def _group(self, targets: tuple[Target, ...]) -> tuple[str, ...]:
+        """Ids of the sources that go with these targets."""
+        groups = [self.dataset.group(target.name) for target in targets]
+        own = [group for group in groups if group is not None]
+        if not own:
+            return self.items
+        if len(targets) > 1:
+            raise UserError(
+                f"{self.suite.dataset.where}: the sources are divided among the targets, so none is to be taken for "
+                "any of them; set protocol.targets to each, or the data set's grouping to all"
+            )
+        return own[0]
+
     def _method_identity(self, component: Component) -> dict[str, Any]:
         try:
             identity: dict[str, Any] = component.cls.identity(component.params)
@@ -164,7 +186,13 @@ class Plan:
         return identity
 
     def _protect(
-        self, label: str, component: Component, goal: Goal, targets: tuple[Target, ...], surrogates: tuple[str, ...]
+        self,
+        label: str,
+        component: Component,
+        goal: Goal,
+        targets: tuple[Target, ...],
+        surrogates: tuple[str, ...],
+        items: tuple[str, ...],
     ) -> Protection:
         """The protection behind a question; what the method does not use stays out of its identity."""
         cls = component.cls
@@ -178,13 +206,15 @@ class Plan:
         if not cls.uses_surrogates:
             surrogates = ()
         if not cls.uses_target:
-            targets = ()
+            targets, items = (), self.items
         if surrogates or targets:
             spec["goal"] = str(goal)
             words.append(str(goal))
         if targets:
             spec["targets"] = [target.sha256 for target in targets]
             words.append(targets[0].name if len(targets) == 1 else ANY_TARGET)
+        if items != self.items:
+            spec["items"] = list(items)
         if surrogates:
             spec["surrogates"] = sorted((self.recognizer_identity(name) for name in surrogates), key=fingerprint)
             held_out = [name for name in self.suite.recognizers if name not in surrogates]
@@ -192,4 +222,4 @@ class Plan:
         if cls.uses_seed:
             spec["seed"] = self.suite.spec.seed
         names = tuple(target.name for target in targets)
-        return Protection(readable_id(words, spec), label, goal, names, surrogates, spec)
+        return Protection(readable_id(words, spec), label, goal, names, surrogates, items, spec)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -82,24 +82,26 @@ def protect(
     dataset: FaceDataset,
     folder: ProtectionFolder,
     *,
+    items: Sequence[str],
     batch_size: int,
     devices: int = 1,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     done: Callable[[int], None] | None = None,
 ) -> None:
-    """Protect the items of ``dataset`` that ``folder`` lacks.
+    """Protect those of ``items`` that ``folder`` lacks.
 
     Args:
         method: with its task assigned.
         dataset: the sources.
         folder: created; keeps what it has.
+        items: ids of the sources to protect.
         batch_size: how many images at once; changes nothing but speed and memory.
         devices: processes (on a CPU) or cards; items are split among them.
         accelerator: Lightning's word.
         done: called with the number of items after each batch (single process only).
     """
     have = set(folder.finished())
-    pending = [entry.id for entry in dataset.manifest.entries if entry.id not in have]
+    pending = [item for item in items if item not in have]
     warm_up = WarmUp()
     reset_peak_memory()
     start = time.perf_counter()

@@ -79,7 +79,7 @@ class Runner:
         """Every protection once it is as far as it gets, with its failure or an empty string."""
         pending = []
         for protection in self.plan.protections.values():
-            before = status(self.plan, self.store, protection)
+            before = status(self.store, protection)
             advance(protection.id, before.finished)
             if before.finished == before.total:
                 yield protection, ""
@@ -95,7 +95,7 @@ class Runner:
     def _score(self, protection: Protection) -> None:
         folder = self.store.protection(protection.id)
         have = folder.finished()
-        items = [item for item in self.plan.items if item in have]
+        items = [item for item in protection.items if item in have]
         if not items:
             return
         stamp = folder.images_stamp(items)
@@ -128,7 +128,7 @@ class Runner:
     @contextmanager
     def _progress(self) -> Iterator[Callable[[str, int], None]]:
         """A bar over all items of all protections, with the time left."""
-        total = len(self.plan.protections) * len(self.plan.items)
+        total = sum(len(protection.items) for protection in self.plan.protections.values())
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),

@@ -53,7 +53,7 @@ class WandbTracker(Tracker):
         """Log config, per-image table, picture, cost, scores and the images as an artifact."""
         folder = store.protection(protection.id)
         have = folder.finished()
-        finished = [item for item in plan.items if item in have]
+        finished = [item for item in protection.items if item in have]
         if not finished:
             return
         mode: Literal["offline", "online"] = "offline" if self.offline else "online"

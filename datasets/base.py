@@ -169,6 +169,17 @@ class FaceDataset(Dataset[Face], ABC):
         del index
         return None
 
+    def group(self, target: str) -> tuple[str, ...] | None:
+        """Ids of the items that are to be taken for ``target``, in order; None: all of them, for every target.
+
+        Protocols that divide their photos among the targets override it; groups then share no item.
+
+        Raises:
+            DataError: when items are grouped and there is no target of that name.
+        """
+        del target
+        return None
+
     @property
     @abstractmethod
     def targets(self) -> tuple[Target, ...]:

@@ -7,7 +7,6 @@ impersonate.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from itertools import zip_longest
@@ -17,13 +16,21 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from .base import DataError, Face, FaceDataset, Manifest, ManifestEntry, Target
-from .photo_files import PhotoFile, check_photos, list_photos, pair_by_stem, pick, raise_problems, some
+from .photo_files import (
+    FORMAT_VERSION,
+    PhotoFile,
+    check_different,
+    check_photos,
+    list_photos,
+    pair_by_stem,
+    photo_target,
+    pick,
+    raise_problems,
+    some,
+)
 from .photos import Box
 
 Role = Literal["root", "others", "targets", "targets_other"]
-
-# Raise it when the pixels of the same files would change (decoding, resizing).
-FORMAT_VERSION = 1
 
 
 class FolderFaces(FaceDataset):
@@ -87,8 +94,8 @@ class FolderFaces(FaceDataset):
         self._others = other_files
         target_files = list(zip(attack_files, scored_files, strict=True))
         for photo, other in [*zip(source_files, other_files, strict=False), *target_files]:
-            _check_different(photo, other)
-        self._targets = tuple(_target(attack, other, size) for attack, other in target_files)
+            check_different(photo, other)
+        self._targets = tuple(photo_target(attack, other, size) for attack, other in target_files)
 
     def __len__(self) -> int:
         return len(self._sources)
@@ -145,17 +152,3 @@ def _target_pairs(
         partners = pair_by_stem(attacks, others, targets_other, hint=" or name the pairs in `target_pairs`")
         return list(attacks.values()), list(partners.values())
     return pick(attacks, named, targets, "target_pairs"), pick(others, named.values(), targets_other, "target_pairs")
-
-
-def _check_different(photo: PhotoFile, other: PhotoFile) -> None:
-    if photo.sha256 == other.sha256:
-        raise DataError(
-            f"{other.path}: the same photo as {photo.path}, so every score would be trivial; use another photo"
-        )
-
-
-def _target(attack: PhotoFile, other: PhotoFile, size: int) -> Target:
-    """Its hash covers everything that decides its pixels: both files, both boxes and the size."""
-    content = [FORMAT_VERSION, size, attack.sha256, attack.box, other.sha256, other.box]
-    sha256 = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    return Target(attack.path.stem, attack.load(size), other.load(size), sha256)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .base import DataError
+from .base import DataError, Target
 from .photos import Box, check_box, decode_photo, from_uint8, read_file, resize_photo, to_uint8
 
 # Endings that mean "a photo".  Some need a Pillow plug-in: such a file is refused, never silently left out.
@@ -19,6 +20,8 @@ PHOTO_ENDINGS = frozenset({
 })  # fmt: skip
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 NAMED_IN_ERRORS = 5
+# Raise it when the pixels of the same files would change (decoding, resizing).
+FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,8 @@ class PhotoFile:
     sha256: str
     box: Box | None
 
-    def load(self, size: int) -> Tensor:
-        """``3 x size x size`` in ``[0, 1]``, quantised to 8 bits: what is attacked is what a PNG can hold.
+    def decode(self) -> Tensor:
+        """The whole photo, ``3 x H x W`` in ``[0, 1]``.
 
         Raises:
             DataError: when the file is no longer the one that was checked.
@@ -38,8 +41,15 @@ class PhotoFile:
         data = read_file(self.path)
         if hashlib.sha256(data).hexdigest() != self.sha256:
             raise DataError(f"{self.path}: the file changed since it was checked; run the same command again")
-        image = resize_photo(decode_photo(data, self.path), size, self.box)
-        return from_uint8(to_uint8(image))
+        return decode_photo(data, self.path)
+
+    def load(self, size: int) -> Tensor:
+        """``3 x size x size`` in ``[0, 1]``, quantised to 8 bits: what is attacked is what a PNG can hold.
+
+        Raises:
+            DataError: as :meth:`decode`.
+        """
+        return from_uint8(to_uint8(resize_photo(self.decode(), size, self.box)))
 
 
 def list_photos(folder: Path, key: str) -> dict[str, Path]:
@@ -128,6 +138,24 @@ def check_photos(paths: Iterable[Path], boxes: Mapping[str, Box], problems: list
         except DataError as error:
             problems.append(str(error))
     return checked
+
+
+def check_different(photo: PhotoFile, other: PhotoFile) -> None:
+    """Raise :class:`DataError` when another photo of a person is the same file again."""
+    if photo.sha256 == other.sha256:
+        raise DataError(
+            f"{other.path}: the same photo as {photo.path}, so every score would be trivial; use another photo"
+        )
+
+
+def photo_target(attack: PhotoFile, other: PhotoFile, size: int) -> Target:
+    """The target of two photos of one person, named by the stem of the first.
+
+    Its hash covers everything that decides its pixels: both files, both boxes and the size.
+    """
+    content = [FORMAT_VERSION, size, attack.sha256, attack.box, other.sha256, other.box]
+    sha256 = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return Target(attack.path.stem, attack.load(size), other.load(size), sha256)
 
 
 def raise_problems(problems: Collection[str]) -> None:

@@ -79,6 +79,12 @@ def decode_photo(data: bytes, path: Path) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
+def stored_size(path: Path) -> tuple[int, int]:
+    """``(height, width)`` of an image file that :func:`read_photo` accepts, before EXIF turns it; decodes no pixel."""
+    with Image.open(path) as image:
+        return image.height, image.width
+
+
 def _upright(image: Image.Image) -> Image.Image:
     """The image as its EXIF orientation says; EXIF data that cannot be read is no reason to refuse a photo."""
     image.load()
@@ -192,10 +198,11 @@ def write_png(path: Path, image: Tensor) -> None:
     buffer = io.BytesIO()  # encoded here and not into the file: Pillow would hide the reason of a failed write
     pixels = to_uint8(image.detach().cpu()).permute(1, 2, 0).contiguous().numpy()
     Image.fromarray(pixels).save(buffer, format="PNG")
-    _write_atomically(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue())
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file completely or not at all.  Raises :class:`OSError` (its ``filename`` is ``path``)."""
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as file:

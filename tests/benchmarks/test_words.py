@@ -37,5 +37,5 @@ def test_doctor_finds_the_embedded_world_well_and_says_what_the_rest_needs(veilb
 def test_help_explains_every_word(veilbench: Veilbench) -> None:
     outcome = veilbench("--help")
     assert outcome.code == 0
-    for word in ("list", "describe", "plan", "run", "status", "collect", "leaderboard", "doctor"):
+    for word in ("list", "describe", "plan", "run", "status", "collect", "leaderboard", "prepare", "doctor"):
         assert f" {word} " in outcome.out

@@ -14,8 +14,13 @@ import torch
 from PIL import Image
 
 from veilbench.datasets.base import FaceBatch, FaceDataset
+from veilbench.datasets.celeba_hq import CelebAHQ
 from veilbench.datasets.folder import FolderFaces
+from veilbench.datasets.ladn import LADN
+from veilbench.datasets.preparation import prepare
 from veilbench.datasets.synthetic import SyntheticFaces
+
+from ..fake_copies import make_celeba_hq, make_ladn, save_noise
 
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -49,8 +54,25 @@ def make_synthetic(_: Path) -> SyntheticFaces:
     return SyntheticFaces(sources=3, targets=2, size=32)
 
 
+def make_celeba(place: Path) -> CelebAHQ:
+    root = make_celeba_hq(place / "celeba", numbers=(3, 2001, 29999))
+    for seed, photo in enumerate(sorted((root / "CelebA-HQ-img").iterdir())):
+        save_noise(root / "other" / photo.name, 300 + seed)
+    return CelebAHQ(prepared=prepare(CelebAHQ.layout, root, count=3).record, target_crop="whole", size=24)
+
+
+def make_makeup(place: Path) -> LADN:
+    record = prepare(LADN.layout, make_ladn(place / "ladn", before=5), count=5, use=4).record
+    return LADN(prepared=record, target_crop="whole", grouping="groups", size=24)
+
+
 Maker = Callable[[Path], FaceDataset]
-MAKERS: dict[str, Maker] = {"folder": make_folder, "synthetic": make_synthetic}
+MAKERS: dict[str, Maker] = {
+    "celeba_hq": make_celeba,
+    "folder": make_folder,
+    "ladn": make_makeup,
+    "synthetic": make_synthetic,
+}
 
 
 @pytest.fixture(params=MAKERS)
@@ -135,6 +157,23 @@ def test_targets_have_unique_names_and_hashes(dataset: FaceDataset) -> None:
     assert len({target.name for target in dataset.targets}) == len(dataset.targets)
     assert len({target.sha256 for target in dataset.targets}) == len(dataset.targets)
     assert all(SAFE_ID.fullmatch(target.name) for target in dataset.targets)
+
+
+def test_groups_hold_items_and_share_none(dataset: FaceDataset) -> None:
+    ids = [entry.id for entry in dataset.manifest.entries]
+    groups = [dataset.group(target.name) for target in dataset.targets]
+    divided = [item for group in groups if group is not None for item in group]
+    assert len(set(divided)) == len(divided)
+    assert set(divided) in ({*()}, set(ids))
+
+
+def test_masks_fit_their_image(dataset: FaceDataset) -> None:
+    for index in range(len(dataset)):
+        parts = dataset.parts(index)
+        for mask in parts.named().values() if parts else ():
+            assert mask.shape == (1, *dataset[index].image.shape[1:])
+            assert mask.dtype == torch.float32
+            assert 0 <= float(mask.min()) <= float(mask.max()) <= 1
 
 
 def test_faces_collate(dataset: FaceDataset) -> None:

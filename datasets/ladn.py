@@ -1,0 +1,51 @@
+"""LADN: faces without makeup, and faces with it to take makeup from.
+
+Gu et al., "LADN: Local Adversarial Disentangling Network for Facial Makeup and De-Makeup", ICCV 2019.  The authors give
+it out on request by a link; veilbench neither ships nor downloads it.
+"""
+
+from __future__ import annotations
+
+from .base import DataError, Face
+from .preparation import Layout
+from .prepared_faces import PreparedFaces
+
+
+class LADN(PreparedFaces):
+    """LADN as the makeup papers use it: 332 of its 333 photos without makeup, the four targets, photos with makeup.
+
+    Which photo is left out is published nowhere (AMT-GAN, DiffAM): ``veilbench prepare`` leaves out the last by name
+    and says which.  Its folders are ``before`` and ``after``; ``blend`` and the pickled landmarks are not used, and
+    the pickle is never opened.
+
+    Args:
+        prepared: the record that ``veilbench prepare ladn`` wrote.
+        grouping: ``all`` (every source is to be taken for every target) or ``groups`` (as many groups of neighbouring
+            ids as targets, the first for the first target).
+        target_crop: ``fixed`` (the boxes of CLIP2Protect and WeakenDiff) or ``whole`` (AMT-GAN, DiffAM).
+        size: side of the square images; the centre square of a photo is resized.
+        limit: use only the first so many sources.
+
+    Raises:
+        DataError: in one line, without a record, or when photos are missing or changed.
+    """
+
+    kind = "ladn"
+    name = "ladn"
+    layout = Layout(kind="ladn", title="LADN", sources=("before",), count=333, used=332, references="after")
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Names of the photos with makeup, sorted."""
+        return tuple(file.path.stem for file in self._references)
+
+    def reference(self, name: str) -> Face:
+        """A photo with makeup, ``3 x size x size``.
+
+        Raises:
+            DataError: when there is none of that name.
+        """
+        found = {file.path.stem: file for file in self._references}
+        if name not in found:
+            raise DataError(f"{self.name}: no makeup reference {name!r}; it has {len(found)}, see the folder `after`")
+        return Face(name, found[name].load(self.size))

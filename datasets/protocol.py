@@ -1,0 +1,51 @@
+"""What the protocol of the literature fixes: four targets, the boxes cut out of their photos, groups of sources.
+
+The same four people are the targets on CelebA-HQ and on LADN.  Photos and pairs: AMT-GAN (Hu et al., CVPR 2022); boxes:
+the code of CLIP2Protect (Shamshad et al., CVPR 2023) and WeakenDiff (Salar et al., CVPR 2025).  AMT-GAN and DiffAM
+(Sun et al., CVPR 2024) take the photos whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from .photos import Box
+
+TARGET_SIDE = 1024
+
+Grouping = Literal["all", "groups"]
+"""``all``: every source is to be taken for every target.  ``groups``: the sources are divided, one target a group."""
+
+TargetCrop = Literal["fixed", "whole"]
+"""``fixed``: the boxes of CLIP2Protect and WeakenDiff.  ``whole``: the photos as they are (AMT-GAN, DiffAM)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPair:
+    """Two photos of one person: attack with ``photo``, score against ``other``; boxes in pixels of 1024 x 1024."""
+
+    photo: str
+    other: str
+    photo_box: Box
+    other_box: Box
+
+
+TARGETS = (
+    TargetPair("005869.jpg", "008793.jpg", (168, 912, 205, 765), (145, 920, 202, 775)),
+    TargetPair("085807.jpg", "047073.jpg", (187, 891, 244, 764), (234, 905, 266, 791)),
+    TargetPair("116481.jpg", "055622.jpg", (214, 955, 188, 773), (185, 931, 198, 780)),
+    TargetPair("169284.jpg", "166607.jpg", (173, 925, 233, 792), (172, 917, 219, 779)),
+)
+
+
+def consecutive_groups(ids: Sequence[str], count: int) -> list[tuple[str, ...]]:
+    """``ids`` in ``count`` groups of neighbours whose sizes differ by one at most, larger ones first.
+
+    The papers do not publish their groups; this is the division that needs no list.
+    """
+    size, rest = divmod(len(ids), count)
+    starts = [place * size + min(place, rest) for place in range(count + 1)]
+    return [tuple(ids[start:end]) for start, end in pairwise(starts)]
