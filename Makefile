@@ -22,7 +22,7 @@ bench: $(READY) ## Run the embedded comparison and print its leaderboard; finish
 leaderboard: $(READY) ## Print the leaderboard of the embedded comparison again
 	@$(BIN)/veilbench leaderboard embedded $(ARGS)
 
-ablation: $(READY) ## What each part of WeakenDiff does, on the embedded faces (about an hour)
+ablation: $(READY) ## What each part of WeakenDiff does, on the embedded faces (about half an hour)
 	@$(BIN)/veilbench run ablation $(ARGS)
 	@$(BIN)/python -W ignore -m veilbench.benchmarks.purification
 
@@ -53,6 +53,7 @@ snapshot: $(READY) ## Keep the last embedded leaderboard in results/embedded/ an
 embedded-weights: $(READY) ## Train the embedded recognisers and diffusion pipeline again (long)
 	@$(BIN)/python -m veilbench.models.recipes.recognizers $(ARGS)
 	@$(BIN)/python -m veilbench.models.recipes.diffusion $(ARGS)
+	@$(BIN)/python -m veilbench.models.recipes.light_decoder $(ARGS)
 
 lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

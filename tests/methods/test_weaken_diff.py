@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor
 
@@ -18,7 +18,10 @@ from veilbench.methods.base import Goal, Task
 from veilbench.methods.weaken_diff import Start, WeakenDiff
 from veilbench.models.diffusion.attention import SelfAttentionTape
 from veilbench.models.diffusion.backbone import DiffusionBackbone, stable_diffusion_schedule
+from veilbench.models.diffusion.folder import EMBEDDED_LIGHT_DECODER
+from veilbench.models.diffusion.light_decoder import LightDecoder
 from veilbench.models.recognizers.base import Recognizer
+from veilbench.models.weights import file_sha256
 
 SIDE = 32
 PLAIN_UNET = {
@@ -320,6 +323,36 @@ def test_an_image_that_is_done_stands_still(method: Callable[..., WeakenDiff], t
     ours = method(dtype=torch.float32, iterations=0)
     ours.assign(task(dtype=torch.float32))
     assert torch.equal(results[-5.0].images, ours.predict_step(batch).images)
+
+
+def test_a_light_decoder_is_for_the_search_alone(method: Callable[..., WeakenDiff], task: Callable[..., Task]) -> None:
+    """The search looks through it; what comes out is drawn by the pipeline's own decoder."""
+    torch.manual_seed(8)
+    blocks = {"num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 0)}
+    tiny = AutoencoderTiny(encoder_block_out_channels=(4, 4), decoder_block_out_channels=(8, 8), **blocks)
+    n, ours = 3, method(dtype=torch.float32, iterations=3)
+    ours.search_decoder = LightDecoder(tiny)
+    ours.assign(task(dtype=torch.float32))
+    batch = FaceBatch(("a", "b"), photos(2, torch.float32), (None,) * 2)
+    cost = ours.predict_step(batch).cost
+    assert (cost.forward["light_decoder"], cost.backward["light_decoder"]) == (n, n)
+    assert (cost.forward["vae_decoder"], cost.backward["vae_decoder"]) == (1, 0)
+    begin = ours.start(photos(3, torch.float32), draws(ours, 3))
+    moved, _ = ours.search(begin, photos(3, torch.float32), ours.task)
+    usual, _ = method(dtype=torch.float32, iterations=3).search(begin, photos(3, torch.float32), ours.task)
+    assert not torch.equal(moved, usual)
+    clean = method(dtype=torch.float32).render(begin.latent, begin)
+    assert torch.equal(ours.render(begin.latent, begin), clean)
+
+
+def test_what_is_off_stays_out_of_the_identity() -> None:
+    """An option that is not used must not make a protection another one."""
+    params = {"pipeline": "embedded", "iterations": 35, "search_decoder": None, "compile": False}
+    known = WeakenDiff.identity(params)
+    assert set(known) == {"pipeline", "iterations"}
+    decoder = file_sha256(EMBEDDED_LIGHT_DECODER / "diffusion_pytorch_model.safetensors")
+    assert WeakenDiff.identity({**params, "search_decoder": "embedded"})["search_decoder"] == decoder
+    assert WeakenDiff.identity({**params, "compile": True}) == {**known, "compile": True}
 
 
 def test_bottleneck_offsets_have_gradients_of_the_second_half(method: Callable[..., WeakenDiff]) -> None:

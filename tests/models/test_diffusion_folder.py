@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from veilbench.models.diffusion.folder import PARTS, find_pipeline, pipeline_sha256
+from veilbench.models.diffusion.folder import PARTS, find_light_decoder, find_pipeline, pipeline_sha256
 from veilbench.models.weights import WeightsError
 
 
@@ -51,3 +51,10 @@ def test_the_hash_follows_what_is_computed_and_nothing_else(tmp_path: Path) -> N
     other = make_folder(tmp_path / "three")
     (other / "vae" / "config.json").write_text(json.dumps({"a": 2}), encoding="utf-8")
     assert pipeline_sha256(other) != pipeline_sha256(one)
+
+
+def test_a_folder_of_something_else_is_no_light_decoder(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"config.json is missing\); it must hold config.json and diffusion_pytorch"):
+        find_light_decoder(tmp_path)
+    with pytest.raises(WeightsError, match="nowhere/at-all: neither a folder nor .* downloads nothing"):
+        find_light_decoder("nowhere/at-all")

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from veilbench.datasets.synthetic import Split
 from veilbench.models.diffusion.backbone import DiffusionBackbone
-from veilbench.models.diffusion.folder import EMBEDDED, EMBEDDED_FOLDER
+from veilbench.models.diffusion.folder import EMBEDDED, EMBEDDED_FOLDER, EMBEDDED_LIGHT_DECODER
+from veilbench.models.diffusion.light_decoder import LightDecoder
 from veilbench.models.recipes.diffusion import new_tokenizer, psnr, tokenize
 from veilbench.models.recipes.portraits import captioned_portraits
 
@@ -70,6 +71,21 @@ def test_words_are_single_tokens() -> None:
         words = caption.replace(",", " ,").split()
         assert (numbers[: len(words) + 1] != numbers[-1]).all()  # the beginning and one token a word
         assert (numbers[len(words) + 1 :] == numbers[-1]).all()  # the end, and padding with it
+
+
+@torch.no_grad()
+def test_the_light_decoder_draws_nearly_the_same(backbone: DiffusionBackbone, faces: Tensor) -> None:
+    card = json.loads((EMBEDDED_LIGHT_DECODER / "card.json").read_text(encoding="utf-8"))
+    light = LightDecoder.load(EMBEDDED)
+    latents = backbone.encode(faces)
+    drawn = light(latents)
+    assert drawn.shape == faces.shape
+    assert float(psnr(drawn.clamp(0, 1), backbone.decode(latents).clamp(0, 1)).mean()) == pytest.approx(
+        card["psnr_to_decoder"], abs=0.5
+    )
+    assert light.passes.forward == COUNT
+    spent = sum(parameter.numel() for parameter in light.network.decoder.parameters())
+    assert spent < sum(parameter.numel() for parameter in backbone.vae.decoder.parameters()) / 4
 
 
 def test_shipped_weights_stay_small() -> None:
