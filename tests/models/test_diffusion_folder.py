@@ -56,5 +56,5 @@ def test_the_hash_follows_what_is_computed_and_nothing_else(tmp_path: Path) -> N
 def test_a_folder_of_something_else_is_no_light_decoder(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"config.json is missing\); it must hold config.json and diffusion_pytorch"):
         find_light_decoder(tmp_path)
-    with pytest.raises(WeightsError, match="nowhere/at-all: neither a folder nor .* downloads nothing"):
+    with pytest.raises(WeightsError, match=r"nowhere/at-all: neither a folder nor .* downloads nothing"):
         find_light_decoder("nowhere/at-all")
