@@ -79,6 +79,10 @@ def train(work: Path) -> None:
     examples = Examples(*lessons(DiffusionBackbone.load(EMBEDDED), photos))
     fit(Distillation(student), examples, work / "light_decoder", EPOCHS, batch_size=32)
     student.cpu().half().save_pretrained(EMBEDDED_LIGHT_DECODER, safe_serialization=True)
+    config = EMBEDDED_LIGHT_DECODER / "config.json"
+    settings = json.loads(config.read_text(encoding="utf-8"))
+    settings.pop("block_out_channels")  # diffusers writes it, and warns of it when it reads it
+    config.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     measure(work)
 
 
