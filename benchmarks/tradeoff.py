@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FEWEST = 3  # settings that make a curve
+# Where a number may stand, in points from its own: not right above or below, where the interval is.
+OFFSETS = tuple((side * across, down) for across in (9, 14, 20, 26) for down in (6, -6, 0) for side in (1, -1))
+CLEARANCE = 8.5  # points to whatever else is there
 
 
 def tradeoff(plan: Plan, table: pd.DataFrame) -> Figure:
@@ -26,7 +29,7 @@ def tradeoff(plan: Plan, table: pd.DataFrame) -> Figure:
     from matplotlib.figure import Figure as NewFigure  # noqa: PLC0415 (slow to import)
 
     goals = [str(goal) for goal in table["goal"].unique()]
-    figure = NewFigure(figsize=(7.5, 5 * len(goals)), layout="constrained")
+    figure = NewFigure(figsize=(9, 5 * len(goals)), layout="constrained")
     for axes, goal in zip(figure.subplots(len(goals), squeeze=False)[:, 0], goals, strict=True):
         _panel(axes, plan, table[table["goal"] == goal].set_index("method"))
         axes.set_title(f"{plan.suite.name}: {goal}", loc="left")
@@ -47,12 +50,29 @@ def _panel(axes: Axes, plan: Plan, rows: pd.DataFrame) -> None:
         axes.errorbar(
             row["psnr"], 100 * row[rate], [[low], [high]], fmt="o", color=color, markersize=5, linewidth=0.8, capsize=2
         )
-        axes.annotate(str(label), (row["psnr"], 100 * row[rate]), textcoords="offset points", xytext=(6, 4), fontsize=7)
     axes.set(xlabel="PSNR, dB (quality)", ylabel=f"{'black' if rate == 'psr' else 'white'}-box PSR, % (privacy)")
-    axes.margins(x=0.15)
+    axes.margins(x=0.1)
     axes.grid(alpha=0.3)
     if drawn:
         axes.legend(fontsize=8)
+    _number(axes, [(str(label), row["psnr"], 100 * row[rate]) for label, row in rows.iterrows()])
+
+
+def _number(axes: Axes, points: list[tuple[str, float, float]]) -> None:
+    """A number beside each point, the nearest place that is free, and what it means beside the panel."""
+    scale = axes.get_figure(root=True).dpi / 72  # type: ignore[union-attr]  # axes in a figure have one
+    places = [axes.transData.transform((x, y)) / scale for _, x, y in points]
+    taken = list(places)
+    for number, ((_, x, y), place) in enumerate(zip(points, places, strict=True), start=1):
+        clear = [min(math.dist(place + offset, other) for other in taken) for offset in OFFSETS]
+        chosen = next((offset for offset, room in zip(OFFSETS, clear, strict=True) if room >= CLEARANCE), None)
+        offset = chosen or OFFSETS[clear.index(max(clear))]
+        axes.annotate(
+            str(number), (x, y), textcoords="offset points", xytext=offset, fontsize=8, ha="center", va="center"
+        )
+        taken.append(place + offset)
+    key = "\n".join(f"{number:>2}  {label}" for number, (label, _, _) in enumerate(points, start=1))
+    axes.annotate(key, (1.02, 1), xycoords="axes fraction", va="top", fontsize=8, family="monospace")
 
 
 def curves(plan: Plan, labels: list[str]) -> dict[str, list[str]]:
