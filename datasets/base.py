@@ -115,6 +115,24 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class MakeupReference:
+    """One photo of a face twice, without and with makeup: what a makeup method takes a style from.
+
+    Attributes:
+        name: of the style; unique within its data set and safe as a file name.
+        bare, made_up: ``3 x H x W`` in ``[0, 1]``, the same but for the makeup.
+        parts: of that face, each mask ``1 x H x W``.
+        sha256: covers both images and the masks.
+    """
+
+    name: str
+    bare: Tensor
+    made_up: Tensor
+    parts: FaceParts
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class ManifestEntry:
     """One line of a manifest: an item's id, identity and the hashes of what it is made of."""
 
@@ -186,6 +204,11 @@ class FaceDataset(Dataset[Face], ABC):
         """The identities to impersonate, in protocol order (may be empty)."""
 
     @property
+    def references(self) -> tuple[MakeupReference, ...]:
+        """Faces without and with makeup to take styles from; empty where the data set has none."""
+        return ()
+
+    @property
     @abstractmethod
     def manifest(self) -> Manifest:
-        """Ids and content hashes of the sources (targets carry their own hash)."""
+        """Ids and content hashes of the sources (targets and references carry their own hash)."""

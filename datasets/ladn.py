@@ -35,11 +35,11 @@ class LADN(PreparedFaces):
     layout = Layout(kind="ladn", title="LADN", sources=("before",), count=333, used=332, references="after")
 
     @property
-    def references(self) -> tuple[str, ...]:
-        """Names of the photos with makeup, sorted."""
+    def makeup_photos(self) -> tuple[str, ...]:
+        """Names of the photos with makeup, sorted.  Nobody in them is there bare as well: they are no pairs."""
         return tuple(file.path.stem for file in self._references)
 
-    def reference(self, name: str) -> Face:
+    def makeup_photo(self, name: str) -> Face:
         """A photo with makeup, ``3 x size x size``.
 
         Raises:
@@ -47,5 +47,5 @@ class LADN(PreparedFaces):
         """
         found = {file.path.stem: file for file in self._references}
         if name not in found:
-            raise DataError(f"{self.name}: no makeup reference {name!r}; it has {len(found)}, see the folder `after`")
+            raise DataError(f"{self.name}: no photo with makeup {name!r}; it has {len(found)}, see the folder `after`")
         return Face(name, found[name].load(self.size))

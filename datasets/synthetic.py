@@ -6,13 +6,13 @@ Nothing measured on them is a result about real faces.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
 import torch
 from torch import Tensor
 
-from .base import DataError, Face, FaceDataset, Manifest, ManifestEntry, Target
+from .base import DataError, Face, FaceDataset, FaceParts, Manifest, ManifestEntry, Target
 from .faces.parameters import sample_identities, sample_nuisances
 from .faces.render import render
 
@@ -28,6 +28,7 @@ class Split(Enum):
     EVALUATION = range(200_000, 300_000)
     SOURCES = range(300_000, 400_000)
     TARGETS = range(400_000, 500_000)
+    REFERENCES = range(500_000, 600_000)
 
 
 def render_shots(seed: int, identities: Sequence[int], shots: Sequence[int], size: int = 64) -> Tensor:
@@ -48,6 +49,17 @@ def render_shots(seed: int, identities: Sequence[int], shots: Sequence[int], siz
         drawn = render(sample_identities(seed, people), sample_nuisances(seed, people, photos), size)
         chunks.append((drawn.images * 255).round().to(torch.uint8))
     return torch.cat(chunks) if chunks else torch.empty(0, 3, size, size, dtype=torch.uint8)
+
+
+def face_parts(masks: Mapping[str, Tensor]) -> FaceParts:
+    """Parts ``B x 1 x S x S`` from the masks of a :class:`~.faces.render.Rendering`; the lids belong to the eyes."""
+    left, right = masks["left_eye"], masks["right_eye"]
+    return FaceParts(masks["skin"] * (1 - left - right), masks["lips"], left, right)
+
+
+def pixels_sha256(pixels: Tensor) -> str:
+    """Hash of ``uint8`` pixels, in hex."""
+    return hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()
 
 
 class SyntheticFaces(FaceDataset):
@@ -84,7 +96,7 @@ class SyntheticFaces(FaceDataset):
     def _make_targets(self, people: list[int]) -> tuple[Target, ...]:
         photos, others = self._shoot(people, 0), self._shoot(people, 1)
         return tuple(
-            Target(f"id{person}", photo.float() / 255, other.float() / 255, _sha256(torch.stack([photo, other])))
+            Target(f"id{person}", photo.float() / 255, other.float() / 255, pixels_sha256(torch.stack([photo, other])))
             for person, photo, other in zip(people, photos, others, strict=True)
         )
 
@@ -99,6 +111,12 @@ class SyntheticFaces(FaceDataset):
         """Another photo of the person in item ``index``, ``3 x size x size``."""
         return self._others[index].float() / 255
 
+    def parts(self, index: int) -> FaceParts:
+        """Exact masks from the generator, each ``1 x size x size``, without what hair or a hand hides."""
+        person = [self._people[index]]
+        drawn = render(sample_identities(self._seed, person), sample_nuisances(self._seed, person, [0]), self._size)
+        return face_parts({name: mask[0] for name, mask in drawn.masks.items()})
+
     @property
     def targets(self) -> tuple[Target, ...]:
         """The identities to impersonate; none of them is a source."""
@@ -108,11 +126,7 @@ class SyntheticFaces(FaceDataset):
     def manifest(self) -> Manifest:
         """Hashes are over the 8-bit pixels, since there are no files."""
         entries = tuple(
-            ManifestEntry(f"id{person}_s0", _sha256(photo), f"id{person}", _sha256(other))
+            ManifestEntry(f"id{person}_s0", pixels_sha256(photo), f"id{person}", pixels_sha256(other))
             for person, photo, other in zip(self._people, self._photos, self._others, strict=True)
         )
         return Manifest(self.name, f"synthetic-{GENERATOR_VERSION}", entries)
-
-
-def _sha256(pixels: Tensor) -> str:
-    return hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()

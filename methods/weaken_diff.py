@@ -18,12 +18,8 @@ from torch.utils.checkpoint import checkpoint
 
 from veilbench.datasets.base import FaceBatch
 from veilbench.models.detectors.lbp import find_face
-from veilbench.models.diffusion.folder import (
-    EMBEDDED,
-    find_pipeline,
-    light_decoder_sha256,
-    pipeline_sha256,
-)
+from veilbench.models.diffusion.folder import LIGHT_DECODER, PIPELINE
+from veilbench.models.folders import EMBEDDED
 from veilbench.models.recognizers.base import Box, PassCounter
 
 from .base import Goal, ItemRandom, ProtectionMethod, Task
@@ -31,7 +27,8 @@ from .gradient import reference_embeddings
 from .per_image_adamw import PerImageAdamW
 
 if TYPE_CHECKING:
-    from veilbench.models.diffusion.backbone import DiffusionBackbone, Step
+    from veilbench.models.diffusion.backbone import DiffusionBackbone
+    from veilbench.models.diffusion.ddim import Step
     from veilbench.models.diffusion.light_decoder import LightDecoder
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -136,7 +133,7 @@ class WeakenDiff(ProtectionMethod):
     ) -> None:
         super().__init__()
         _check(diffusion_steps, start_step, iterations, group_size)
-        self.backbone = load_backbone(find_pipeline(pipeline), channels_last, compile)
+        self.backbone = load_backbone(PIPELINE.find(pipeline), channels_last, compile)
         self.search_decoder = None if search_decoder is None else load_light_decoder(search_decoder)
         self.image_size = image_size or self.backbone.image_size
         if self.image_size % self.backbone.size_step:
@@ -163,11 +160,11 @@ class WeakenDiff(ProtectionMethod):
 
     @classmethod
     def identity(cls, params: Mapping[str, Any]) -> dict[str, Any]:
-        known = {**params, "pipeline": pipeline_sha256(find_pipeline(params["pipeline"]))}
+        known = {**params, "pipeline": PIPELINE.identity(params["pipeline"])}
         if params["search_decoder"] is None:
             known.pop("search_decoder")
         else:
-            known["search_decoder"] = light_decoder_sha256(params["search_decoder"])
+            known["search_decoder"] = LIGHT_DECODER.identity(params["search_decoder"])
         if not params["compile"]:
             known.pop("compile")
         return known

@@ -14,7 +14,7 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from veilbench.models.recipes.diffusion import psnr
+from veilbench.models.recipes.training import psnr
 
 from .contest import EMBEDDED_CASE, Contest, timed
 

@@ -12,8 +12,7 @@ from diffusers import AutoencoderTiny
 from torch import Tensor, nn
 
 from ..recognizers.base import PassCounter
-from ..weights import WeightsError
-from .folder import LIGHT_LAYOUT, find_light_decoder
+from .folder import LIGHT_DECODER
 
 
 class LightDecoder(nn.Module):
@@ -36,14 +35,9 @@ class LightDecoder(nn.Module):
 
     @classmethod
     def load(cls, decoder: str | Path) -> LightDecoder:
-        """Read one; see :func:`~.folder.find_light_decoder`."""
-        folder = find_light_decoder(decoder)
-        try:
-            network = AutoencoderTiny.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise WeightsError(f"{folder}: cannot be read ({reason}); it must hold {LIGHT_LAYOUT}") from error
-        return cls(network)
+        """Read one; see :meth:`~..folders.Layout.find`."""
+        folder = LIGHT_DECODER.find(decoder)
+        return cls(LIGHT_DECODER.read_network(folder, "", AutoencoderTiny.from_pretrained, torch.float32))
 
     def train(self, mode: bool = True) -> LightDecoder:
         """Stay in eval mode whatever a Trainer asks."""

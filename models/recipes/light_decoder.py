@@ -21,11 +21,11 @@ from torch import Tensor
 from veilbench.datasets.synthetic import Split
 
 from ..diffusion.backbone import DiffusionBackbone
-from ..diffusion.folder import EMBEDDED, EMBEDDED_LIGHT_DECODER
+from ..diffusion.folder import LIGHT_DECODER
 from ..diffusion.light_decoder import LightDecoder
-from .diffusion import psnr
+from ..folders import EMBEDDED
 from .portraits import rendered_portraits
-from .training import WORLD_SEED, Examples, fit, one_cycle
+from .training import WORLD_SEED, Examples, fit, one_cycle, psnr
 
 PEOPLE, HELD_OUT = 6_000, 128
 EPOCHS, LEARNING_RATE = 16, 4e-3
@@ -78,8 +78,8 @@ def train(work: Path) -> None:
     student = new_light_decoder()
     examples = Examples(*lessons(DiffusionBackbone.load(EMBEDDED), photos))
     fit(Distillation(student), examples, work / "light_decoder", EPOCHS, batch_size=32)
-    student.cpu().half().save_pretrained(EMBEDDED_LIGHT_DECODER, safe_serialization=True)
-    config = EMBEDDED_LIGHT_DECODER / "config.json"
+    student.cpu().half().save_pretrained(LIGHT_DECODER.embedded_folder, safe_serialization=True)
+    config = LIGHT_DECODER.embedded_folder / "config.json"
     settings = json.loads(config.read_text(encoding="utf-8"))
     settings.pop("block_out_channels")  # diffusers writes it, and warns of it when it reads it
     config.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -100,7 +100,7 @@ def measure(work: Path) -> None:
         "psnr_to_decoder": float(psnr(drawn.clamp(0, 1), pictures.clamp(0, 1)).mean()),
         "psnr_to_photos": float(psnr(drawn.clamp(0, 1), photos.float() / 255).mean()),
     }
-    (EMBEDDED_LIGHT_DECODER / "card.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (LIGHT_DECODER.embedded_folder / "card.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(report, indent=2), flush=True)  # noqa: T201
 
 

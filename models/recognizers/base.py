@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -84,13 +85,14 @@ class PassCounter:
     forward: int = 0
     backward: int = 0
 
-    def count(self, images: int, outputs: Tensor) -> None:
-        """One pass of so many images, which gave ``outputs``; one back as well whenever a gradient flows back."""
+    def count(self, images: int, outputs: Tensor | None = None) -> None:
+        """Count a forward pass of so many images, and their backward pass when a gradient reaches ``outputs``."""
         self.forward += images
-        if outputs.requires_grad:
-            outputs.register_hook(lambda _: self._count_backward(images))
+        if outputs is not None and outputs.requires_grad:
+            outputs.register_hook(partial(self._count_backward, images))
 
-    def _count_backward(self, images: int) -> None:
+    def _count_backward(self, images: int, gradient: Tensor) -> None:
+        del gradient
         self.backward += images
 
 

@@ -18,10 +18,9 @@ from veilbench.methods.base import Goal, Task
 from veilbench.methods.weaken_diff import Start, WeakenDiff
 from veilbench.models.diffusion.attention import SelfAttentionTape
 from veilbench.models.diffusion.backbone import DiffusionBackbone, stable_diffusion_schedule
-from veilbench.models.diffusion.folder import EMBEDDED_LIGHT_DECODER
+from veilbench.models.diffusion.folder import LIGHT_DECODER
 from veilbench.models.diffusion.light_decoder import LightDecoder
 from veilbench.models.recognizers.base import Recognizer
-from veilbench.models.weights import file_sha256
 
 SIDE = 32
 PLAIN_UNET = {
@@ -81,7 +80,6 @@ def method(monkeypatch: pytest.MonkeyPatch) -> Callable[..., WeakenDiff]:
         monkeypatch.setattr(
             backbone, "empty_text", lambda batch: backbone.text.words.expand(batch, -1, -1), raising=True
         )
-        monkeypatch.setattr("veilbench.methods.weaken_diff.find_pipeline", lambda pipeline: pipeline)
         monkeypatch.setattr("veilbench.methods.weaken_diff.load_backbone", lambda *_: backbone)
         return WeakenDiff(**{**FEW, "group_size": 3, **options})  # type: ignore[arg-type]
 
@@ -350,8 +348,8 @@ def test_what_is_off_stays_out_of_the_identity() -> None:
     params = {"pipeline": "embedded", "iterations": 35, "search_decoder": None, "compile": False}
     known = WeakenDiff.identity(params)
     assert set(known) == {"pipeline", "iterations"}
-    decoder = file_sha256(EMBEDDED_LIGHT_DECODER / "diffusion_pytorch_model.safetensors")
-    assert WeakenDiff.identity({**params, "search_decoder": "embedded"})["search_decoder"] == decoder
+    decoder = WeakenDiff.identity({**params, "search_decoder": "embedded"})["search_decoder"]
+    assert decoder == LIGHT_DECODER.identity(LIGHT_DECODER.embedded_folder)
     assert WeakenDiff.identity({**params, "compile": True}) == {**known, "compile": True}
 
 
