@@ -12,7 +12,8 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from veilbench.methods.base import Task
+from veilbench.methods.base import ProtectionMethod, Task
+from veilbench.methods.trained import TrainedMethod
 
 from .components import build_method, build_recognizer
 from .errors import UserError
@@ -20,6 +21,7 @@ from .plan import Plan, Protection
 from .protect import protect
 from .score import Judge, features, fidelity, source_features
 from .store import ProtectionFolder, Store
+from .train import train
 
 if TYPE_CHECKING:
     from veilbench.datasets.base import Target
@@ -127,6 +129,7 @@ class Runner:
         try:
             folder.create(protection.spec)
             folder.clear_error()
+            self._train(method, protection, advance)
             protect(
                 method,
                 self.plan.dataset,
@@ -148,13 +151,26 @@ class Runner:
         after = status(self.plan, self.store, protection)
         return f"{protection.id}: {after.error}" if after.word in {"failed", "partial"} or after.error else ""
 
+    def _train(self, method: ProtectionMethod, protection: Protection, advance: Callable[[str, int], None]) -> None:
+        """Give a method that trains its network, trained now or before."""
+        training = protection.training
+        if training is None or not isinstance(method, TrainedMethod):
+            return
+        advance(f"training {protection.id}", 0)
+        folder = self.store.training(training.id)
+        folder.create(training.spec)
+        train(method, self.plan.training_faces(training.faces), folder)
+        advance(protection.id, 0)
+
     def _task(self, protection: Protection) -> Task:
         by_name: dict[str, Target] = {target.name: target for target in self.plan.dataset.targets}
+        references = {reference.name: reference for reference in self.plan.dataset.references}
         return Task(
             protection.goal,
             [self.recognizer(name) for name in protection.surrogates],
             [by_name[name] for name in protection.targets],
             seed=self.plan.suite.spec.seed,
+            reference=references[protection.reference] if protection.reference else None,
         )
 
     def _score(self, protection: Protection) -> None:
