@@ -239,4 +239,4 @@ class FaceDataset(Dataset[Face], ABC):
     @property
     @abstractmethod
     def manifest(self) -> Manifest:
-        """Ids and content hashes of the sources (targets carry their own hash)."""
+        """Ids and content hashes of the sources (targets and references carry their own hash)."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
 import torch
 from torch import Tensor
 
-from .base import DataError, Face, FaceDataset, Manifest, ManifestEntry, Target
+from .base import DataError, Face, FaceDataset, FaceParts, Manifest, ManifestEntry, Target
 from .faces.parameters import sample_identities, sample_nuisances
 from .faces.render import render
 
@@ -29,6 +29,7 @@ class Split(Enum):
     EVALUATION = range(200_000, 300_000)
     SOURCES = range(300_000, 400_000)
     TARGETS = range(400_000, 500_000)
+    REFERENCES = range(500_000, 600_000)
 
 
 def render_shots(seed: int, identities: Sequence[int], shots: Sequence[int], size: int = 64) -> Tensor:
@@ -49,6 +50,17 @@ def render_shots(seed: int, identities: Sequence[int], shots: Sequence[int], siz
         drawn = render(sample_identities(seed, people), sample_nuisances(seed, people, photos), size)
         chunks.append((drawn.images * 255).round().to(torch.uint8))
     return torch.cat(chunks) if chunks else torch.empty(0, 3, size, size, dtype=torch.uint8)
+
+
+def face_parts(masks: Mapping[str, Tensor]) -> FaceParts:
+    """Parts ``B x 1 x S x S`` from the masks of a :class:`~.faces.render.Rendering`; the lids belong to the eyes."""
+    left, right = masks["left_eye"], masks["right_eye"]
+    return FaceParts(masks["skin"] * (1 - left - right), masks["lips"], left, right)
+
+
+def pixels_sha256(pixels: Tensor) -> str:
+    """Hash of ``uint8`` pixels, in hex."""
+    return hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()
 
 
 class SyntheticFaces(FaceDataset):
@@ -77,6 +89,7 @@ class SyntheticFaces(FaceDataset):
         self._people = list(Split.SOURCES.value[:sources])
         self._photos = self._shoot(self._people, 0)
         self._others: Tensor | None = self._shoot(self._people, 1)
+        self._parts: dict[int, FaceParts] = {}
         self._targets = self._make_targets(list(Split.TARGETS.value[:targets]))
 
     def _shoot(self, people: list[int], shot: int) -> Tensor:
@@ -85,7 +98,7 @@ class SyntheticFaces(FaceDataset):
     def _make_targets(self, people: list[int]) -> tuple[Target, ...]:
         photos, others = self._shoot(people, 0), self._shoot(people, 1)
         return tuple(
-            Target(f"id{person}", photo.float() / 255, other.float() / 255, _sha256(torch.stack([photo, other])))
+            Target(f"id{person}", photo.float() / 255, other.float() / 255, pixels_sha256(torch.stack([photo, other])))
             for person, photo, other in zip(people, photos, others, strict=True)
         )
 
@@ -116,6 +129,15 @@ class SyntheticFaces(FaceDataset):
         faces._targets = ()
         return faces
 
+    def parts(self, index: int) -> FaceParts:
+        """Exact masks from the generator, each ``1 x size x size``, without what hair or a hand hides."""
+        person = self._people[index]
+        if person not in self._parts:  # drawing takes longer than a training step
+            who, how = sample_identities(self._seed, [person]), sample_nuisances(self._seed, [person], [0])
+            drawn = render(who, how, self._size)
+            self._parts[person] = face_parts({name: mask[0] for name, mask in drawn.masks.items()})
+        return self._parts[person]
+
     @property
     def targets(self) -> tuple[Target, ...]:
         """The identities to impersonate; none of them is a source."""
@@ -124,13 +146,10 @@ class SyntheticFaces(FaceDataset):
     @property
     def manifest(self) -> Manifest:
         """Hashes are over the 8-bit pixels, since there are no files."""
-        others = [None] * len(self._people) if self._others is None else [_sha256(other) for other in self._others]
+        count = len(self._people)
+        others = [None] * count if self._others is None else [pixels_sha256(other) for other in self._others]
         entries = tuple(
-            ManifestEntry(f"id{person}_s0", _sha256(photo), f"id{person}", other)
+            ManifestEntry(f"id{person}_s0", pixels_sha256(photo), f"id{person}", other)
             for person, photo, other in zip(self._people, self._photos, others, strict=True)
         )
         return Manifest(self.name, f"synthetic-{GENERATOR_VERSION}", entries)
-
-
-def _sha256(pixels: Tensor) -> str:
-    return hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()

@@ -15,7 +15,10 @@ from .shapes import EDGE, bump, ellipse, over, ramp, step
 
 @dataclass(frozen=True, slots=True)
 class Eyes:
-    """Masks of both eyes together: ``opening`` between the lids, and what lies in and around it."""
+    """Masks of both eyes together: ``opening`` between the lids, and what lies in and around it.
+
+    ``lid`` is where eye shadow goes, ``lashes`` where liner goes.
+    """
 
     opening: Tensor
     iris: Tensor
@@ -24,6 +27,11 @@ class Eyes:
     lashes: Tensor
     crease: Tensor
     lid: Tensor
+
+    @property
+    def region(self) -> Tensor:
+        """The openings, the lids and the lashes."""
+        return 1 - (1 - self.opening) * (1 - self.lid) * (1 - self.lashes)
 
 
 def face_mask(x: Tensor, y: Tensor, who: Numbers) -> Tensor:

@@ -22,8 +22,9 @@ class Rendering:
 
     Attributes:
         images: ``B x 3 x S x S`` in ``[0, 1]``.
-        masks: name -> ``B x 1 x S x S`` in ``[0, 1]`` of what is visible: ``face``, ``skin``, ``lips``, ``eyes``,
-            ``brows``, ``hair``.
+        masks: name -> ``B x 1 x S x S`` in ``[0, 1]`` of what is visible: ``face``, ``skin``, ``lips``, ``eyes`` (what
+            lies between the lids), ``left_eye`` and ``right_eye`` (of the picture, each with its lid and lashes, less
+            the frame of glasses), ``brows``, ``hair``.
     """
 
     images: Tensor
@@ -64,7 +65,8 @@ def render(identities: Tensor, nuisances: Tensor, size: int = 64, makeup: Makeup
     scene, hidden = _hand(scene, image_x, image_y, who, how)
     images = _develop(scene, how, size)
 
-    visible = {name: masks[name] * (1 - hidden) for name in ("face", "skin", "lips", "eyes", "brows")}
+    parts = ("face", "skin", "lips", "eyes", "left_eye", "right_eye", "brows")
+    visible = {name: masks[name] * (1 - hidden) for name in parts}
     visible["hair"] = torch.maximum(front, hair_behind * (1 - face)) * (1 - hidden)
     return Rendering(images, {name: mask.unsqueeze(1) for name, mask in visible.items()})
 
@@ -135,7 +137,8 @@ def _head(x: Tensor, y: Tensor, who: Numbers, how: Numbers, makeup: Makeup) -> t
     albedo = over(albedo, colors.DARK * 0.6, eyes.pupil)
     albedo = over(albedo, colors.DARK, (eyes.lashes * (0.55 + 0.45 * makeup.liner)).clamp(0, 1))
     albedo = over(albedo, torch.ones(1, 3, 1, 1), eyes.glint * 0.9)
-    albedo = over(albedo, colors.DARK * 1.5, paint.glasses(x, y, who, how) * 0.9)
+    frame = paint.glasses(x, y, who, how) * 0.9
+    albedo = over(albedo, colors.DARK * 1.5, frame)
     edge = ramp(outline_radius(x, y, who), 0.72, 1.02)
     albedo = albedo * (1 - 0.22 * edge).unsqueeze(1)
     hair_color = colors.hair(who) * (0.95 + 0.20 * paint.strands(x, y, who)).unsqueeze(1)
@@ -143,12 +146,15 @@ def _head(x: Tensor, y: Tensor, who: Numbers, how: Numbers, makeup: Makeup) -> t
 
     uncovered = 1 - torch.maximum(front, torch.zeros_like(front))
     features = torch.stack([lips, gap, eyes.opening, brows]).amax(dim=0)
+    eye_region = eyes.region * (1 - frame) * bare
     masks = {
         "face": torch.maximum(face, front * face),
         "hair_front": front,
         "skin": bare * (1 - features),
         "lips": lips * bare,
         "eyes": eyes.opening * bare,
+        "left_eye": eye_region * (x < 0),
+        "right_eye": eye_region * (x >= 0),
         "brows": brows * uncovered * bare,
     }
     return albedo, masks

@@ -13,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from veilbench.datasets.base import FaceBatch, FaceDataset
+from veilbench.datasets.base import FaceBatch, FaceDataset, FaceParts
 from veilbench.datasets.folder import FolderFaces
 from veilbench.datasets.synthetic import SyntheticFaces
+from veilbench.datasets.synthetic_makeup import SyntheticMakeup
 
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -49,8 +50,16 @@ def make_synthetic(_: Path) -> SyntheticFaces:
     return SyntheticFaces(sources=3, targets=2, size=32)
 
 
+def make_synthetic_makeup(_: Path) -> SyntheticMakeup:
+    return SyntheticMakeup(sources=3, targets=2, size=32, styles=["evening", "red_lips"])
+
+
 Maker = Callable[[Path], FaceDataset]
-MAKERS: dict[str, Maker] = {"folder": make_folder, "synthetic": make_synthetic}
+MAKERS: dict[str, Maker] = {
+    "folder": make_folder,
+    "synthetic": make_synthetic,
+    "synthetic_makeup": make_synthetic_makeup,
+}
 
 
 @pytest.fixture(params=MAKERS)
@@ -146,3 +155,33 @@ def test_it_can_be_pickled_for_spawned_workers(dataset: FaceDataset) -> None:
     copy = pickle.loads(pickle.dumps(dataset))  # noqa: S301 (our own bytes)
     assert copy.manifest == dataset.manifest
     assert torch.equal(copy[0].image, dataset[0].image)
+
+
+def test_parts_fit_the_image(dataset: FaceDataset) -> None:
+    for index in range(len(dataset)):
+        parts = dataset.parts(index)
+        if parts is not None:
+            check_parts(parts, dataset[index].image)
+
+
+def test_references_are_faces_without_and_with_makeup(dataset: FaceDataset) -> None:
+    references = dataset.references
+    assert len({reference.name.lower() for reference in references}) == len(references)
+    assert len({reference.sha256 for reference in references}) == len(references)
+    for reference in references:
+        assert SAFE_ID.fullmatch(reference.name)
+        assert re.fullmatch(r"[0-9a-f]{64}", reference.sha256)
+        assert reference.bare.shape == reference.made_up.shape
+        for image in (reference.bare, reference.made_up):
+            assert image.shape[0] == 3
+            assert image.dtype == torch.float32
+            assert 0 <= float(image.min()) < float(image.max()) <= 1
+        assert not torch.equal(reference.bare, reference.made_up)
+        check_parts(reference.parts, reference.bare)
+
+
+def check_parts(parts: FaceParts, image: torch.Tensor) -> None:
+    for mask in parts.named().values():
+        assert mask.shape == (1, *image.shape[1:])
+        assert 0 <= float(mask.min()) <= float(mask.max()) <= 1
+    assert float(torch.stack(list(parts.named().values())).sum(dim=0).max()) <= 1 + 1e-5  # they do not overlap

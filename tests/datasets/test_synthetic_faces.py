@@ -38,11 +38,11 @@ def test_splits_are_disjoint() -> None:
 
 def test_masks_cover_parts_of_the_face() -> None:
     drawn = render(sample_identities(0, range(8)), sample_nuisances(0, range(8), [0] * 8))
-    assert set(drawn.masks) == {"face", "skin", "lips", "eyes", "brows", "hair"}
+    assert set(drawn.masks) == {"face", "skin", "lips", "eyes", "left_eye", "right_eye", "brows", "hair"}
     for mask in drawn.masks.values():
         assert mask.shape == (8, 1, 64, 64)
         assert 0 <= float(mask.min()) <= float(mask.max()) <= 1
-    for part in ("skin", "lips", "eyes", "brows"):
+    for part in ("skin", "lips", "eyes", "left_eye", "right_eye", "brows"):
         assert (drawn.masks[part] <= drawn.masks["face"] + 1e-5).all()
     areas = {name: float(mask.mean()) for name, mask in drawn.masks.items()}
     assert areas["lips"] < areas["skin"] < areas["face"] < 0.8
