@@ -19,8 +19,10 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from veilbench.benchmarks.collect import collect
+from veilbench.benchmarks.leaderboard import leaderboard
 from veilbench.benchmarks.plan import Plan
-from veilbench.benchmarks.store import TrainingFolder
+from veilbench.benchmarks.store import Store, TrainingFolder
 from veilbench.benchmarks.suite import load_suite
 from veilbench.benchmarks.train import train
 from veilbench.datasets.base import FaceBatch
@@ -285,6 +287,20 @@ def test_training_costs_stand_apart(done: Path) -> None:
     assert (mine[["training_one_passes", "training_two_passes"]].sum(axis=1) == 3 * 4 * 2 + 6).all()
     assert others[["training", "training_seconds"]].isna().all(axis=None)
     assert "s/training" in (suite / "leaderboard.md").read_text(encoding="utf-8")
+
+
+def test_families_stand_together_whatever_their_rates(plugged: Path, veilbench: Veilbench) -> None:
+    """Noise after none and before makeup, and within a family the best first, here with successes of our choice."""
+    suite = yaml.safe_load((plugged / "suite.yaml").read_text(encoding="utf-8"))
+    entry = {"method": "pgd", "params": {"steps": 1}}
+    suite["methods"] = ["./tinter.yaml", {**entry, "label": "weak"}, {**entry, "label": "strong"}, "clean"]
+    (plugged / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    words = ("run", plugged / "suite.yaml", "--results", plugged / "r", "--tracker", "none")
+    assert veilbench(*words, "--set", "tinter.epochs=1").code == 0
+    made, store = plan(plugged, "tinter.epochs=1"), Store(plugged / "r")
+    items = collect(made, store)
+    board = leaderboard(made, store, items.assign(success=items["method"].isin({"strong", "tinter"})))
+    assert board["method"].tolist() == ["clean", "strong", "weak", "tinter"]
 
 
 def test_a_second_run_trains_nothing(done: Path, plugged: Path, veilbench: Veilbench) -> None:
