@@ -50,9 +50,11 @@ snapshot: $(READY) ## Keep the last embedded leaderboard in results/embedded/ an
 	@awk 'FNR == NR { board = board $$0 "\n"; next } /^<!-- leaderboard -->/ { print; printf "\n%s\n", board; skip = 1 } \
 		/^<!-- end -->/ { skip = 0 } !skip' results/embedded/leaderboard.md README.md > README.new && mv README.new README.md
 
-embedded-weights: $(READY) ## Train the embedded recognisers and diffusion pipeline again (long)
+embedded-weights: $(READY) ## Train the embedded recognisers, diffusion models and CLIP again (long)
 	@$(BIN)/python -m veilbench.models.recipes.recognizers $(ARGS)
 	@$(BIN)/python -m veilbench.models.recipes.diffusion $(ARGS)
+	@$(BIN)/python -m veilbench.models.recipes.pixels $(ARGS)
+	@$(BIN)/python -m veilbench.models.recipes.clip $(ARGS)
 
 lock: $(READY) ## Write requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

@@ -18,7 +18,8 @@ from torch.utils.checkpoint import checkpoint
 
 from veilbench.datasets.base import FaceBatch
 from veilbench.models.detectors.lbp import find_face
-from veilbench.models.diffusion.folder import EMBEDDED, find_pipeline, pipeline_sha256
+from veilbench.models.diffusion.folder import PIPELINE
+from veilbench.models.folders import EMBEDDED
 from veilbench.models.recognizers.base import Box, PassCounter
 
 from .base import Goal, ItemRandom, ProtectionMethod, Task
@@ -26,7 +27,8 @@ from .gradient import reference_embeddings
 from .per_image_adamw import PerImageAdamW
 
 if TYPE_CHECKING:
-    from veilbench.models.diffusion.backbone import DiffusionBackbone, Step
+    from veilbench.models.diffusion.backbone import DiffusionBackbone
+    from veilbench.models.diffusion.ddim import Step
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -124,7 +126,7 @@ class WeakenDiff(ProtectionMethod):
     ) -> None:
         super().__init__()
         _check(diffusion_steps, start_step, iterations, group_size)
-        self.backbone = load_backbone(find_pipeline(pipeline), channels_last)
+        self.backbone = load_backbone(PIPELINE.find(pipeline), channels_last)
         self.image_size = image_size or self.backbone.image_size
         if self.image_size % self.backbone.size_step:
             raise ValueError(
@@ -150,7 +152,7 @@ class WeakenDiff(ProtectionMethod):
 
     @classmethod
     def identity(cls, params: Mapping[str, Any]) -> dict[str, Any]:
-        return {**params, "pipeline": pipeline_sha256(find_pipeline(params["pipeline"]))}
+        return {**params, "pipeline": PIPELINE.identity(params["pipeline"])}
 
     def networks(self) -> dict[str, PassCounter]:
         passes = {"unet": self.backbone.unet_passes, "vae_encoder": self.backbone.encoder_passes}

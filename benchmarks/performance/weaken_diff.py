@@ -32,7 +32,7 @@ from veilbench.datasets.synthetic import Split, render_shots
 from veilbench.methods.base import Goal, Task
 from veilbench.methods.weaken_diff import WeakenDiff
 from veilbench.models.diffusion.backbone import DiffusionBackbone, stable_diffusion_schedule
-from veilbench.models.diffusion.folder import EMBEDDED
+from veilbench.models.folders import EMBEDDED
 from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
 from veilbench.models.recognizers.loading import build_backbone
 

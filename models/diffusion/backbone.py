@@ -1,19 +1,16 @@
 """One door to latent diffusion pipelines: Stable Diffusion 1.x and 2.x, and the embedded one, from their folders.
 
-Images go in and come out in ``[0, 1]``; latents are scaled as the denoiser wants them.  The arithmetic of DDIM (Song
-et al., ICLR 2021) is written here, in both directions, for noise and velocity prediction; schedules, sizes and scaling
-come from the pipeline's own configs.
+Images go in and come out in ``[0, 1]``; latents are scaled as the denoiser wants them.  DDIM goes in both directions,
+for noise and velocity prediction; schedules, sizes and scaling come from the pipeline's own configs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -23,21 +20,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from ..recognizers.base import PassCounter
 from ..weights import WeightsError
 from .attention import SelfAttentionTape
-from .folder import LAYOUT, find_pipeline, pipeline_sha256
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One DDIM update: the denoiser is asked at ``timestep``, the latent goes from one noise level to another.
-
-    Attributes:
-        timestep: training timestep shown to the denoiser.
-        alpha_from, alpha_to: cumulative signal shares (``alpha`` with a bar in the papers) before and after.
-    """
-
-    timestep: int
-    alpha_from: float
-    alpha_to: float
+from .ddim import Step
+from .folder import PIPELINE
 
 
 def stable_diffusion_schedule(prediction_type: str = "epsilon") -> DDIMScheduler:
@@ -120,7 +104,7 @@ class DiffusionBackbone(nn.Module):
 
     @classmethod
     def load(cls, pipeline: str | Path, dtype: torch.dtype = torch.float32) -> DiffusionBackbone:
-        """Read a pipeline; see :func:`~.folder.find_pipeline` for what it may be.
+        """Read a pipeline; see :meth:`~..folders.Layout.find` for what it may be.
 
         Args:
             pipeline: ``embedded``, folder, or Hub name.
@@ -129,15 +113,15 @@ class DiffusionBackbone(nn.Module):
         Raises:
             WeightsError: when files are missing, or the parts do not fit together.
         """
-        folder = find_pipeline(pipeline)
-        load = partial(_load_part, folder, dtype)
+        folder = PIPELINE.find(pipeline)
+        read, network = PIPELINE.read, PIPELINE.read_network
         return cls(
-            cast(AutoencoderKL, load("vae", AutoencoderKL.from_pretrained)),
-            cast(UNet2DConditionModel, load("unet", UNet2DConditionModel.from_pretrained)),
-            cast(CLIPTextModel, load("text_encoder", CLIPTextModel.from_pretrained)),
-            cast(CLIPTokenizer, load("tokenizer", CLIPTokenizer.from_pretrained)),
-            cast(DDIMScheduler, load("scheduler", DDIMScheduler.from_pretrained)),
-            pipeline_sha256(folder),
+            cast(AutoencoderKL, network(folder, "vae", AutoencoderKL.from_pretrained, dtype)),
+            cast(UNet2DConditionModel, network(folder, "unet", UNet2DConditionModel.from_pretrained, dtype)),
+            cast(CLIPTextModel, network(folder, "text_encoder", CLIPTextModel.from_pretrained, dtype)),
+            cast(CLIPTokenizer, read(folder, "tokenizer", CLIPTokenizer.from_pretrained)),
+            cast(DDIMScheduler, read(folder, "scheduler", DDIMScheduler.from_pretrained)),
+            PIPELINE.sha256(folder),
         )
 
     def train(self, mode: bool = True) -> DiffusionBackbone:
@@ -230,8 +214,7 @@ class DiffusionBackbone(nn.Module):
     def denoise(self, latents: Tensor, step: Step, text: Tensor, offset: Tensor | None = None) -> Tensor:
         """One DDIM update (no added noise) in either direction; see :meth:`predict_noise` for ``offset``."""
         noise = self.predict_noise(latents, step.timestep, step.alpha_from, text, offset)
-        clean = (latents - (1 - step.alpha_from) ** 0.5 * noise) / step.alpha_from**0.5
-        return cast(Tensor, step.alpha_to**0.5 * clean + (1 - step.alpha_to) ** 0.5 * noise)
+        return step.update(latents, noise)
 
     def timesteps(self, steps: int) -> list[int]:
         """The timesteps of a ``steps``-step schedule, noisiest first: 951, 901, ... 1 for 20 steps of SD 2."""
@@ -278,21 +261,4 @@ class DiffusionBackbone(nn.Module):
 
     def _count(self, passes: PassCounter, inputs: Tensor, outputs: Tensor | None = None) -> None:
         """Count a pass of each image; fillers of a group (see ``counted``) are nobody's images."""
-        count = len(inputs) if self.counted is None else self.counted
-        passes.forward += count
-        if outputs is not None and outputs.requires_grad:
-            outputs.register_hook(partial(_add_backward, passes, count))
-
-
-def _add_backward(passes: PassCounter, count: int, gradient: Tensor) -> None:
-    del gradient
-    passes.backward += count
-
-
-def _load_part(folder: Path, dtype: torch.dtype, part: str, read: Callable[..., Any]) -> Any:
-    words = {} if part in {"tokenizer", "scheduler"} else {"dtype": dtype}
-    try:
-        return read(folder, subfolder=part, local_files_only=True, **words)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise WeightsError(f"{folder / part}: cannot be read ({reason}); a pipeline folder holds {LAYOUT}") from error
+        passes.count(len(inputs) if self.counted is None else self.counted, outputs)

@@ -1,69 +1,16 @@
-"""Pipeline folders on disk: found, checked for completeness, hashed.  Imports nothing heavy."""
+"""What the folders of diffusion models hold.  Imports nothing heavy."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from functools import lru_cache
-from pathlib import Path
+from ..folders import Layout
 
-from ..weights import WeightsError, file_sha256
+PIPELINE = Layout(
+    "diffusion pipeline",
+    embedded="diffusion",
+    index="model_index.json",
+    parts=("vae/", "unet/", "text_encoder/", "tokenizer/", "scheduler/"),
+)
+"""A ``StableDiffusionPipeline`` of the 1.x or 2.x family."""
 
-EMBEDDED = "embedded"
-EMBEDDED_FOLDER = Path(__file__).resolve().parents[1] / "embedded" / "diffusion"
-PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
-LAYOUT = "model_index.json, " + ", ".join(f"{part}/" for part in PARTS)
-VERSION_FIELDS = {"_diffusers_version", "_name_or_path", "transformers_version"}
-
-
-def find_pipeline(pipeline: str | Path) -> Path:
-    """The folder of a ``StableDiffusionPipeline``, checked to be complete.  Nothing is ever downloaded.
-
-    Args:
-        pipeline: ``embedded``, a folder, or a Hub name (``owner/name``) whose files are in the local cache already.
-
-    Raises:
-        WeightsError: naming what is missing, the layout that is expected, and how to get it.
-    """
-    folder = EMBEDDED_FOLDER if pipeline == EMBEDDED else Path(pipeline).expanduser()
-    if not folder.is_dir():
-        folder = _cached(str(pipeline))
-    if not (folder / "model_index.json").is_file():
-        raise WeightsError(f"{folder}: no diffusion pipeline (model_index.json is missing); it must hold {LAYOUT}")
-    missing = [part for part in PARTS if not (folder / part).is_dir()]
-    if missing:
-        raise WeightsError(f"{folder}: {missing[0]}/ is missing; a pipeline folder holds {LAYOUT}")
-    return folder
-
-
-def _cached(name: str) -> Path:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415 (slow to import, rarely needed)
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError  # noqa: PLC0415
-
-    try:
-        return Path(snapshot_download(name, local_files_only=True))
-    except (HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise WeightsError(
-            f"{name}: neither a folder nor in the local Hub cache; give the path of a pipeline folder ({LAYOUT}), "
-            "or fetch it yourself with `hf download OWNER/NAME`: veilbench downloads nothing by itself"
-        ) from error
-
-
-@lru_cache(maxsize=16)
-def pipeline_sha256(folder: Path) -> str:
-    """One hash over the names and contents of every file that decides what a pipeline computes."""
-    digest = hashlib.sha256()
-    for part in PARTS:
-        for path in sorted((folder / part).rglob("*")):
-            if path.is_file() and path.suffix in {".json", ".safetensors", ".bin", ".txt"}:
-                content = _settings(path) if path.suffix == ".json" else file_sha256(path)
-                digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
-    return digest.hexdigest()
-
-
-def _settings(path: Path) -> str:
-    """A config without the fields that only say which library version wrote it."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if isinstance(content, dict):
-        content = {key: value for key, value in content.items() if key not in VERSION_FIELDS}
-    return json.dumps(content, sort_keys=True)
+PIXELS = Layout("pixel diffusion", embedded="pixels", index="model_index.json", parts=("unet/", "scheduler/"))
+"""A ``DDPMPipeline``, e.g. ``google/ddpm-celebahq-256``."""

@@ -20,7 +20,6 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from PIL import Image
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
@@ -31,7 +30,18 @@ from veilbench.datasets.synthetic import Split
 
 from ..diffusion.backbone import DiffusionBackbone, stable_diffusion_schedule
 from .portraits import SIZE, rendered_portraits
-from .training import WORLD_SEED, Examples, fit, one_cycle
+from .training import (
+    WORLD_SEED,
+    Examples,
+    card_table,
+    fit,
+    megabytes,
+    mirrored,
+    one_cycle,
+    parameter_count,
+    psnr,
+    save_sheet,
+)
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "embedded" / "diffusion"
 PEOPLE, HELD_OUT = 24_000, 128
@@ -196,12 +206,6 @@ class DenoiserTraining(pl.LightningModule):
         return one_cycle(self, self.parameters(), 2e-3, 0.01)
 
 
-def mirrored(images: Tensor) -> Tensor:
-    """Each image of ``B x 3 x H x W`` mirrored or not, at random."""
-    turned = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5  # noqa: PLR2004
-    return torch.where(turned, images.flip(-1), images)
-
-
 @torch.no_grad()
 def encode_all(autoencoder: AutoencoderKL, photos: Tensor) -> tuple[Tensor, Tensor]:
     """Posterior means and deviations of ``N x 3 x 64 x 64`` ``uint8`` photos, each ``N x 4 x 16 x 16`` ``float16``."""
@@ -255,11 +259,6 @@ def tokenize(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Tensor:
     return tokens
 
 
-def psnr(images: Tensor, references: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each image, in dB; both ``B x 3 x H x W`` in ``[0, 1]``."""
-    return -10 * ((images - references) ** 2).flatten(1).mean(dim=1).log10()
-
-
 @torch.no_grad()
 def measure(work: Path) -> None:
     """Measure the shipped pipeline on held-out faces; write the card and the sample sheet."""
@@ -276,14 +275,13 @@ def measure(work: Path) -> None:
             latent = backbone.denoise(latent, step, empty)
         reached[name] = float(psnr(backbone.decode(latent).clamp(0, 1), photos).mean())
     sheet(EMBEDDED / "samples.png")
-    size = sum(path.stat().st_size for path in EMBEDDED.rglob("*.safetensors"))
     parameters = {
-        name: sum(parameter.numel() for parameter in network.parameters())
+        name: parameter_count(network)
         for name, network in (("autoencoder", backbone.vae), ("denoiser", backbone.unet), ("text", backbone.text))
     }
     report = {
         "parameters": parameters,
-        "megabytes": round(size / 1e6, 2),
+        "megabytes": megabytes(EMBEDDED),
         "training": f"autoencoder: {PEOPLE} portraits, {' + '.join(str(phase.epochs) for phase in PHASES)} epochs; "
         f"denoiser: their mirror images too, {DENOISER_EPOCHS} epochs",
         "held_out": HELD_OUT,
@@ -308,12 +306,12 @@ def write_card(report: dict[str, Any]) -> None:
             f"{report['inversion_psnr']['as released']:.1f} dB",
         ),
     ]
-    table = "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)])
     (EMBEDDED / "README.md").write_text(
         "# Embedded diffusion pipeline\n\n"
         "A small latent diffusion model of the Stable Diffusion family for 64 x 64 pixels, trained on captioned "
         "synthetic faces. It has never seen a real face, and nothing made with it is a result about real faces.\n\n"
-        f"{table}\n\nMeasured as shipped, on {report['held_out']} faces that it was never trained on; means.\n"
+        f"{card_table(rows)}\n\n"
+        f"Measured as shipped, on {report['held_out']} faces that it was never trained on; means.\n"
         "Made by `make embedded-weights` (see `models/recipes/diffusion.py`). Licence: Apache-2.0, like the code.\n\n"
         f"Samples, {SAMPLE_STEPS} DDIM steps; four rows for captions (guidance {SAMPLE_GUIDANCE:g}): "
         + "; ".join(f'"{words}"' for words in SAMPLE_CAPTIONS)
@@ -336,9 +334,8 @@ def sheet(path: Path) -> None:
             generator=generator,
             output_type="pt",
         ).images
-        rows.append(torch.cat(list(drawn), dim=2))
-    picture = (torch.cat(rows, dim=1).clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    Image.fromarray(picture).save(path, optimize=True)
+        rows.append(drawn)
+    save_sheet(torch.cat(rows), 8, path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,13 +1,17 @@
-"""Captioned portraits: what the embedded diffusion model learns from, bare faces and made-up ones with their words."""
+"""Portraits with words: what the embedded diffusion models and the embedded CLIP learn from.
+
+Captioned portraits show one photo of each person, bare or made up; makeup pairs show the same photo bare and made up.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,8 +27,11 @@ from veilbench.datasets.faces.parameters import (
 from veilbench.datasets.faces.render import render
 from veilbench.datasets.synthetic import Split
 
+Drawn = TypeVar("Drawn")
 SIZE = 64
 PEOPLE_PER_JOB = 32
+PEOPLE_PER_MAKEUP = 8  # of makeup pairs: rendered together
+SMILING = "smiling"
 MAKEUP_STREAM = 7919  # keeps the draws of makeup apart from those of people and photos
 
 LIP_COLORS: Mapping[str, tuple[float, float, float]] = {
@@ -50,27 +57,67 @@ class Portraits:
     captions: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class MakeupPairs:
+    """The same photos without and with makeup, and what can be said of them.
+
+    Attributes:
+        bare, made_up: ``N x 3 x 64 x 64`` (``uint8``), equal but for the makeup.
+        traits: of each photo, as in captions: ``long brown hair``, ``a beard``, ``smiling``.
+        makeup: worn in the second photo of each pair: ``red lipstick``, ``purple eye shadow``, ``blush``, ``eyeliner``.
+    """
+
+    bare: Tensor
+    made_up: Tensor
+    traits: tuple[tuple[str, ...], ...]
+    makeup: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """Random numbers in ``[0, 1)`` that decide a makeup; ``worn`` says which of lips, shadow, blush, liner."""
+
+    worn: Tensor
+    strength: Tensor
+    bare: float
+    pick: Tensor
+
+    @classmethod
+    def make(cls, seed: int, number: int) -> _Draw:
+        generator = item_generator(seed, number, MAKEUP_STREAM)
+        worn = torch.rand(4, generator=generator) < torch.tensor([0.8, 0.6, 0.5, 0.5])
+        strength, bare = torch.rand(4, generator=generator), float(torch.rand((), generator=generator))
+        return cls(worn, strength, bare, torch.rand(2, generator=generator))
+
+    def put_on(self) -> tuple[Makeup, tuple[str, ...]]:
+        """The makeup with the words for each of its parts."""
+        lips, shadow, blush, liner = (float(value) for value in (0.5 + 0.5 * self.strength) * self.worn)
+        lip_word = list(LIP_COLORS)[int(self.pick[0] * len(LIP_COLORS))]
+        shadow_word = list(SHADOW_COLORS)[int(self.pick[1] * len(SHADOW_COLORS))]
+        makeup = Makeup(
+            lips=lips,
+            shadow=shadow,
+            blush=blush,
+            liner=liner,
+            lip_color=LIP_COLORS[lip_word],
+            shadow_color=SHADOW_COLORS[shadow_word],
+        )
+        parts = {f"{lip_word} lipstick": lips, f"{shadow_word} eye shadow": shadow, "blush": blush, "eyeliner": liner}
+        return makeup, tuple(word for word, amount in parts.items() if amount > 0)
+
+
 def draw_makeup(seed: int, number: int) -> tuple[Makeup, str]:
     """Makeup number ``number`` of the world ``seed``, with its words; half of them are bare faces without words."""
-    generator = item_generator(seed, number, MAKEUP_STREAM)
-    worn = torch.rand(4, generator=generator) < torch.tensor([0.8, 0.6, 0.5, 0.5])
-    strength = 0.5 + 0.5 * torch.rand(4, generator=generator)
-    if float(torch.rand((), generator=generator)) < 0.5 or not bool(worn.any()):  # noqa: PLR2004
+    draw = _Draw.make(seed, number)
+    if draw.bare < 0.5 or not bool(draw.worn.any()):  # noqa: PLR2004
         return Makeup(), ""
-    lips, shadow, blush, liner = (float(value) for value in strength * worn)
-    pick = torch.rand(2, generator=generator)
-    lip_word = list(LIP_COLORS)[int(pick[0] * len(LIP_COLORS))]
-    shadow_word = list(SHADOW_COLORS)[int(pick[1] * len(SHADOW_COLORS))]
-    makeup = Makeup(
-        lips=lips,
-        shadow=shadow,
-        blush=blush,
-        liner=liner,
-        lip_color=LIP_COLORS[lip_word],
-        shadow_color=SHADOW_COLORS[shadow_word],
-    )
-    parts = {f"{lip_word} lipstick": lips, f"{shadow_word} eye shadow": shadow, "blush": blush, "eyeliner": liner}
-    return makeup, "wearing " + _listed([word for word, amount in parts.items() if amount > 0])
+    makeup, words = draw.put_on()
+    return makeup, wearing(words)
+
+
+def wearing(words: Sequence[str]) -> str:
+    """The clause of a caption that names makeup, as ``wearing red lipstick and blush``."""
+    return "wearing " + _listed(words)
 
 
 def caption(who: Mapping[str, float], how: Mapping[str, float], makeup_words: str) -> str:
@@ -81,13 +128,24 @@ def caption(who: Mapping[str, float], how: Mapping[str, float], makeup_words: st
         how: the numbers of the photo by name.
         makeup_words: as from :func:`draw_makeup`; may be empty.
     """
+    return described(traits_of(who, how), makeup_words)
+
+
+def traits_of(who: Mapping[str, float], how: Mapping[str, float]) -> tuple[str, ...]:
+    """What can be seen in a portrait besides makeup, hair first; arguments as for :func:`caption`."""
     length = "long" if who["hair_length"] > 0.12 else "short"  # noqa: PLR2004 (where hair begins to cover the ears)
     traits = [f"{length} {_hair_color(who)} hair"]
     traits += ["a beard"] if who["beard"] > 0.25 else []  # noqa: PLR2004
     traits += ["freckles"] if who["freckles"] > 0.2 else []  # noqa: PLR2004
     traits += ["glasses"] if how["glasses"] > 0.25 else []  # noqa: PLR2004 (where they are drawn)
-    clauses = [f"a photo of a person with {_listed(traits)}"]
-    clauses += ["smiling"] if how["smile"] > 0.4 else []  # noqa: PLR2004
+    traits += [SMILING] if how["smile"] > 0.4 else []  # noqa: PLR2004
+    return tuple(traits)
+
+
+def described(traits: Sequence[str], makeup_words: str) -> str:
+    """A caption from :func:`traits_of` and a clause that names makeup (may be empty)."""
+    clauses = [f"a photo of a person with {_listed([trait for trait in traits if trait != SMILING])}"]
+    clauses += [SMILING] if SMILING in traits else []
     clauses += [makeup_words] if makeup_words else []
     return ", ".join(clauses)
 
@@ -116,25 +174,76 @@ def captioned_portraits(seed: int, people: Sequence[int]) -> Portraits:
         makeup, words = draw_makeup(seed, group[0])
         who, how = sample_identities(seed, group), sample_nuisances(seed, group, [0] * len(group))
         photos.append((render(who, how, SIZE, makeup).images * 255).round().to(torch.uint8))
-        for identity, photo in zip(who.tolist(), how.tolist(), strict=True):
-            captions.append(
-                caption(dict(zip(IDENTITY, identity, strict=True)), dict(zip(NUISANCE, photo, strict=True)), words)
-            )
+        captions += [described(traits, words) for traits in _all_traits(who, how)]
     return Portraits(torch.cat(photos), tuple(captions))
 
 
+def makeup_pairs(seed: int, people: Sequence[int]) -> MakeupPairs:
+    """One photo of each person, bare and made up; people who are rendered together wear the same makeup.
+
+    Deterministic for ``seed`` and ``people``; faces do not depend on who else is in the list, makeup does.
+    """
+    photos: list[list[Tensor]] = [[], []]
+    traits: list[tuple[str, ...]] = []
+    worn: list[tuple[str, ...]] = []
+    for start in range(0, len(people), PEOPLE_PER_MAKEUP):
+        group = people[start : start + PEOPLE_PER_MAKEUP]
+        draw = _Draw.make(seed, group[0])
+        draw.worn[0] |= not bool(draw.worn.any())  # lipstick where chance gave nothing
+        makeup, words = draw.put_on()
+        who, how = sample_identities(seed, group), sample_nuisances(seed, group, [0] * len(group))
+        for side, put_on in zip(photos, (Makeup(), makeup), strict=True):
+            side.append((render(who, how, SIZE, put_on).images * 255).round().to(torch.uint8))
+        traits += _all_traits(who, how)
+        worn += [words] * len(group)
+    return MakeupPairs(torch.cat(photos[0]), torch.cat(photos[1]), tuple(traits), tuple(worn))
+
+
+def _all_traits(who: Tensor, how: Tensor) -> list[tuple[str, ...]]:
+    """:func:`traits_of` for each row of sampled numbers."""
+    return [
+        traits_of(dict(zip(IDENTITY, identity, strict=True)), dict(zip(NUISANCE, photo, strict=True)))
+        for identity, photo in zip(who.tolist(), how.tolist(), strict=True)
+    ]
+
+
 def rendered_portraits(seed: int, split: Split, count: int, cache: Path) -> Portraits:
-    """The first ``count`` people of a split, drawn by all cores; kept in ``cache``."""
+    """:func:`captioned_portraits` of the first ``count`` people of a split, drawn by all cores; kept in ``cache``."""
     path = cache / f"portraits_{split.name.lower()}_{count}.pt"
     if not path.is_file():
-        people = list(split.value[:count])
-        jobs = [people[start : start + PEOPLE_PER_JOB] for start in range(0, count, PEOPLE_PER_JOB)]
-        with ProcessPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            drawn = list(pool.map(captioned_portraits, [seed] * len(jobs), jobs))
+        drawn = _drawn_by_all_cores(captioned_portraits, seed, split.value[:count])
         photos = torch.cat([portraits.photos for portraits in drawn])
         captions = [words for portraits in drawn for words in portraits.captions]
-        partial = path.with_suffix(f".{os.getpid()}")
-        torch.save({"photos": photos, "captions": json.dumps(captions)}, partial)
-        partial.replace(path)
+        _keep({"photos": photos, "captions": json.dumps(captions)}, path)
     stored = torch.load(path, weights_only=True)
     return Portraits(stored["photos"], tuple(json.loads(stored["captions"])))
+
+
+def rendered_pairs(seed: int, split: Split, count: int, cache: Path) -> MakeupPairs:
+    """:func:`makeup_pairs` of the first ``count`` people of a split, drawn by all cores; kept in ``cache``."""
+    path = cache / f"makeup_pairs_{split.name.lower()}_{count}.pt"
+    if not path.is_file():
+        drawn = _drawn_by_all_cores(makeup_pairs, seed, split.value[:count])
+        words = {name: [row for pairs in drawn for row in getattr(pairs, name)] for name in ("traits", "makeup")}
+        photos = {name: torch.cat([getattr(pairs, name) for pairs in drawn]) for name in ("bare", "made_up")}
+        _keep({**photos, "words": json.dumps(words)}, path)
+    stored = torch.load(path, weights_only=True)
+    words = json.loads(stored["words"])
+    return MakeupPairs(stored["bare"], stored["made_up"], _tuples(words["traits"]), _tuples(words["makeup"]))
+
+
+def _drawn_by_all_cores(draw: Callable[[int, Sequence[int]], Drawn], seed: int, people: range) -> list[Drawn]:
+    jobs = [list(people[start : start + PEOPLE_PER_JOB]) for start in range(0, len(people), PEOPLE_PER_JOB)]
+    with ProcessPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return list(pool.map(draw, [seed] * len(jobs), jobs))
+
+
+def _keep(content: dict[str, Any], path: Path) -> None:
+    """Save at once or not at all."""
+    partial = path.with_suffix(f".{os.getpid()}")
+    torch.save(content, partial)
+    partial.replace(path)
+
+
+def _tuples(rows: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(row) for row in rows)

@@ -1,13 +1,14 @@
-"""What the recipes share: a seeded Lightning run that goes on where it was interrupted, and half precision."""
+"""What the recipes share: a seeded Lightning run that resumes, half precision, images, cards."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from PIL import Image
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
@@ -36,7 +37,14 @@ class Examples(Dataset[Any]):
         return tuple(tensor[indices] for tensor in self.tensors)
 
 
-def fit(module: pl.LightningModule, data: Examples, folder: Path, epochs: int, batch_size: int = 64) -> None:
+def fit(
+    module: pl.LightningModule,
+    data: Examples,
+    folder: Path,
+    epochs: int,
+    batch_size: int = 64,
+    precision: Literal["32-true", "bf16-mixed"] = "32-true",
+) -> None:
     """Train for some epochs, or for those that an earlier run in ``folder`` left."""
     sampler = RandomSampler(data, generator=torch.Generator().manual_seed(WORLD_SEED))
     loader = DataLoader(data, batch_size=batch_size, sampler=sampler, drop_last=True, collate_fn=lambda batch: batch)
@@ -44,6 +52,7 @@ def fit(module: pl.LightningModule, data: Examples, folder: Path, epochs: int, b
         max_epochs=epochs,
         accelerator="auto",
         devices=1,
+        precision=precision,
         gradient_clip_val=5.0,
         callbacks=[ModelCheckpoint(folder, save_last=True, save_top_k=0), PrintLoss()],
         logger=False,
@@ -77,3 +86,36 @@ def half(state: dict[str, Tensor]) -> dict[str, Tensor]:
         key: (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
         for key, tensor in state.items()
     }
+
+
+def mirrored(images: Tensor) -> Tensor:
+    """Each image of ``B x 3 x H x W`` mirrored or not, at random."""
+    turned = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5  # noqa: PLR2004
+    return torch.where(turned, images.flip(-1), images)
+
+
+def psnr(images: Tensor, references: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each image, in dB; both ``B x 3 x H x W`` in ``[0, 1]``."""
+    return -10 * ((images - references) ** 2).flatten(1).mean(dim=1).log10()
+
+
+def save_sheet(images: Tensor, columns: int, path: Path) -> None:
+    """One picture of ``N x 3 x H x W`` images in ``[0, 1]``, ``columns`` in a row; ``N`` fills the rows."""
+    rows = [torch.cat(list(row), dim=2) for row in images.split(columns)]
+    picture = (torch.cat(rows, dim=1).clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    Image.fromarray(picture).save(path, optimize=True)
+
+
+def card_table(rows: Sequence[tuple[str, str]]) -> str:
+    """A Markdown table of two columns."""
+    return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def parameter_count(network: torch.nn.Module) -> int:
+    """How many numbers a network has learnt."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def megabytes(folder: Path) -> float:
+    """Size of the weights below ``folder``."""
+    return round(sum(path.stat().st_size for path in folder.rglob("*.safetensors")) / 1e6, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -84,6 +85,16 @@ class PassCounter:
     forward: int = 0
     backward: int = 0
 
+    def count(self, images: int, outputs: Tensor | None = None) -> None:
+        """Count a forward pass of so many images, and their backward pass when a gradient reaches ``outputs``."""
+        self.forward += images
+        if outputs is not None and outputs.requires_grad:
+            outputs.register_hook(partial(self._count_backward, images))
+
+    def _count_backward(self, images: int, gradient: Tensor) -> None:
+        del gradient
+        self.backward += images
+
 
 class Recognizer(nn.Module):
     """A face recogniser: a backbone, how it looks at photos, and its thresholds.
@@ -136,11 +147,8 @@ class Recognizer(nn.Module):
 
         Counts passes in :attr:`passes`: one forward an image, and one backward an image when a gradient flows back.
         """
-        count = images.shape[0]
         embeddings = F.normalize(self._embed(self.input_spec.prepare(images, boxes)))
-        self.passes.forward += count
-        if embeddings.requires_grad:
-            embeddings.register_hook(self._count_backward)
+        self.passes.count(len(images), embeddings)
         return embeddings
 
     def _embed(self, inputs: Tensor) -> Tensor:
@@ -154,6 +162,3 @@ class Recognizer(nn.Module):
         filled = torch.cat([inputs, inputs.new_zeros(missing, *inputs.shape[1:])]) if missing else inputs
         outputs = [self.backbone(chunk.contiguous()) for chunk in filled.split(self.chunk)]
         return torch.cat(outputs)[: len(inputs)]
-
-    def _count_backward(self, gradient: Tensor) -> None:
-        self.passes.backward += gradient.shape[0]

@@ -78,7 +78,6 @@ def method(monkeypatch: pytest.MonkeyPatch) -> Callable[..., WeakenDiff]:
         monkeypatch.setattr(
             backbone, "empty_text", lambda batch: backbone.text.words.expand(batch, -1, -1), raising=True
         )
-        monkeypatch.setattr("veilbench.methods.weaken_diff.find_pipeline", lambda pipeline: pipeline)
         monkeypatch.setattr("veilbench.methods.weaken_diff.load_backbone", lambda *_: backbone)
         return WeakenDiff(**{**FEW, "group_size": 3, **options})  # type: ignore[arg-type]
 

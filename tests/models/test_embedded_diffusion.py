@@ -11,9 +11,11 @@ from torch import Tensor
 
 from veilbench.datasets.synthetic import Split
 from veilbench.models.diffusion.backbone import DiffusionBackbone
-from veilbench.models.diffusion.folder import EMBEDDED, EMBEDDED_FOLDER
-from veilbench.models.recipes.diffusion import new_tokenizer, psnr, tokenize
+from veilbench.models.diffusion.folder import PIPELINE
+from veilbench.models.folders import EMBEDDED, EMBEDDED_WEIGHTS
+from veilbench.models.recipes.diffusion import new_tokenizer, tokenize
 from veilbench.models.recipes.portraits import captioned_portraits
+from veilbench.models.recipes.training import psnr
 
 COUNT = 48
 
@@ -54,7 +56,9 @@ def test_held_out_faces_come_back(backbone: DiffusionBackbone, faces: Tensor) ->
 
 @torch.no_grad()
 def test_it_is_an_ordinary_pipeline(backbone: DiffusionBackbone) -> None:
-    pipeline = StableDiffusionPipeline.from_pretrained(EMBEDDED_FOLDER, dtype=torch.float32, local_files_only=True)
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        PIPELINE.embedded_folder, dtype=torch.float32, local_files_only=True
+    )
     pipeline.set_progress_bar_config(disable=True)
     drawn = pipeline("a photo of a person", num_inference_steps=2, output_type="pt").images
     assert drawn.shape == (1, 3, 64, 64)
@@ -73,12 +77,12 @@ def test_words_are_single_tokens() -> None:
 
 
 def test_shipped_weights_stay_small() -> None:
-    shipped = sum(path.stat().st_size for path in EMBEDDED_FOLDER.parent.rglob("*.safetensors"))
+    shipped = sum(path.stat().st_size for path in EMBEDDED_WEIGHTS.rglob("*.safetensors"))
     assert shipped <= 30e6
 
 
 def test_the_card_tells_what_was_measured() -> None:
-    card = json.loads((EMBEDDED_FOLDER / "card.json").read_text(encoding="utf-8"))
+    card = json.loads((PIPELINE.embedded_folder / "card.json").read_text(encoding="utf-8"))
     assert card["autoencoding_psnr"] >= 30
     assert card["inversion_psnr"]["aligned"] >= 28
     assert card["held_out"] >= COUNT

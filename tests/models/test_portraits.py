@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from veilbench.datasets.faces.parameters import IDENTITY, NUISANCE
-from veilbench.models.recipes.portraits import caption, captioned_portraits, draw_makeup
+from veilbench.datasets.synthetic import render_shots
+from veilbench.models.recipes.portraits import caption, captioned_portraits, draw_makeup, makeup_pairs
 
 WHO = dict.fromkeys(IDENTITY, 0.0)
 HOW = dict.fromkeys(NUISANCE, 0.0)
@@ -36,3 +37,16 @@ def test_portraits_repeat_exactly() -> None:
     assert torch.equal(first.photos, again.photos)
     assert first.captions == again.captions
     assert first.photos.shape == (5, 3, 64, 64)
+
+
+def test_pairs_show_the_same_photo_bare_and_made_up() -> None:
+    people = list(range(16))
+    pairs = makeup_pairs(0, people)
+    assert pairs.bare.shape == pairs.made_up.shape == (16, 3, 64, 64)
+    assert (pairs.bare.int() - render_shots(0, people, [0] * 16).int()).abs().max() <= 1  # faces of the embedded world
+    change = (pairs.made_up.int() - pairs.bare.int()).abs().flatten(1)
+    assert (change.amax(dim=1) > 0).all()
+    assert float((change > 25).float().mean()) < 0.05
+    assert len(pairs.traits) == len(pairs.makeup) == 16
+    assert all(pairs.makeup)
+    assert len(set(pairs.makeup)) == 2  # one makeup for eight people

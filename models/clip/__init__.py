@@ -1,0 +1,1 @@
+"""CLIP models: pictures and words in one space, behind one door."""
