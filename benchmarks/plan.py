@@ -9,7 +9,7 @@ sources.  A *score* is what one judge or metric says of one protection.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .components import Component, RecognizerSpec, build_dataset
@@ -81,7 +81,7 @@ class Plan:
 
         self.suite = suite
         self.dataset: FaceDataset = build_dataset(suite.dataset)
-        self.training_faces = cache(self._training_faces)
+        self._training_faces: dict[int, FaceDataset] = {}
         self.questions: list[Question] = []
         self.skipped: list[str] = []
         for label, component in suite.methods.items():
@@ -217,7 +217,7 @@ class Plan:
         if cls.trains:
             count = component.params["training_faces"]
             spec["training_faces"] = self.training_faces(count).manifest.digest
-            without_sources = {key: value for key, value in spec.items() if key != "dataset"}
+            without_sources = {key: value for key, value in spec.items() if key not in {"dataset", "items"}}
             training = Training(readable_id(words, without_sources), count, without_sources)
         names = tuple(target.name for target in targets)
         worn = None if reference is None else reference.name
@@ -238,15 +238,21 @@ class Plan:
             raise UserError(f"{component.where}: no makeup reference {name!r}; {did_you_mean(name, references)}")
         return references[name]
 
-    def _training_faces(self, count: int) -> FaceDataset:
-        """The data set's training faces, built once for all methods that use as many."""
-        try:
-            faces = self.dataset.training(count)
-        except (ValueError, OSError) as error:
-            raise UserError(f"{self.suite.dataset.where}: {error}") from error
-        if faces is None:
-            raise UserError(
-                f"{self.suite.dataset.where}: {count} training faces are asked for and the data set has none; "
-                "use one that has, or leave out the methods that train"
-            )
-        return faces
+    def training_faces(self, count: int) -> FaceDataset:
+        """The data set's training faces, built once for all methods that use as many.
+
+        Raises:
+            UserError: when it has none, or too few.
+        """
+        if count not in self._training_faces:
+            try:
+                faces = self.dataset.training(count)
+            except (ValueError, OSError) as error:
+                raise UserError(f"{self.suite.dataset.where}: {error}") from error
+            if faces is None:
+                raise UserError(
+                    f"{self.suite.dataset.where}: {count} training faces are asked for and the data set has none; "
+                    "use one that has, or leave out the methods that train"
+                )
+            self._training_faces[count] = faces
+        return self._training_faces[count]

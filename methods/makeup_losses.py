@@ -115,7 +115,7 @@ def makeup_distances(
 
 
 def direction_losses(directions: Tensor, wanted: Tensor) -> Tensor:
-    """``-log((1 + cos) / 2)``, ``B``, of directions in CLIP's space, ``B x D``, to the wanted one, ``1 x D`` or ``B x D``.
+    """``-log((1 + cos) / 2)``, ``B``, of directions in CLIP's space, ``B x D``, to wanted ones, ``1 x D`` or ``B x D``.
 
     0 where they agree; the opposite direction gives a large finite number.
     """
