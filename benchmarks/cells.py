@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from veilbench.methods.base import Task
+from veilbench.methods.base import ProtectionMethod, Task
+from veilbench.methods.trained import TrainedMethod
 
 from .components import build_method, build_recognizer
 from .errors import UserError
 from .plan import Plan, Protection
 from .protect import protect
 from .store import Store
+from .train import train
 
 if TYPE_CHECKING:
     from veilbench.datasets.base import Target
@@ -90,6 +92,7 @@ class Cells:
         try:
             folder.create(protection.spec)
             folder.clear_error()
+            self._train(method, protection)
             protect(
                 method,
                 self.plan.dataset,
@@ -112,11 +115,22 @@ class Cells:
         after = status(self.store, protection)
         return f"{protection.id}: {after.error}" if after.word in {"failed", "partial"} or after.error else ""
 
+    def _train(self, method: ProtectionMethod, protection: Protection) -> None:
+        """Give a method that trains its network, trained now or before."""
+        training = protection.training
+        if training is None or not isinstance(method, TrainedMethod):
+            return
+        folder = self.store.training(training.id)
+        folder.create(training.spec)
+        train(method, self.plan.training_faces(training.faces), folder)
+
     def _task(self, protection: Protection) -> Task:
         by_name: dict[str, Target] = {target.name: target for target in self.plan.dataset.targets}
+        references = {reference.name: reference for reference in self.plan.dataset.references}
         return Task(
             protection.goal,
             [self.recognizer(name) for name in protection.surrogates],
             [by_name[name] for name in protection.targets],
             seed=self.plan.suite.spec.seed,
+            reference=references[protection.reference] if protection.reference else None,
         )

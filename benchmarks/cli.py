@@ -232,7 +232,7 @@ def _print_leaderboard(console: Console, opened: Plan, table: object, folder: Pa
     assert isinstance(table, pd.DataFrame)  # noqa: S101
     for grid in to_rich(opened, table, console.width):
         console.print(grid)
-    console.print(notes(opened), style="dim", highlight=False)
+    console.print(notes(opened, table), style="dim", highlight=False)
     console.print(f"tables and pictures: {folder}", highlight=False)
 
 

@@ -72,10 +72,11 @@ class _Scores:
         quality = self._store.read_score(cell, self._plan.fidelity_score)
         if quality is None:
             return None
+        finished = self._store.protection(cell).finished()
+        if not finished:
+            return None  # its images were deleted after they had been scored
         recognizers = set(self._plan.suite.recognizers)
-        costs = pd.DataFrame(
-            [_cost(record, recognizers) for record in self._store.protection(cell).finished().values()]
-        )
+        costs = pd.DataFrame([_cost(record, recognizers) for record in finished.values()])
         return quality.set_index("item").join(costs.set_index("item"), how="inner")
 
     def _read_similarities(self, cell: str, judge: str) -> pd.DataFrame | None:

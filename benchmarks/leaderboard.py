@@ -45,7 +45,7 @@ def rates(items: pd.DataFrame, confidence: float) -> pd.DataFrame:
 
 
 def leaderboard(plan: Plan, store: Store, items: pd.DataFrame) -> pd.DataFrame:
-    """One row for each goal and method, best mean black-box PSR first within a goal.
+    """One row for each goal and method: within a goal by family, and within a family best mean black-box PSR first.
 
     Raises:
         UserError: when ``items`` mixes protocol versions.
@@ -63,10 +63,11 @@ def leaderboard(plan: Plan, store: Store, items: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     order = {goal: place for place, goal in enumerate(plan.suite.spec.protocol.goals)}
     best = "psr" if table["psr"].notna().any() else "psr_white_box"
+    families = {family: place for place, family in enumerate(FAMILIES)}
     return (
-        table.assign(_goal=table["goal"].map(order))
-        .sort_values(["_goal", best], ascending=[True, False], kind="stable")
-        .drop(columns="_goal")
+        table.assign(_goal=table["goal"].map(order), _family=table["family"].map(families))
+        .sort_values(["_goal", "_family", best], ascending=[True, True, False], kind="stable")
+        .drop(columns=["_goal", "_family"])
         .reset_index(drop=True)
     )
 
@@ -88,6 +89,7 @@ def _row(plan: Plan, store: Store, goal: str, method: str, group: pd.DataFrame, 
         "forward_per_image": images["forward"].mean(),
         "backward_per_image": images["backward"].mean(),
         **{f"{column}_per_image": images[column].mean() for column in map(str, images) if column.endswith("_passes")},
+        **_training(plan, store, images["cell"].unique()),
         "images": len(images),
         "sources": images["item"].nunique(),
         "failed": _failed(plan, store, images["cell"].unique()),
@@ -129,6 +131,13 @@ def _realism(plan: Plan, store: Store, cells: Iterable[str]) -> dict[str, float]
     return {f"fid[{name}]": fid(real, made), f"kid[{name}]": kid(real, made)}
 
 
+def _training(plan: Plan, store: Store, cells: Iterable[str]) -> dict[str, float]:
+    """What training a network took on average, over the networks of a row; nothing for methods that train none."""
+    trainings = {training.id for cell in cells if (training := plan.protections[cell].training) is not None}
+    seconds = [record["seconds"] for one in sorted(trainings) if (record := store.training(one).record)]
+    return {"seconds_per_training": sum(seconds) / len(seconds), "trainings": len(seconds)} if seconds else {}
+
+
 def _failed(plan: Plan, store: Store, cells: Iterable[str]) -> int:
     """Images without a result."""
     return sum(len(set(plan.protections[cell].items) - set(store.protection(cell).finished())) for cell in cells)
@@ -166,6 +175,10 @@ def display(plan: Plan, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
                 lambda value: f"{round(value, 3) + 0.0:.3f}"
             )  # no -0.000
         shown["s/image"] = rows["seconds_per_image"].map("{:.2f}".format)
+        if "seconds_per_training" in rows and rows["seconds_per_training"].notna().any():
+            shown["s/training"] = rows["seconds_per_training"].map(
+                lambda seconds: "-" if pd.isna(seconds) else f"{seconds:.1f}"
+            )
         shown["passes"] = [
             f"{row['forward_per_image']:.0f}+{row['backward_per_image']:.0f}" for _, row in rows.iterrows()
         ]
@@ -180,7 +193,7 @@ def display(plan: Plan, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def notes(plan: Plan) -> str:
+def notes(plan: Plan, table: pd.DataFrame) -> str:
     """What the numbers mean, in one paragraph for below the table."""
     protocol, realism = plan.suite.spec.protocol, plan.suite.spec.realism
     lines = [
@@ -189,13 +202,18 @@ def notes(plan: Plan) -> str:
         "Black-box: judged by the recogniser that the method could not use; white-box: by those that it attacked.",
         "Passes: recogniser forward+backward passes per image.",
     ]
-    if any(component.cls.family == "diffusion" for component in plan.suite.methods.values()):
+    if "unet_passes_per_image" in table:
         lines.append(
             "UNet passes: forward and backward together, per image; less where intermediate results were there."
         )
+    if "seconds_per_training" in table:
+        lines.append(
+            "s/training: to train one network (for one target and choice of surrogates), once for all images; "
+            "s/image is without it."
+        )
     if realism:
         lines.append(f"FID uses features of {realism}, not Inception: comparable within this table only.")
-    if plan.suite.dataset.cls.kind == "synthetic":
+    if plan.dataset.drawn:
         lines.append("Faces are drawn by a program: nothing here is a result about real faces.")
     return " ".join(lines)
 
@@ -206,7 +224,7 @@ def to_markdown(plan: Plan, table: pd.DataFrame) -> str:
     for goal, shown in display(plan, table).items():
         rows = [list(shown.columns), ["---"] * 2 + ["---:"] * (len(shown.columns) - 2), *shown.to_numpy().tolist()]
         parts.append(f"### {goal}\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows))
-    return "\n\n".join([*parts, notes(plan)]) + "\n"
+    return "\n\n".join([*parts, notes(plan, table)]) + "\n"
 
 
 def to_rich(plan: Plan, table: pd.DataFrame, width: int) -> list[Table]:
@@ -227,8 +245,9 @@ def to_rich(plan: Plan, table: pd.DataFrame, width: int) -> list[Table]:
         )
         for column in fitting.columns:
             grid.add_column(escape(column), justify="left" if column in {"method", "family"} else "right", no_wrap=True)
-        for row in fitting.to_numpy().tolist():
-            grid.add_row(*row)
+        kinds = shown["family"].tolist()
+        for row, family, following in zip(fitting.to_numpy().tolist(), kinds, [*kinds[1:], None], strict=True):
+            grid.add_row(*row, end_section=following not in (family, None))
         tables.append(grid)
     return tables
 
@@ -246,6 +265,7 @@ def _fitting(shown: pd.DataFrame, judges: list[str], width: int) -> tuple[pd.Dat
         "UNet passes",
         *[name for name in map(str, shown) if name.startswith("FID")],
         *reversed(judges),
+        "s/training",
         "s/image",
     ]
     left_out: list[str] = []

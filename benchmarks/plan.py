@@ -2,7 +2,8 @@
 
 A *protection* is what a method does to a data set; its identity holds exactly what its pixels depend on.  A *question*
 is a row of the comparison (goal, target, held-out recogniser, method); several questions can share one protection, as
-all of ``clean``'s do.  A *score* is what one judge or metric says of one protection.
+all of ``clean``'s do.  A *training* is what some methods need first; its identity is that of the protection without the
+sources.  A *score* is what one judge or metric says of one protection.
 """
 
 from __future__ import annotations
@@ -13,15 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 from .components import Component, RecognizerSpec, build_dataset
 from .configs import CONFIGS
-from .errors import UserError
+from .errors import UserError, did_you_mean
 from .identity import fingerprint, readable_id
 from .suite import PROTOCOL_VERSION, Suite
 
 if TYPE_CHECKING:
-    from veilbench.datasets.base import FaceDataset, Target
+    from veilbench.datasets.base import FaceDataset, MakeupReference, Target
     from veilbench.methods.base import Goal
 
 ANY_TARGET = "any"
+
+
+@dataclass(frozen=True)
+class Training:
+    """A network that is trained before a method protects.  ``spec`` is everything that its weights depend on."""
+
+    id: str
+    faces: int
+    spec: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,8 @@ class Protection:
     Attributes:
         items: ids of the sources that it covers, in the data set's order.
         spec: everything that its pixels depend on.
+        reference: name of the makeup reference; None for methods without one.
+        training: of the method's network; None for methods without one of their own.
     """
 
     id: str
@@ -40,6 +52,8 @@ class Protection:
     surrogates: tuple[str, ...]
     items: tuple[str, ...]
     spec: dict[str, Any]
+    reference: str | None = None
+    training: Training | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +88,7 @@ class Plan:
 
         self.suite = suite
         self.dataset: FaceDataset = build_dataset(suite.dataset)
+        self._training_faces: dict[int, FaceDataset] = {}
         self.questions: list[Question] = []
         self.skipped: list[str] = []
         for label, component in suite.methods.items():
@@ -203,6 +218,10 @@ class Plan:
             "dataset": self.dataset.manifest.digest,
         }
         words = [cls.name]
+        reference = self._reference(component) if cls.uses_reference else None
+        if reference is not None:
+            del spec["params"]["reference"]  # its content counts, not its name
+            spec["reference"] = reference.sha256
         if not cls.uses_surrogates:
             surrogates = ()
         if not cls.uses_target:
@@ -213,6 +232,8 @@ class Plan:
         if targets:
             spec["targets"] = [target.sha256 for target in targets]
             words.append(targets[0].name if len(targets) == 1 else ANY_TARGET)
+        if reference is not None:
+            words.append(reference.name)
         if items != self.items:
             spec["items"] = list(items)
         if surrogates:
@@ -221,5 +242,46 @@ class Plan:
             words += [f"not_{name}" for name in held_out]
         if cls.uses_seed:
             spec["seed"] = self.suite.spec.seed
+        training = None
+        if cls.trains:
+            count = component.params["training_faces"]
+            spec["training_faces"] = self.training_faces(count).manifest.digest
+            without_sources = {key: value for key, value in spec.items() if key not in {"dataset", "items"}}
+            training = Training(readable_id(words, without_sources), count, without_sources)
         names = tuple(target.name for target in targets)
-        return Protection(readable_id(words, spec), label, goal, names, surrogates, items, spec)
+        worn = None if reference is None else reference.name
+        return Protection(readable_id(words, spec), label, goal, names, surrogates, items, spec, worn, training)
+
+    def _reference(self, component: Component) -> MakeupReference:
+        """The makeup reference that a method's parameters name."""
+        references = {reference.name: reference for reference in self.dataset.references}
+        name = component.params["reference"]
+        if not references:
+            raise UserError(
+                f"{self.suite.dataset.where}: {component.cls.name} needs a makeup reference and the data set has none; "
+                "use one that has, or leave the method out"
+            )
+        if name is None:
+            return next(iter(references.values()))
+        if name not in references:
+            raise UserError(f"{component.where}: no makeup reference {name!r}; {did_you_mean(name, references)}")
+        return references[name]
+
+    def training_faces(self, count: int) -> FaceDataset:
+        """The data set's training faces, built once for all methods that use as many.
+
+        Raises:
+            UserError: when it has none, or too few.
+        """
+        if count not in self._training_faces:
+            try:
+                faces = self.dataset.training(count)
+            except (ValueError, OSError) as error:
+                raise UserError(f"{self.suite.dataset.where}: {error}") from error
+            if faces is None:
+                raise UserError(
+                    f"{self.suite.dataset.where}: {count} training faces are asked for and the data set has none; "
+                    "use one that has, or leave out the methods that train"
+                )
+            self._training_faces[count] = faces
+        return self._training_faces[count]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -19,6 +17,7 @@ from veilbench.methods.base import ProtectedBatch, ProtectionMethod
 
 from .provenance import peak_memory, provenance, reset_peak_memory
 from .store import ItemRecord, ProtectionFolder, write_json
+from .trainer import interruptible, make_trainer
 
 
 class StoreItems(BasePredictionWriter):
@@ -106,13 +105,11 @@ def protect(
     reset_peak_memory()
     start = time.perf_counter()
     if pending:
-        data = FacesDataModule(dataset, batch_size=batch_size, pending=pending)
-        trainer = _trainer(devices, accelerator, [warm_up, StoreItems(folder, (devices == 1 and done) or _Silent())])
-        try:
+        data = FacesDataModule(dataset, batch_size=batch_size, pending=pending, with_parts=method.uses_parts)
+        callbacks = [warm_up, StoreItems(folder, (devices == 1 and done) or _Silent())]
+        trainer = make_trainer(devices, accelerator, callbacks, inference_mode=False)
+        with interruptible():
             trainer.predict(method, datamodule=data, return_predictions=False)
-        except SystemExit as error:
-            # Lightning turns Ctrl-C into an exit; the command line has its own word for it
-            raise KeyboardInterrupt from error
     write_json(
         folder.path / "cell.json",
         {
@@ -125,23 +122,4 @@ def protect(
             "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             **provenance(),
         },
-    )
-
-
-def _trainer(devices: int, accelerator: str, callbacks: list[pl.Callback]) -> pl.Trainer:
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    # Workers would cost more than they bring: a batch takes seconds to protect and milliseconds to load.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    # Lightning 2.6 against torch 2.15; nothing that we call.
-    warnings.filterwarnings("ignore", message=".isinstance.treespec, LeafSpec.. is deprecated")
-    return pl.Trainer(
-        accelerator=accelerator,
-        devices=devices,
-        strategy="ddp_spawn" if devices > 1 else "auto",
-        inference_mode=False,
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -40,7 +41,11 @@ def write_report(plan: Plan, store: Store) -> tuple[pd.DataFrame, Path]:
 
 
 def cells(plan: Plan, store: Store, items: pd.DataFrame) -> pd.DataFrame:
-    """One row for each question and judge: rate, quality, cost and provenance of its protection."""
+    """One row for each question and judge: rate, quality, cost and provenance of its protection.
+
+    Where a method trains, also what its training took: ``training, training_seconds, training_steps`` and, of the whole
+    training and both ways together, ``training_<network>_passes``.
+    """
     keys = ["method", "goal", "target", "held_out", "judge", "role", "cell"]
     means = items.groupby(keys, sort=False, as_index=False).agg(
         n=("item", "size"),
@@ -65,7 +70,23 @@ def cells(plan: Plan, store: Store, items: pd.DataFrame) -> pd.DataFrame:
     ):
         means[column] = [provenance[cell].get(column) for cell in means["cell"]]
     means["peak_host_bytes"] = [provenance[cell].get("peak_memory", {}).get("host") for cell in means["cell"]]
+    costs = {cell: _training_cost(plan, store, cell) for cell in plan.protections}
+    for column in dict.fromkeys(name for cost in costs.values() for name in cost):
+        means[column] = [costs[cell].get(column) for cell in means["cell"]]
     return means
+
+
+def _training_cost(plan: Plan, store: Store, cell: str) -> dict[str, Any]:
+    """What the training behind a protection took; empty where there is none."""
+    training = plan.protections[cell].training
+    record = {} if training is None else store.training(training.id).record
+    if training is None or not record:
+        return {}
+    passes = {
+        f"training_{name}_passes": count + record["backward"].get(name, 0) for name, count in record["forward"].items()
+    }
+    words = {"training": training.id, "training_seconds": record["seconds"], "training_steps": record["steps"]}
+    return {**words, **passes}
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

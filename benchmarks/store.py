@@ -7,6 +7,9 @@ Layout below the results folder::
                              items.<rank>.jsonl   one line per finished or failed item, appended
                              cell.json       cost and provenance of the last run
                              error.json      why the cell failed, where it did
+    store/trainings/<training>/spec.json        what the training is; several protections may share one
+                               last.ckpt        where it is, while it runs
+                               weights.safetensors, training.json   what it gave, its cost and provenance
     store/scores/<cell>/<score>.parquet     what a judge or metric says of its images
     suites/<suite>/                         tables, pictures and the CSV log of a suite
 
@@ -144,6 +147,43 @@ class ProtectionFolder:
         (self.path / "error.json").unlink(missing_ok=True)
 
 
+class TrainingFolder:
+    """One training's files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def last(self) -> Path:
+        """The last checkpoint of an unfinished training."""
+        return self.path / "last.ckpt"
+
+    @property
+    def weights(self) -> Path:
+        """The trained network."""
+        return self.path / "weights.safetensors"
+
+    def create(self, spec: Mapping[str, Any]) -> None:
+        """Make the folder and say what it is."""
+        write_json(self.path / "spec.json", {"store_version": STORE_VERSION, **spec})
+
+    def finish(self, weights: bytes, record: Mapping[str, Any]) -> None:
+        """Keep the trained network with its cost and provenance; checkpoints are no longer needed."""
+        write_bytes(self.weights, weights)
+        write_json(self.path / "training.json", record)
+        self.last.unlink(missing_ok=True)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the network is there."""
+        return bool(self.record) and self.weights.is_file()
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Cost and provenance of a finished training; empty before."""
+        return read_json(self.path / "training.json") or {}
+
+
 class Store:
     """The results folder."""
 
@@ -153,6 +193,10 @@ class Store:
     def protection(self, cell: str) -> ProtectionFolder:
         """The folder of one protection."""
         return ProtectionFolder(self.root / "store" / "protections" / cell)
+
+    def training(self, training: str) -> TrainingFolder:
+        """The folder of one training."""
+        return TrainingFolder(self.root / "store" / "trainings" / training)
 
     @property
     def cache(self) -> Path:

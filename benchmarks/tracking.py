@@ -66,6 +66,8 @@ class WandbTracker(Tracker):
 
         items = collect_protection(plan, store, protection)
         summary = _summary(items, folder.cell)
+        if protection.training is not None:
+            summary["cost/training_seconds"] = store.training(protection.training.id).record.get("seconds")
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = wandb.Settings(console="off", silent=True, x_disable_stats=True)
         with wandb.init(

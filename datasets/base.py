@@ -87,8 +87,12 @@ class FaceBatch:
         return FaceBatch(self.ids, self.images.to(device), self.identities, parts)
 
     @classmethod
-    def collate(cls, faces: Sequence[Face]) -> FaceBatch:
-        """Stack faces.  Raises :class:`DataError` when their sizes differ."""
+    def collate(cls, faces: Sequence[Face], parts: Sequence[FaceParts | None] = ()) -> FaceBatch:
+        """Stack faces, and their masks where ``parts`` has them.
+
+        Raises:
+            DataError: when sizes differ, a mask is not of its photo's size, or some of the faces have no masks.
+        """
         sizes = {tuple(face.image.shape) for face in faces}
         if len(sizes) > 1:
             raise DataError(
@@ -98,7 +102,31 @@ class FaceBatch:
             ids=tuple(face.id for face in faces),
             images=torch.stack([face.image for face in faces]),
             identities=tuple(face.identity for face in faces),
+            parts=_stacked_parts(faces, parts),
         )
+
+
+def check_parts(owner: str, image: Tensor, parts: FaceParts) -> None:
+    """Raise :class:`DataError`, beginning with ``owner``, when a mask is not ``1 x H x W`` like ``image``'s pixels."""
+    wanted = (1, *image.shape[-2:])
+    for name, mask in parts.named().items():
+        if mask.shape != wanted:
+            raise DataError(
+                f"{owner}: mask {name!r} is {tuple(mask.shape)} but the photo needs {wanted}; "
+                "give masks of the photo's own size"
+            )
+
+
+def _stacked_parts(faces: Sequence[Face], parts: Sequence[FaceParts | None]) -> FaceParts | None:
+    """Masks of all faces of a batch; None where no face has any."""
+    found = [one for one in parts if one is not None]
+    if not found:
+        return None
+    for face, one in zip(faces, parts, strict=True):
+        if one is None:
+            raise DataError(f"{face.id}: no masks, though other faces have them; add them, or leave the face out")
+        check_parts(face.id, face.image, one)
+    return FaceParts.stack(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +190,13 @@ class FaceDataset(Dataset[Face], ABC):
     """Sources to protect, the targets to impersonate, and (where known) another photo of each source.
 
     Subclasses are constructed from their YAML config's keys (keyword-only arguments) and do all checking of files in
-    the constructor: afterwards every item can be read.  ``kind`` is the word that configs use.
+    the constructor: afterwards every item can be read.  ``kind`` is the word that configs use; ``drawn`` says that the faces
+    are nobody's, so that no table takes them for real ones.
     """
 
     kind: str
     name: str
+    drawn: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -196,6 +226,17 @@ class FaceDataset(Dataset[Face], ABC):
             DataError: when items are grouped and there is no target of that name.
         """
         del target
+        return None
+
+    def training(self, count: int) -> FaceDataset | None:
+        """``count`` faces that methods may be trained on: of nobody among the sources and targets, always the same.
+
+        None where the data set has none.
+
+        Raises:
+            DataError: when there are fewer than ``count``.
+        """
+        del count
         return None
 
     @property

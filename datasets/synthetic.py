@@ -5,6 +5,7 @@ Nothing measured on them is a result about real faces.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -74,6 +75,7 @@ class SyntheticFaces(FaceDataset):
 
     kind = "synthetic"
     name = "synthetic"
+    drawn = True
 
     def __init__(self, *, sources: int = 16, targets: int = 4, size: int = 64, seed: int = 0) -> None:
         for word, value, split in (("sources", sources, Split.SOURCES), ("targets", targets, Split.TARGETS)):
@@ -87,7 +89,8 @@ class SyntheticFaces(FaceDataset):
         self._seed = seed
         self._people = list(Split.SOURCES.value[:sources])
         self._photos = self._shoot(self._people, 0)
-        self._others = self._shoot(self._people, 1)
+        self._others: Tensor | None = self._shoot(self._people, 1)
+        self._parts: dict[int, FaceParts] = {}
         self._targets = self._make_targets(list(Split.TARGETS.value[:targets]))
 
     def _shoot(self, people: list[int], shot: int) -> Tensor:
@@ -107,15 +110,34 @@ class SyntheticFaces(FaceDataset):
         person = self._people[index]
         return Face(f"id{person}_s0", self._photos[index].float() / 255, f"id{person}")
 
-    def other_photo(self, index: int) -> Tensor:
-        """Another photo of the person in item ``index``, ``3 x size x size``."""
-        return self._others[index].float() / 255
+    def other_photo(self, index: int) -> Tensor | None:
+        """Another photo of the person in item ``index``, ``3 x size x size``; None of training faces."""
+        return None if self._others is None else self._others[index].float() / 255
+
+    def training(self, count: int) -> SyntheticFaces:
+        """Other people, one photo each: the last of those that are there to be trained on.
+
+        The recognisers and generative models of the project were trained on the first ones, so that these faces are
+        new to them too.
+        """
+        known = Split.TRAIN.value
+        if not 1 <= count <= len(known):
+            raise DataError(f"{count} training faces; choose a number from 1 to {len(known)}")
+        faces = copy.copy(self)
+        faces._people = list(known[-count:])
+        faces._photos = faces._shoot(faces._people, 0)
+        faces._others = None
+        faces._targets = ()
+        return faces
 
     def parts(self, index: int) -> FaceParts:
         """Exact masks from the generator, each ``1 x size x size``, without what hair or a hand hides."""
-        person = [self._people[index]]
-        drawn = render(sample_identities(self._seed, person), sample_nuisances(self._seed, person, [0]), self._size)
-        return face_parts({name: mask[0] for name, mask in drawn.masks.items()})
+        person = self._people[index]
+        if person not in self._parts:  # drawing takes longer than a training step
+            who, how = sample_identities(self._seed, [person]), sample_nuisances(self._seed, [person], [0])
+            drawn = render(who, how, self._size)
+            self._parts[person] = face_parts({name: mask[0] for name, mask in drawn.masks.items()})
+        return self._parts[person]
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -125,8 +147,10 @@ class SyntheticFaces(FaceDataset):
     @property
     def manifest(self) -> Manifest:
         """Hashes are over the 8-bit pixels, since there are no files."""
+        count = len(self._people)
+        others = [None] * count if self._others is None else [pixels_sha256(other) for other in self._others]
         entries = tuple(
-            ManifestEntry(f"id{person}_s0", pixels_sha256(photo), f"id{person}", pixels_sha256(other))
-            for person, photo, other in zip(self._people, self._photos, self._others, strict=True)
+            ManifestEntry(f"id{person}_s0", pixels_sha256(photo), f"id{person}", other)
+            for person, photo, other in zip(self._people, self._photos, others, strict=True)
         )
         return Manifest(self.name, f"synthetic-{GENERATOR_VERSION}", entries)

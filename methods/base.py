@@ -20,7 +20,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from veilbench.datasets.base import FaceBatch, Target
+from veilbench.datasets.base import FaceBatch, MakeupReference, Target
 from veilbench.models.recognizers.base import PassCounter, Recognizer
 from veilbench.models.weights import file_sha256
 
@@ -67,15 +67,22 @@ class Task:
             that does not look at them), none to dodge.  More than one means "any of them" (TIP-IM's multi-target
             search); single-target methods take the first.
         seed: the run's seed.
+        reference: whose makeup to put on, for methods that ask for one.
     """
 
     def __init__(
-        self, goal: Goal, surrogates: Sequence[Recognizer], targets: Sequence[Target] = (), seed: int = 0
+        self,
+        goal: Goal,
+        surrogates: Sequence[Recognizer],
+        targets: Sequence[Target] = (),
+        seed: int = 0,
+        reference: MakeupReference | None = None,
     ) -> None:
         self.goal = goal
         self.surrogates = tuple(surrogates)
         self.targets = tuple(targets)
         self.seed = seed
+        self.reference = reference
 
     def target_embeddings(self, surrogate: Recognizer, device: torch.device | str = "cpu") -> Tensor:
         """Unit-norm embeddings ``T x D`` of the targets' attack photos (never of the ones scored against)."""
@@ -113,6 +120,10 @@ class ProtectionMethod(pl.LightningModule, ABC):
         goals: goals that it can pursue.
         uses_surrogates, uses_target, uses_seed: whether results depend on them.  What a method does not use is left
             out of its protections' identity, so that one protection serves every cell that asks for it.
+        uses_parts: whether its batches carry the faces' masks, where the data set has them.
+        uses_reference: whether it puts a makeup reference on.  Such a method has a parameter ``reference``: the name of
+            one of the data set's references, None for the first.
+        trains: whether it has a network to train first; see :class:`~.trained.TrainedMethod`.
     """
 
     name: ClassVar[str]
@@ -123,6 +134,9 @@ class ProtectionMethod(pl.LightningModule, ABC):
     uses_surrogates: ClassVar[bool] = True
     uses_target: ClassVar[bool] = True
     uses_seed: ClassVar[bool] = True
+    uses_parts: ClassVar[bool] = False
+    uses_reference: ClassVar[bool] = False
+    trains: ClassVar[bool] = False
 
     task: Task
     cache: Path | None = None
@@ -137,10 +151,12 @@ class ProtectionMethod(pl.LightningModule, ABC):
         """Say what to achieve.  Registers the surrogates as submodules, so that Lightning moves them to the device.
 
         Raises:
-            ValueError: when it needs a target to impersonate and there is none.
+            ValueError: when it needs a target to impersonate, or a makeup reference, and there is none.
         """
         if self.uses_target and task.goal is Goal.IMPERSONATE and not task.targets:
             raise ValueError(f"{self.name}: impersonation needs at least one target; the data set offers none")
+        if self.uses_reference and task.reference is None:
+            raise ValueError(f"{self.name} needs a makeup reference; the data set offers none")
         self.task = task
         self.surrogates = nn.ModuleList(task.surrogates)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -11,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -24,6 +21,8 @@ from veilbench.models.recognizers.base import Box, PassCounter
 
 from .base import Goal, ItemRandom, ProtectionMethod, Task
 from .gradient import reference_embeddings
+from .groups import filled, resized, shown_at_once
+from .intermediate import keep, recall, result_path
 from .per_image_adamw import PerImageAdamW
 
 if TYPE_CHECKING:
@@ -188,7 +187,7 @@ class WeakenDiff(ProtectionMethod):
     def _protect_group(self, ids: tuple[str, ...], images: Tensor, noise: Tensor, task: Task) -> Tensor:
         """Protected images of up to ``group_size`` photos, of which the networks always see ``group_size``."""
         real = len(images)
-        images, noise = _filled(images, self.group_size), _filled(noise, self.group_size)
+        images, noise = filled(images, self.group_size), filled(noise, self.group_size)
         with self._grouped(task, real):
             begin = self._start(images, noise, real)
             moved, broken = self.search(begin, images[:real], task)
@@ -203,21 +202,17 @@ class WeakenDiff(ProtectionMethod):
     @contextmanager
     def _grouped(self, task: Task, real: int) -> Iterator[None]:
         """Every network sees ``group_size`` images at once, of which ``real`` are counted."""
-        chunks = [surrogate.chunk for surrogate in task.surrogates]
         drawing: list[DiffusionBackbone | LightDecoder] = [self.backbone]
         if self.search_decoder is not None:
             drawing.append(self.search_decoder)
         for one in drawing:
             one.counted = real
-        for surrogate in task.surrogates:
-            surrogate.chunk = self.group_size
         try:
-            yield
+            with shown_at_once(task.surrogates, self.group_size):
+                yield
         finally:
             for one in drawing:
                 one.counted = None
-            for surrogate, chunk in zip(task.surrogates, chunks, strict=True):
-                surrogate.chunk = chunk
 
     # What depends on the photo alone.
 
@@ -225,35 +220,24 @@ class WeakenDiff(ProtectionMethod):
         """:meth:`start` from the cache where all images of the group are in it, else computed and kept."""
         if self.cache is None:
             return self.start(images, noise)
-        paths = [
-            self.cache / "weaken_diff" / f"{self._key(image, draw)}.safetensors"
-            for image, draw in zip(images[:real], noise[:real], strict=True)
-        ]
-        if all(path.is_file() for path in paths):
-            kept = [load_file(path, device=str(images.device)) for path in paths]
-            latent = _filled(torch.stack([one["latent"] for one in kept]), len(images))
-            embeddings = _filled(torch.stack([one["embeddings"] for one in kept]), len(images))
-            return Start(latent, tuple(part.contiguous() for part in embeddings.unbind(dim=1)))
-        begin = self.start(images, noise)
-        for place, path in enumerate(paths):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f"{path.name}.{id(begin)}")
-            embeddings = torch.stack([embedding[place] for embedding in begin.embeddings])
-            save_file({"latent": begin.latent[place].contiguous(), "embeddings": embeddings.contiguous()}, partial)
-            partial.replace(path)
-        return begin
-
-    def _key(self, image: Tensor, noise: Tensor) -> str:
-        """What a start depends on, hashed."""
         settings = (
             *(self.backbone.sha256, self.version, self.schedule, self.learn_embeddings, self.embedding_iterations),
             *(self.embedding_learning_rate, self.embedding_tolerance, self.latent, self.precision, self.group_size),
-            *(image.device.type, torch.__version__, tuple(image.shape)),
         )
-        digest = hashlib.sha256(repr(settings).encode())
-        for tensor in (image, noise):
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:32]
+        folder = self.cache / "weaken_diff"
+        paths = [
+            result_path(folder, settings, image, draw) for image, draw in zip(images[:real], noise[:real], strict=True)
+        ]
+        kept = recall(paths, images.device)
+        if kept is not None:
+            latent = filled(torch.stack([one["latent"] for one in kept]), len(images))
+            embeddings = filled(torch.stack([one["embeddings"] for one in kept]), len(images))
+            return Start(latent, tuple(part.contiguous() for part in embeddings.unbind(dim=1)))
+        begin = self.start(images, noise)
+        for place, path in enumerate(paths):
+            embeddings = torch.stack([embedding[place] for embedding in begin.embeddings])
+            keep(path, {"latent": begin.latent[place], "embeddings": embeddings})
+        return begin
 
     def start(self, images: Tensor, noise: Tensor) -> Start:
         """Encode, invert, and learn the embeddings of ``B`` images; ``noise`` is for the autoencoder's sample."""
@@ -328,7 +312,7 @@ class WeakenDiff(ProtectionMethod):
                 ]
             )
             if self.stop_margin is not None:
-                active = active & ~_filled(self._passed(cosines.detach(), task), len(active))
+                active = active & ~filled(self._passed(cosines.detach(), task), len(active))
             if not bool(active.any()):
                 break
             loss = self.lambda_adv * self._adversarial(cosines, task.goal) + self.structure_weight * structure[:real]
@@ -455,19 +439,6 @@ def load_light_decoder(decoder: str) -> LightDecoder:
     from veilbench.models.diffusion.light_decoder import LightDecoder  # noqa: PLC0415 (slow to import)
 
     return LightDecoder.load(decoder)
-
-
-def resized(images: Tensor, side: int) -> Tensor:
-    """Square images ``B x 3 x side x side``, bilinear with antialias; those that fit are returned as they are."""
-    if images.shape[-2:] == (side, side):
-        return images
-    return F.interpolate(images, (side, side), mode="bilinear", align_corners=False, antialias=True)
-
-
-def _filled(tensor: Tensor, count: int) -> Tensor:
-    """``tensor`` with its last row repeated until there are ``count``."""
-    missing = count - len(tensor)
-    return torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])]) if missing else tensor
 
 
 def _check(diffusion_steps: int, start_step: int, iterations: int, group_size: int) -> None:

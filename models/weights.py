@@ -59,7 +59,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if path.suffix == SAFETENSORS:
         content: object = _read_safetensors(path)
     elif head.startswith((ZIP, PICKLE)):
-        content = _read_torch(path)
+        content = read_torch(path)
     else:
         raise WeightsError(f"{path}: not a PyTorch weight file (starts with {head[:8]!r}); download it again")
     if not isinstance(content, Mapping):
@@ -79,7 +79,12 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: not a safetensors file ({_line(error)}); download it again") from error
 
 
-def _read_torch(path: Path) -> object:
+def read_torch(path: Path) -> object:
+    """What a PyTorch file holds (``weights_only``: no code is run).
+
+    Raises:
+        WeightsError: when it is not such a file, is damaged, or holds more than tensors and plain values.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of old pickle protocols; what cannot be read raises
@@ -113,12 +118,19 @@ def load_weights(network: nn.Module, path: Path, unused: Sequence[str] = ()) -> 
         WeightsError: also when a key is missing or too many, a shape differs, or a value is not finite; names the
             first one.
     """
-    found = read_state_dict(path)
+    network.load_state_dict(fitting_weights(network, read_state_dict(path), path, unused))
+
+
+def fitting_weights(
+    network: nn.Module, found: Mapping[str, Tensor], path: Path, unused: Sequence[str] = ()
+) -> dict[str, Tensor]:
+    """Of the tensors ``found`` in ``path`` those of ``network``, checked as :func:`load_weights` says."""
     wanted = network.state_dict()
+    fitting = {}
     for key, tensor in wanted.items():
         if key not in found:
             if key.endswith(TRACKED):
-                found[key] = tensor
+                fitting[key] = tensor
                 continue
             raise WeightsError(f"{path}: of another architecture: it has no {key!r} {tuple(tensor.shape)}")
         if found[key].shape != tensor.shape:
@@ -128,7 +140,8 @@ def load_weights(network: nn.Module, path: Path, unused: Sequence[str] = ()) -> 
             )
         if not found[key].isfinite().all():
             raise WeightsError(f"{path}: {key!r} has non-finite values; download or train it again")
+        fitting[key] = found[key]
     for key in found:
         if key not in wanted and not key.startswith(tuple(unused)):
             raise WeightsError(f"{path}: of another architecture: the network has no {key!r} {tuple(found[key].shape)}")
-    network.load_state_dict({key: found[key] for key in wanted})
+    return fitting

@@ -15,6 +15,7 @@ from typing import cast
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..recognizers.base import PassCounter
 from ..weights import WeightsError
@@ -33,6 +34,7 @@ class PixelDiffusion(nn.Module):
     Attributes:
         image_size: side of its square images in pixels.
         passes: images that went through the denoiser.
+        counted: how many images of a batch are counted; the others fill up a group.  None: all.
 
     Raises:
         WeightsError: when the denoiser is not one of RGB images, or does not predict noise.
@@ -51,6 +53,7 @@ class PixelDiffusion(nn.Module):
         self.image_size = int(unet.config.sample_size)
         self.alphas = [float(alpha) for alpha in scheduler.alphas_cumprod.double()]
         self.passes = PassCounter()
+        self.counted: int | None = None
         self.requires_grad_(False)
         self.eval()
 
@@ -86,7 +89,7 @@ class PixelDiffusion(nn.Module):
         """The noise that the denoiser sees in noisy images ``B x 3 x H x W`` (clean ones in ``[-1, 1]``)."""
         steps = torch.full((len(images),), timestep, device=images.device)
         noise: Tensor = self.unet(images, steps).sample
-        self.passes.count(len(images), noise)
+        self.passes.count(len(images) if self.counted is None else self.counted, noise)
         return noise
 
     def timesteps(self, highest: int, count: int) -> list[int]:
@@ -117,7 +120,7 @@ class PixelDiffusion(nn.Module):
             latents = step.update(latents, self.predict_noise(latents, low))
         return latents
 
-    def generate(self, latents: Tensor, timesteps: Sequence[int]) -> Tensor:
+    def generate(self, latents: Tensor, timesteps: Sequence[int], *, checkpointing: bool = False) -> Tensor:
         """Images ``B x 3 x H x W``, mostly in ``[0, 1]``, not clamped, from latents at the last timestep.
 
         Differentiable with respect to latents and (see :meth:`trainable_copy`) weights; ``len(timesteps)`` passes: the
@@ -126,11 +129,18 @@ class PixelDiffusion(nn.Module):
         Args:
             latents: as from :meth:`invert`; the number of timesteps may be another.
             timesteps: ascending.
+            checkpointing: keep no activations of an update but its input and compute them again for the gradient.
         """
         for timestep, alpha_to in self._downwards(timesteps):
             step = Step(timestep, self.alphas[timestep], alpha_to)
-            latents = step.update(latents, self.predict_noise(latents, timestep))
+            if checkpointing:
+                latents = checkpoint(self._updated, latents, step, use_reentrant=False)
+            else:
+                latents = self._updated(latents, step)
         return latents / 2 + 0.5
+
+    def _updated(self, latents: Tensor, step: Step) -> Tensor:
+        return step.update(latents, self.predict_noise(latents, step.timestep))
 
     def _downwards(self, timesteps: Sequence[int]) -> list[tuple[int, float]]:
         """Each timestep, noisiest first, with the signal share after its update."""

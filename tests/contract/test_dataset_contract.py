@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from veilbench.datasets.base import FaceBatch, FaceDataset, FaceParts
+from veilbench.datasets.base import DataError, FaceBatch, FaceDataset, FaceParts
 from veilbench.datasets.celeba_hq import CelebAHQ
 from veilbench.datasets.folder import FolderFaces
 from veilbench.datasets.ladn import LADN
@@ -221,3 +221,25 @@ def check_parts(parts: FaceParts, image: torch.Tensor) -> None:
         assert mask.shape == (1, *image.shape[1:])
         assert 0 <= float(mask.min()) <= float(mask.max()) <= 1
     assert float(torch.stack(list(parts.named().values())).sum(dim=0).max()) <= 1 + 1e-5  # they do not overlap
+
+
+def test_training_faces_are_other_people_and_stay_the_same(make: Maker, tmp_path: Path) -> None:
+    dataset = make(tmp_path)
+    faces = dataset.training(3)
+    if faces is None:
+        pytest.skip("it has no training faces")
+    assert len(faces) == 3
+    entries = faces.manifest.entries
+    assert [entry.id for entry in entries] == [faces[index].id for index in range(3)]
+    assert faces[0].image.shape == dataset[0].image.shape
+    measured = {entry.identity for entry in dataset.manifest.entries} | {target.name for target in dataset.targets}
+    assert not measured & {entry.identity for entry in entries}
+    assert (faces.parts(0) is None) == (dataset.parts(0) is None)
+    again = make(tmp_path).training(3)
+    assert again is not None
+    assert again.manifest.digest == faces.manifest.digest
+    more = dataset.training(4)
+    assert more is not None
+    assert more.manifest.digest != faces.manifest.digest
+    with pytest.raises(DataError):
+        dataset.training(10**9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 
-from veilbench.datasets.base import DataError, FaceBatch
+from veilbench.datasets.base import DataError, FaceBatch, FaceParts
 from veilbench.datasets.folder import FolderFaces
-from veilbench.datasets.module import FacesDataModule
+from veilbench.datasets.module import FacesDataModule, ResumableBatches
 
 
 class Recorder(pl.LightningModule):
@@ -81,3 +82,68 @@ def test_batches_move_between_devices(dataset: FolderFaces) -> None:
     assert isinstance(moved, FaceBatch)
     assert moved.images.device.type == "meta"
     assert moved.ids == batch.ids
+
+
+class Masked(FolderFaces):
+    """Photos of which some have masks, of any size."""
+
+    sizes: dict[int, int]
+
+    def parts(self, index: int) -> FaceParts | None:
+        if index not in self.sizes:
+            return None
+        return FaceParts(*(torch.full((1, 8, self.sizes[index]), value / 4) for value in range(4)))
+
+
+@pytest.fixture
+def masked(dataset: FolderFaces, tmp_path: Path) -> Masked:
+    del dataset  # it made the photos
+    faces = Masked(root=tmp_path, size=8)
+    faces.sizes = dict.fromkeys(range(5), 8)
+    return faces
+
+
+def test_masks_come_when_they_are_asked_for(masked: Masked) -> None:
+    (plain, *_), (batch, *_) = (
+        list(FacesDataModule(masked, batch_size=3, with_parts=asked).predict_dataloader()) for asked in (False, True)
+    )
+    assert isinstance(plain, FaceBatch)
+    assert plain.parts is None
+    assert isinstance(batch, FaceBatch)
+    assert batch.parts is not None
+    assert {name: mask.shape for name, mask in batch.parts.named().items()} == dict.fromkeys(
+        ("skin", "lips", "left_eye", "right_eye"), (3, 1, 8, 8)
+    )
+    assert float(batch.parts.right_eye.mean()) == 0.75
+
+
+def test_a_data_set_without_masks_gives_none(dataset: FolderFaces) -> None:
+    (batch, *_) = FacesDataModule(dataset, batch_size=2, with_parts=True).predict_dataloader()
+    assert isinstance(batch, FaceBatch)
+    assert batch.parts is None
+
+
+def test_masks_that_do_not_fit_are_named(masked: Masked) -> None:
+    masked.sizes[1] = 7
+    with pytest.raises(DataError, match=r"p1: mask 'skin' is \(1, 8, 7\) but the photo needs \(1, 8, 8\)"):
+        list(FacesDataModule(masked, batch_size=3, with_parts=True).predict_dataloader())
+    del masked.sizes[1]
+    with pytest.raises(DataError, match="p1: no masks, though other faces have them"):
+        list(FacesDataModule(masked, batch_size=3, with_parts=True).predict_dataloader())
+
+
+def test_training_batches_go_on_where_they_stopped(dataset: FolderFaces) -> None:
+    def ids(batches: ResumableBatches, count: int) -> list[tuple[str, ...]]:
+        return [batch.ids for batch in islice(iter(batches), count)]
+
+    first = FacesDataModule(dataset, batch_size=2).train_dataloader()
+    assert len(first) == 3
+    whole = ids(first, 3)
+    assert whole == ids(first, 3)  # every epoch alike
+    for used in range(4):
+        stopped = FacesDataModule(dataset, batch_size=2).train_dataloader()
+        ids(stopped, used)
+        resumed = FacesDataModule(dataset, batch_size=2).train_dataloader()
+        resumed.load_state_dict(stopped.state_dict())
+        assert ids(resumed, 3) == (whole[used:] or whole)
+        assert ids(resumed, 3) == whole

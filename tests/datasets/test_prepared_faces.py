@@ -82,7 +82,7 @@ def test_makeup_references(ladn: Path) -> None:
         expected = np.asarray(photo.convert("RGB"))
     face = faces.makeup_photo("10001")
     np.testing.assert_array_equal((face.image * 255).round().permute(1, 2, 0).numpy(), expected)
-    with pytest.raises(DataError, match="no photo with makeup .red.; it has 3"):
+    with pytest.raises(DataError, match="no photo with makeup 'red'; it has 3"):
         faces.makeup_photo("red")
 
 

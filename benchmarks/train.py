@@ -1,0 +1,147 @@
+"""Running one training: Lightning fits the network that the store lacks, from the last checkpoint if there is one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+from safetensors.torch import save
+
+from veilbench.datasets.base import FaceDataset
+from veilbench.datasets.module import FacesDataModule
+from veilbench.methods.trained import PREFIX, TrainedMethod
+from veilbench.models.recognizers.base import PassCounter
+from veilbench.models.weights import WeightsError, fitting_weights, load_weights, read_torch
+
+from .provenance import peak_memory, provenance, reset_peak_memory
+from .store import TrainingFolder
+from .trainer import interruptible, make_trainer
+
+SECONDS_BETWEEN_CHECKPOINTS = 30.0
+
+
+class TrainingCost(pl.Callback):
+    """Seconds and network passes of a training.  They are part of its checkpoints, so that a resumed one adds to them.
+
+    What a killed run did after its last checkpoint is lost and not counted.
+    """
+
+    def __init__(self, networks: Mapping[str, PassCounter]) -> None:
+        self._networks = networks
+        self._begun = time.perf_counter()
+        self._first = self._passes()
+        self._earlier: dict[str, Any] = {"seconds": 0.0, "forward": {}, "backward": {}}
+
+    def _passes(self) -> dict[str, dict[str, int]]:
+        return {
+            way: {name: getattr(passes, way) for name, passes in self._networks.items()}
+            for way in ("forward", "backward")
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """``seconds``, and passes by network: ``forward`` and ``backward``."""
+        now = self._passes()
+        passes = {
+            way: {name: self._earlier[way].get(name, 0) + now[way][name] - self._first[way][name] for name in now[way]}
+            for way in now
+        }
+        return {"seconds": self._earlier["seconds"] + time.perf_counter() - self._begun, **passes}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what the checkpoint has."""
+        self._earlier = state_dict
+
+
+class KeepLast(pl.Callback):
+    """Keeps one checkpoint: at the end of every epoch, and within one whenever the last is ``seconds`` old."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        self._path = path
+        self._seconds = seconds
+        self._saved = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save if it is time to."""
+        del pl_module, outputs, batch, batch_idx
+        if trainer.is_last_batch or time.monotonic() - self._saved >= self._seconds:
+            # replaced in one go: a kill leaves the old checkpoint or the new one
+            partial = self._path.with_name(f".{self._path.name}")
+            trainer.save_checkpoint(partial)
+            partial.replace(self._path)
+            self._saved = time.monotonic()
+
+
+def train(
+    method: TrainedMethod,
+    faces: FaceDataset,
+    folder: TrainingFolder,
+    *,
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto",
+    seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS,
+) -> None:
+    """Give ``method`` its trained network: from ``folder`` where it is finished, else by training it, on one device.
+
+    Args:
+        method: with its task assigned.
+        faces: to train on.
+        folder: created; what is in it is gone on with.
+        accelerator: Lightning's word.
+        seconds_between_checkpoints: within an epoch; at its end there is always one.
+
+    Raises:
+        WeightsError: when what is in ``folder`` does not fit the method's network, or the training diverged.
+    """
+    if folder.finished:
+        load_weights(method.network, folder.weights)
+        return
+    last = folder.last if folder.last.is_file() else None
+    if last is not None:
+        _check_checkpoint(method, last)
+    reset_peak_memory()
+    cost = TrainingCost(method.networks())
+    trainer = make_trainer(
+        1,
+        accelerator,
+        [cost, KeepLast(folder.last, seconds_between_checkpoints)],
+        max_epochs=method.epochs,
+        limit_val_batches=0,
+    )
+    data = FacesDataModule(faces, batch_size=method.training_batch, with_parts=method.uses_parts)
+    with interruptible():
+        trainer.fit(method, datamodule=data, ckpt_path=last, weights_only=True)
+    state = {key: value.detach().cpu().contiguous() for key, value in method.network.state_dict().items()}
+    if broken := [key for key, value in state.items() if not value.isfinite().all()]:
+        folder.last.unlink(missing_ok=True)  # going on from it would lead to the same
+        raise WeightsError(
+            f"{method.name}: the training diverged ({broken[0]!r} is not finite); lower its learning rate"
+        )
+    folder.finish(
+        save(state),
+        {
+            **cost.state_dict(),
+            "steps": trainer.global_step,
+            "epochs": method.epochs,
+            "faces": len(faces),
+            "losses": {name: float(value) for name, value in trainer.callback_metrics.items()},
+            "peak_memory": peak_memory(),
+            "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **provenance(),
+        },
+    )
+
+
+def _check_checkpoint(method: TrainedMethod, path: Path) -> None:
+    """Lightning would complain of every tensor that does not fit; one line is enough."""
+    content = read_torch(path)
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(state, dict):
+        raise WeightsError(f"{path}: not a checkpoint of a training; delete it to train anew")
+    try:
+        fitting_weights(method.network, {key.removeprefix(PREFIX): value for key, value in state.items()}, path)
+    except WeightsError as error:
+        raise WeightsError(f"{error}; delete {path.name} to train anew") from error

@@ -1,0 +1,49 @@
+"""Lightning's ``Trainer`` as this harness uses it: quiet, without logs and checkpoints of its own."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+
+
+def make_trainer(devices: int, accelerator: str, callbacks: Sequence[pl.Callback], **options: Any) -> pl.Trainer:
+    """A trainer; more than one device splits the batches among processes.
+
+    Args:
+        devices: processes (on a CPU) or cards.
+        accelerator: Lightning's word.
+        callbacks: in the order in which they are called.
+        options: further words for ``Trainer``.
+    """
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    # Workers would cost more than they bring: a batch takes seconds to protect and milliseconds to load.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # Lightning 2.6 against torch 2.15; nothing that we call.
+    warnings.filterwarnings("ignore", message=".isinstance.treespec, LeafSpec.. is deprecated")
+    # What is not trained is frozen and stays in eval mode on purpose.
+    warnings.filterwarnings("ignore", message=".*module.s. in eval mode at the start of training")
+    return pl.Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        strategy="ddp_spawn" if devices > 1 else "auto",
+        callbacks=list(callbacks),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Lightning turns Ctrl-C into an exit; the command line has its own word for it."""
+    try:
+        yield
+    except SystemExit as error:
+        raise KeyboardInterrupt from error

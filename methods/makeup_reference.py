@@ -1,0 +1,64 @@
+"""Makeup references: whether a style can be taken from one, and what wearing it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from veilbench.datasets.base import FaceParts, MakeupReference, check_parts
+
+from .groups import resized
+from .makeup_losses import INSIDE, Palette
+
+SAME_FACE = 0.05
+"""Mean difference outside the parts above which two photos are not one face without and with makeup."""
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What a training pursues: the reference's colours by part, its direction in CLIP's space, the target.
+
+    ``direction`` is ``1 x D``; ``targets`` holds one unit-norm ``1 x D`` for each surrogate.
+    """
+
+    palettes: Mapping[str, Palette]
+    direction: Tensor
+    targets: tuple[Tensor, ...]
+
+
+def check_reference(reference: MakeupReference, *, pair: bool) -> None:
+    """Whether makeup can be taken from a reference.
+
+    Args:
+        reference: with its masks.
+        pair: whether its bare photo is used too.
+
+    Raises:
+        ValueError: when a mask is of another size or empty, or the two photos are not one face: outside the parts that
+            makeup is put on, they differ by more than :data:`SAME_FACE` on average.
+    """
+    owner = f"makeup reference {reference.name!r}"
+    check_parts(owner, reference.made_up, reference.parts)
+    for name, mask in reference.parts.named().items():
+        if not (mask >= INSIDE).any():
+            raise ValueError(f"{owner}: its {name} mask is empty, so there is no colour to take; use another reference")
+    if not pair:
+        return
+    if reference.bare.shape != reference.made_up.shape:
+        sizes = tuple(reference.bare.shape), tuple(reference.made_up.shape)
+        raise ValueError(f"{owner}: its bare photo is {sizes[0]} but the made-up one {sizes[1]}; make them one size")
+    outside = torch.stack(list(reference.parts.named().values())).amax(dim=0) < INSIDE
+    difference = ((reference.bare - reference.made_up).abs() * outside).sum() / (3 * outside.sum()).clamp_min(1)
+    if difference > SAME_FACE:
+        raise ValueError(
+            f"{owner}: its photos are not one face without and with makeup: beside lips, eyes and skin they differ by "
+            f"{float(difference):.3f} on average (at most {SAME_FACE} is allowed); give a pair, or set removal=clip"
+        )
+
+
+def resized_parts(parts: FaceParts, side: int) -> FaceParts:
+    """Soft masks ``B x 1 x side x side``."""
+    return FaceParts(**{name: resized(mask, side) for name, mask in parts.named().items()})

@@ -1,0 +1,145 @@
+"""How different two pictures look, to be minimised: LPIPS, or a named substitute where its weights are not at hand."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .folders import EMBEDDED
+from .recognizers.base import PassCounter
+from .weights import WeightsError, file_sha256, fitting_weights, read_state_dict
+
+Kind = Literal["lpips_alex", "embedded_features"]
+ALEXNET = "alexnet-owt-7be5be79.pth"
+"""torchvision's AlexNet as trained on ImageNet; only a download gives it."""
+
+
+class PerceptualDistance(nn.Module, ABC):
+    """A frozen distance between pictures.
+
+    Args:
+        sha256: hash of the weights, part of every result's identity.
+
+    Attributes:
+        passes: images whose features were computed.
+    """
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__()
+        self.sha256 = sha256
+        self.passes = PassCounter()
+
+    @abstractmethod
+    def forward(self, images: Tensor, others: Tensor) -> Tensor:
+        """Distances ``B`` of ``images`` to ``others``, both ``B x 3 x H x W`` in ``[0, 1]``; differentiable."""
+
+    def train(self, mode: bool = True) -> PerceptualDistance:
+        """Stay in eval mode whatever a Trainer asks."""
+        del mode
+        return super().train(False)
+
+
+class LpipsAlex(PerceptualDistance):
+    """LPIPS (Zhang et al., CVPR 2018), AlexNet, version 0.1.
+
+    Its linear layers come with the package ``lpips``; AlexNet itself does not.
+
+    Args:
+        alexnet: file of torchvision's AlexNet.
+
+    Raises:
+        WeightsError: when the file does not fit.
+    """
+
+    def __init__(self, alexnet: Path) -> None:
+        super().__init__(perceptual_sha256("lpips_alex", alexnet))
+        import warnings  # noqa: PLC0415
+
+        import lpips  # noqa: PLC0415 (slow to import)
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # lpips still writes torchvision's old word for "random"
+            self.network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+        trunk = self.network.net
+        found = read_state_dict(alexnet)
+        # lpips cuts the layers into slices and keeps their numbers
+        names = {key: f"features.{key.partition('.')[2]}" for key in trunk.state_dict()}
+        renamed = {key: found[name] for key, name in names.items() if name in found}
+        trunk.load_state_dict(fitting_weights(trunk, renamed, alexnet))
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, images: Tensor, others: Tensor) -> Tensor:
+        distances: Tensor = self.network(images, others, normalize=True).flatten()
+        self.passes.count(2 * len(images), distances)
+        return distances
+
+
+class EmbeddedFeatures(PerceptualDistance):
+    """LPIPS' formula without learnt weights on features of the embedded autoencoder: **not LPIPS**.
+
+    Features of each block of the encoder are normalised along channels; squared differences are averaged over the
+    picture and added up over channels and blocks.  The autoencoder was trained on drawn faces, and is neither a
+    surrogate nor a judge.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(perceptual_sha256("embedded_features"))
+        from diffusers import AutoencoderKL  # noqa: PLC0415 (slow to import)
+
+        from .diffusion.folder import PIPELINE  # noqa: PLC0415
+
+        vae = PIPELINE.read(PIPELINE.find(EMBEDDED), "vae", AutoencoderKL.from_pretrained)
+        self.first = vae.encoder.conv_in
+        self.blocks = vae.encoder.down_blocks
+        self.requires_grad_(False)
+        self.eval()
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Features ``B x C x h x w`` of every block, not normalised."""
+        state, found = self.first(images * 2 - 1), []
+        for block in self.blocks:
+            state = block(state)
+            found.append(state)
+        return found
+
+    def forward(self, images: Tensor, others: Tensor) -> Tensor:
+        distances = images.new_zeros(len(images))
+        for one, other in zip(self.features(images), self.features(others), strict=True):
+            distances = distances + (F.normalize(one) - F.normalize(other)).square().sum(dim=1).mean(dim=(1, 2))
+        self.passes.count(2 * len(images), distances)
+        return distances
+
+
+def find_alexnet(alexnet: Path | None) -> Path:
+    """The AlexNet file: the one given, or the one in torch's own cache.  Nothing is downloaded.
+
+    Raises:
+        WeightsError: when there is none, with what to do.
+    """
+    path = alexnet or Path(torch.hub.get_dir()) / "checkpoints" / ALEXNET
+    if not path.is_file():
+        raise WeightsError(
+            f"{path}: LPIPS needs torchvision's AlexNet ({ALEXNET}) there, and veilbench downloads nothing; "
+            "set `alexnet` to your copy, or use preservation=embedded_features"
+        )
+    return path
+
+
+def perceptual_sha256(kind: Kind, alexnet: Path | None = None) -> str:
+    """What a distance depends on, for the identity of results."""
+    if kind == "lpips_alex":
+        return file_sha256(find_alexnet(alexnet))
+    from .diffusion.folder import PIPELINE  # noqa: PLC0415
+
+    return PIPELINE.identity(EMBEDDED)
+
+
+def load_perceptual(kind: Kind, alexnet: Path | None = None) -> PerceptualDistance:
+    """The distance of that name.  Raises :class:`WeightsError` when its weights are missing or do not fit."""
+    return LpipsAlex(find_alexnet(alexnet)) if kind == "lpips_alex" else EmbeddedFeatures()

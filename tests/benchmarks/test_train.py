@@ -1,0 +1,391 @@
+"""Trainings: resumed to the bit, never repeated, never shared where anything differs, and one clear line when wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from veilbench.benchmarks.collect import collect
+from veilbench.benchmarks.leaderboard import leaderboard
+from veilbench.benchmarks.plan import Plan
+from veilbench.benchmarks.store import Store, TrainingFolder
+from veilbench.benchmarks.suite import load_suite
+from veilbench.benchmarks.train import train
+from veilbench.datasets.base import FaceBatch
+from veilbench.datasets.synthetic import SyntheticFaces
+from veilbench.methods.base import Goal, Task
+from veilbench.methods.trained import TrainedMethod
+from veilbench.models.recognizers.base import Recognizer
+from veilbench.models.weights import WeightsError
+
+from .conftest import Outcome
+
+Veilbench = Callable[..., Outcome]
+
+TOY = '''
+import time
+import torch
+from torch import nn
+from veilbench.methods.base import Goal
+from veilbench.methods.trained import TrainedMethod
+
+class Tinter(TrainedMethod):
+    """Learns one colour matrix that draws faces to the target."""
+
+    name, family = "tinter", "makeup"
+    goals = frozenset({Goal.IMPERSONATE})
+
+    def __init__(self, *, training_faces: int = 4, epochs: int = 3, weight: float = 1.0, pause: float = 0.0,
+                 kernel: int = 1) -> None:
+        super().__init__()
+        self.network = nn.Conv2d(3, 3, kernel, padding=kernel // 2)
+        with torch.no_grad():
+            self.network.weight.copy_(torch.eye(3)[:, :, None, None].expand_as(self.network.weight) / kernel**2)
+            self.network.bias.zero_()
+        self.epochs, self.training_batch, self.weight, self.pause = epochs, 2, weight, pause
+
+    def training_step(self, batch, batch_idx):
+        time.sleep(self.pause)
+        out = self.network(batch.images)
+        pull = sum((1 - s(out) @ self.task.target_embeddings(s)[0]).mean() for s in self.task.surrogates)
+        return self.weight * pull + (out - batch.images).abs().mean()
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=0.01)
+        schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, 1.3)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
+
+    def protect(self, faces, task, random):
+        return self.network(faces.images)
+'''
+
+
+@pytest.fixture
+def plugged(world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The small world with a method that trains, beside the ones that are shipped."""
+    import veilbench.methods  # noqa: PLC0415
+
+    (world / "tinter.py").write_text(TOY, encoding="utf-8")
+    (world / "tinter.yaml").write_text("kind: tinter\n", encoding="utf-8")
+    suite = yaml.safe_load((world / "suite.yaml").read_text(encoding="utf-8"))
+    suite |= {"methods": ["clean", "./tinter.yaml"], "protocol": {"goals": ["impersonate"]}}
+    (world / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    monkeypatch.setattr(veilbench.methods, "__path__", [*veilbench.methods.__path__, str(world)])
+    monkeypatch.delitem(sys.modules, "veilbench.methods.tinter", raising=False)
+    yield world
+    sys.modules.pop("veilbench.methods.tinter", None)
+
+
+@pytest.fixture
+def tinter(plugged: Path, make_recognizer: Callable[..., Recognizer]) -> Callable[..., TrainedMethod]:
+    """The method with its task, as the runner hands it to a training."""
+    del plugged
+    faces = SyntheticFaces(sources=1, targets=1, size=32)
+
+    def make(**options: Any) -> TrainedMethod:
+        from importlib import import_module  # noqa: PLC0415
+
+        method: TrainedMethod = import_module("veilbench.methods.tinter").Tinter(**options)
+        method.assign(Task(Goal.IMPERSONATE, [make_recognizer("one", 1)], faces.targets))
+        return method
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def faces() -> SyntheticFaces:
+    return SyntheticFaces(sources=1, targets=1, size=32).training(5)
+
+
+def folder_at(path: Path) -> TrainingFolder:
+    folder = TrainingFolder(path)
+    folder.create({})
+    return folder
+
+
+def without_lightning(method: TrainedMethod, faces: SyntheticFaces) -> dict[str, Tensor]:
+    """The same training as a plain loop."""
+    schedule = method.configure_optimizers()
+    for _ in range(method.epochs):
+        for first in range(0, len(faces), method.training_batch):
+            several = [faces[index] for index in range(first, min(first + method.training_batch, len(faces)))]
+            schedule["optimizer"].zero_grad()
+            method.training_step(FaceBatch.collate(several), 0).backward()
+            schedule["optimizer"].step()
+        schedule["lr_scheduler"]["scheduler"].step()
+    return dict(method.network.state_dict())
+
+
+def test_a_training_is_the_plain_loop(
+    tinter: Callable[..., TrainedMethod], faces: SyntheticFaces, tmp_path: Path
+) -> None:
+    method, folder = tinter(), folder_at(tmp_path / "t")
+    train(method, faces, folder)
+    expected = without_lightning(tinter(), faces)
+    kept = load_file(folder.weights)
+    assert set(kept) == set(expected)
+    for name, value in expected.items():
+        assert torch.equal(kept[name], value)
+        assert torch.equal(method.network.state_dict()[name], value)
+    record = folder.record
+    assert record["steps"] == 3 * 3
+    assert record["forward"] == {"one": 3 * (5 + 3)}  # each face, and the target once a step
+    assert record["backward"] == {"one": 3 * 5}
+    assert record["seconds"] > 0
+    assert not folder.last.exists()
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 4, 7])
+def test_a_training_that_stops_goes_on_to_the_same_bits(
+    tinter: Callable[..., TrainedMethod], faces: SyntheticFaces, tmp_path: Path, stop: int
+) -> None:
+    """Steps 0 to 8 in three epochs; stopped in the middle of an epoch and right after one."""
+    whole, parted = folder_at(tmp_path / "whole"), folder_at(tmp_path / "parted")
+    train(tinter(), faces, whole)
+    method = tinter()
+    step = method.training_step
+    seen: list[int] = []
+
+    def until(batch: FaceBatch, batch_idx: int) -> Tensor:
+        if method.global_step == stop:
+            raise RuntimeError("power cut")
+        seen.append(method.global_step)
+        return step(batch, batch_idx)
+
+    method.training_step = until  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(method, faces, parted, seconds_between_checkpoints=0)
+    assert seen == list(range(stop))
+    assert not parted.finished
+    assert set(torch.load(parted.last, weights_only=True)["state_dict"]) == {"network.weight", "network.bias"}
+    fresh = tinter()
+    before = torch.load(parted.last, weights_only=True)["global_step"]
+    assert before == stop
+    train(fresh, faces, parted)
+    for name, value in load_file(whole.weights).items():
+        assert torch.equal(load_file(parted.weights)[name], value)
+    for key in ("steps", "forward", "backward"):
+        assert parted.record[key] == whole.record[key]
+
+
+def test_a_finished_training_is_not_repeated(
+    tinter: Callable[..., TrainedMethod], faces: SyntheticFaces, tmp_path: Path
+) -> None:
+    folder = folder_at(tmp_path / "t")
+    train(tinter(), faces, folder)
+    stamps = [path.stat().st_mtime_ns for path in (folder.weights, folder.path / "training.json")]
+    again = tinter()
+    again.training_step = None  # type: ignore[assignment,method-assign]
+    train(again, faces, folder)
+    assert [path.stat().st_mtime_ns for path in (folder.weights, folder.path / "training.json")] == stamps
+    assert torch.equal(again.network.state_dict()["weight"], load_file(folder.weights)["weight"])
+
+
+def test_what_does_not_fit_is_named(
+    tinter: Callable[..., TrainedMethod], faces: SyntheticFaces, tmp_path: Path
+) -> None:
+    folder = folder_at(tmp_path / "t")
+    train(tinter(), faces, folder)
+    with pytest.raises(WeightsError, match=r"weights.safetensors: of another architecture: 'weight' is \(3, 3, 1, 1\)"):
+        train(tinter(kernel=3), faces, folder)
+    folder.weights.unlink()
+    torch.save({"state_dict": {"network.weight": torch.zeros(3, 3, 1, 1)}}, folder.last)
+    with pytest.raises(WeightsError, match=r"last.ckpt: of another architecture: .*delete last.ckpt to train anew"):
+        train(tinter(kernel=3), faces, folder)
+    folder.last.write_bytes(folder.last.read_bytes()[:-200])
+    with pytest.raises(WeightsError, match=r"last.ckpt: not a PyTorch weight file, or damaged"):
+        train(tinter(), faces, folder)
+    torch.save({"weight": 1}, folder.last)
+    with pytest.raises(WeightsError, match=r"last.ckpt: not a checkpoint of a training; delete it"):
+        train(tinter(), faces, folder)
+
+
+def test_a_training_that_diverges_leaves_nothing_behind(
+    tinter: Callable[..., TrainedMethod], faces: SyntheticFaces, tmp_path: Path
+) -> None:
+    folder = folder_at(tmp_path / "t")
+    with pytest.raises(WeightsError, match=r"tinter: the training diverged .*; lower its learning rate"):
+        train(tinter(weight=float("inf")), faces, folder)
+    assert not folder.finished
+    assert not folder.last.exists()
+
+
+# Through the planner and the command line.
+
+
+def plan(world: Path, *settings: str) -> Plan:
+    return Plan(load_suite(str(world / "suite.yaml"), list(settings)))
+
+
+def trainings(made: Plan) -> set[str]:
+    return {one.training.id for one in made.protections.values() if one.training is not None}
+
+
+def test_every_target_and_choice_of_surrogates_has_its_own_training(plugged: Path) -> None:
+    made = plan(plugged)
+    assert len(trainings(made)) == 4
+    assert all((one.training is None) == (one.label == "clean") for one in made.protections.values())
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["tinter.weight=0.9", "tinter.epochs=4", "tinter.training_faces=3", "suite.seed=1", "dataset.size=40"],
+)
+def test_what_changes_weights_is_another_training(plugged: Path, setting: str) -> None:
+    assert not trainings(plan(plugged)) & trainings(plan(plugged, setting))
+
+
+def test_other_sources_share_a_training(plugged: Path) -> None:
+    before, after = plan(plugged), plan(plugged, "dataset.sources=5")
+    assert trainings(before) == trainings(after)
+    assert not {one for one in before.protections if "tinter" in one} & set(after.protections)
+
+
+def test_training_faces_are_nobody_who_is_measured(plugged: Path) -> None:
+    made = plan(plugged)
+    people = {entry.identity for entry in made.training_faces(8).manifest.entries}
+    assert len(people) == 8
+    assert not people & {entry.identity for entry in made.dataset.manifest.entries}
+    assert not people & {target.name for target in made.dataset.targets}
+
+
+@pytest.fixture
+def done(plugged: Path, veilbench: Veilbench) -> Path:
+    outcome = veilbench("run", plugged / "suite.yaml", "--results", plugged / "results", "--tracker", "none")
+    assert outcome.code == 0, outcome
+    return plugged / "results"
+
+
+def test_training_costs_stand_apart(done: Path) -> None:
+    suite = done / "suites" / "suite"
+    board = pd.read_csv(suite / "leaderboard.csv")
+    trained, clean = board[board["method"] == "tinter"].iloc[0], board[board["method"] == "clean"].iloc[0]
+    records = [json.loads(file.read_text()) for file in done.glob("store/trainings/*/training.json")]
+    assert trained["trainings"] == len(records) == 4
+    assert trained["seconds_per_training"] == pytest.approx(sum(one["seconds"] for one in records) / 4, rel=1e-4)
+    assert trained["forward_per_image"] == 0  # passes of the training are no image's
+    assert clean[["trainings", "seconds_per_training"]].isna().all()
+    cells = pd.read_csv(suite / "cells.csv")
+    mine, others = cells[cells["method"] == "tinter"], cells[cells["method"] == "clean"]
+    assert (mine["training_steps"] == 6).all()
+    assert set(mine["training"]) == {file.name for file in done.glob("store/trainings/*")}
+    # each training attacks one of the two: its faces thrice there and back, and the target at every step
+    assert (mine[["training_one_passes", "training_two_passes"]].sum(axis=1) == 3 * 4 * 2 + 6).all()
+    assert others[["training", "training_seconds"]].isna().all(axis=None)
+    assert "s/training" in (suite / "leaderboard.md").read_text(encoding="utf-8")
+
+
+def test_families_stand_together_whatever_their_rates(plugged: Path, veilbench: Veilbench) -> None:
+    """Noise after none and before makeup, and within a family the best first, here with successes of our choice."""
+    suite = yaml.safe_load((plugged / "suite.yaml").read_text(encoding="utf-8"))
+    entry = {"method": "pgd", "params": {"steps": 1}}
+    suite["methods"] = ["./tinter.yaml", {**entry, "label": "weak"}, {**entry, "label": "strong"}, "clean"]
+    (plugged / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    words = ("run", plugged / "suite.yaml", "--results", plugged / "r", "--tracker", "none")
+    assert veilbench(*words, "--set", "tinter.epochs=1").code == 0
+    made, store = plan(plugged, "tinter.epochs=1"), Store(plugged / "r")
+    items = collect(made, store)
+    board = leaderboard(made, store, items.assign(success=items["method"].isin({"strong", "tinter"})))
+    assert board["method"].tolist() == ["clean", "strong", "weak", "tinter"]
+
+
+def test_a_second_run_trains_nothing(done: Path, plugged: Path, veilbench: Veilbench) -> None:
+    stamps = {file: file.stat().st_mtime_ns for file in done.glob("store/trainings/*/*") if file.name != "spec.json"}
+    next(done.glob("store/protections/tinter*/images/*.png")).unlink()
+    assert veilbench("run", plugged / "suite.yaml", "--results", done, "--tracker", "none").code == 0
+    assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
+
+
+def test_processes_share_a_trained_network(done: Path, plugged: Path, veilbench: Veilbench) -> None:
+    words = ("--results", plugged / "two", "--tracker", "none", "--batch-size", "1", "--set", "suite.batch_size=1")
+    assert veilbench("run", plugged / "suite.yaml", *words).code == 0
+    for file in done.glob("store/protections/tinter*/images/*.png"):
+        assert (plugged / "two" / file.relative_to(done)).read_bytes() == file.read_bytes()
+
+
+def test_a_killed_training_goes_on(done: Path, plugged: Path, veilbench: Veilbench) -> None:
+    """``kill -9`` in a training; the same command again ends with the same weights and pictures."""
+    results = plugged / "killed"
+    command = ["run", str(plugged / "suite.yaml"), "--results", str(results), "--tracker", "none"]
+    script = (
+        f"import veilbench.methods as m; m.__path__.append({str(plugged)!r});"
+        "import veilbench.methods.tinter as t; step = t.Tinter.training_step;"
+        "import time; t.Tinter.training_step = lambda *a: (time.sleep(0.3), step(*a))[1];"
+        "from veilbench.benchmarks.cli import main; main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
+    )
+    deadline = time.monotonic() + 120
+    while not list(results.glob("store/trainings/*/last.ckpt")) and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    (last,) = results.glob("store/trainings/*/last.ckpt")
+    assert torch.load(last, weights_only=True)["global_step"] in {2, 4}
+    assert not list(results.glob("store/trainings/*/training.json"))
+    assert veilbench(*command).code == 0
+    for file in done.glob("store/**/*"):
+        if file.name == "weights.safetensors" or file.suffix == ".png":
+            assert (results / file.relative_to(done)).read_bytes() == file.read_bytes(), file
+
+
+def test_a_training_that_fails_is_its_cells_failure(plugged: Path, veilbench: Veilbench) -> None:
+    words = (
+        "run",
+        plugged / "suite.yaml",
+        "--results",
+        plugged / "r",
+        "--tracker",
+        "none",
+        "--set",
+        "tinter.weight=1.0e+39",
+    )
+    outcome = veilbench(*words)
+    assert outcome.code == 1
+    assert "the training diverged" in outcome.out
+    failures = pd.read_csv(plugged / "r" / "suites" / "suite" / "failures.csv")
+    assert failures["method"].tolist() == ["tinter"] * 4
+    assert set(pd.read_csv(plugged / "r" / "suites" / "suite" / "leaderboard.csv")["method"]) == {"clean"}
+
+
+def test_a_data_set_without_training_faces_is_refused(plugged: Path, veilbench: Veilbench) -> None:
+    from PIL import Image  # noqa: PLC0415
+
+    for folder in ("mine", "targets", "others"):
+        (plugged / folder).mkdir()
+    for place, name in enumerate(("mine", "targets", "others")):
+        Image.new("RGB", (40, 40), (90 * place, 90, 10)).save(plugged / name / "a.png")
+    suite = yaml.safe_load((plugged / "suite.yaml").read_text(encoding="utf-8"))
+    folders = {"root": "mine", "targets": "targets", "targets_other": "others"}
+    suite["dataset"] = {"kind": "folder", "params": {key: str(plugged / name) for key, name in folders.items()}}
+    (plugged / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    outcome = veilbench("plan", plugged / "suite.yaml")
+    assert outcome.code == 2
+    assert "4 training faces are asked for and the data set has none" in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_weights_by_hand_of_another_size_are_the_cells_failure(done: Path, plugged: Path, veilbench: Veilbench) -> None:
+    for file in done.glob("store/trainings/*/weights.safetensors"):
+        save_file({"weight": torch.zeros(3, 3, 5, 5), "bias": torch.zeros(3)}, file)
+    for file in done.glob("store/protections/tinter*/images/*.png"):
+        file.unlink()
+    outcome = veilbench("run", plugged / "suite.yaml", "--results", done, "--tracker", "none")
+    assert outcome.code == 1
+    assert "of another architecture: 'weight' is (3, 3, 5, 5)" in " ".join(outcome.out.split())
