@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from veilbench.datasets.base import FaceBatch
+from veilbench.models.clip.folder import CLIP
 from veilbench.models.detectors.lbp import find_face
 from veilbench.models.diffusion.folder import LIGHT_DECODER, PIPELINE
 from veilbench.models.folders import EMBEDDED
@@ -23,9 +24,11 @@ from .base import Goal, ItemRandom, ProtectionMethod, Task
 from .gradient import reference_embeddings
 from .groups import filled, resized, shown_at_once
 from .intermediate import keep, recall, result_path
+from .makeup_prompt import MakeupPrompt
 from .per_image_adamw import PerImageAdamW
 
 if TYPE_CHECKING:
+    from veilbench.models.clip.encoder import ImageTextEncoder
     from veilbench.models.diffusion.backbone import DiffusionBackbone
     from veilbench.models.diffusion.ddim import Step
     from veilbench.models.diffusion.light_decoder import LightDecoder
@@ -84,6 +87,10 @@ class WeakenDiff(ProtectionMethod):
         search_decoder: what the search decodes with: None for the pipeline's own decoder, or a light one that costs
             less and draws nearly the same (``embedded``, an ``AutoencoderTiny`` folder, or a Hub name in the local
             cache).  The result is always drawn by the pipeline's own.
+        makeup_weight: of an optional loss that words describe; see :class:`~.makeup_prompt.MakeupPrompt`.  0 in paper
+            and code; the code loads CLIP all the same.
+        makeup_prompt: those words.
+        clip: ``embedded``, folder of a ``CLIPModel``, or a Hub name that is in the local cache.
         crop: what the surrogates see: the whole image, or the box of the face that was found once in the photo
             (``lbp``: see :mod:`veilbench.models.detectors.lbp`; the literature uses MTCNN).  A photo without a face
             fails.
@@ -123,6 +130,9 @@ class WeakenDiff(ProtectionMethod):
         stop_margin: float | None = None,
         space: Literal["latent", "bottleneck"] = "latent",
         search_decoder: str | None = None,
+        makeup_weight: float = 0.0,
+        makeup_prompt: str = "red lipstick",
+        clip: str = EMBEDDED,
         crop: Literal["none", "lbp"] = "none",
         group_size: int = 8,
         precision: Literal["float32", "bfloat16", "float16"] = "float32",
@@ -134,6 +144,8 @@ class WeakenDiff(ProtectionMethod):
         _check(diffusion_steps, start_step, iterations, group_size)
         self.backbone = load_backbone(PIPELINE.find(pipeline), channels_last, compile)
         self.search_decoder = None if search_decoder is None else load_light_decoder(search_decoder)
+        self.makeup = load_makeup_prompt(CLIP.find(clip), makeup_prompt) if makeup_weight else None
+        self.makeup_weight = makeup_weight
         self.image_size = image_size or self.backbone.image_size
         if self.image_size % self.backbone.size_step:
             raise ValueError(
@@ -166,31 +178,40 @@ class WeakenDiff(ProtectionMethod):
             known["search_decoder"] = LIGHT_DECODER.identity(params["search_decoder"])
         if not params["compile"]:
             known.pop("compile")
+        words = {name: known.pop(name) for name in ("makeup_weight", "makeup_prompt", "clip")}
+        if words["makeup_weight"]:
+            known |= {**words, "clip": CLIP.identity(words["clip"])}
         return known
 
     def networks(self) -> dict[str, PassCounter]:
         passes = {"unet": self.backbone.unet_passes, "vae_encoder": self.backbone.encoder_passes}
         if self.search_decoder is not None:
             passes["light_decoder"] = self.search_decoder.passes
+        if self.makeup is not None:
+            passes["clip"] = self.makeup.encoder.passes
         return {**super().networks(), **passes, "vae_decoder": self.backbone.decoder_passes}
 
     def protect(self, faces: FaceBatch, task: Task, random: ItemRandom) -> Tensor:
         images = resized(faces.images, self.image_size)
         shape = self.backbone.latent_shape(self.image_size)
         noise = random.normal(*shape) if self.latent == "sample" else images.new_zeros(len(images), *shape)
+        views = None if self.makeup is None else random.uniform(0, 1, self.iterations, 4, 2)
         protected = []
         for first in range(0, len(images), self.group_size):
             group = slice(first, first + self.group_size)
-            protected.append(self._protect_group(faces.ids[group], images[group], noise[group], task))
+            seen = None if views is None else views[group]
+            protected.append(self._protect_group(faces.ids[group], images[group], noise[group], task, seen))
         return resized(torch.cat(protected), faces.images.shape[-1]).clamp(0, 1)
 
-    def _protect_group(self, ids: tuple[str, ...], images: Tensor, noise: Tensor, task: Task) -> Tensor:
+    def _protect_group(
+        self, ids: tuple[str, ...], images: Tensor, noise: Tensor, task: Task, views: Tensor | None
+    ) -> Tensor:
         """Protected images of up to ``group_size`` photos, of which the networks always see ``group_size``."""
         real = len(images)
         images, noise = filled(images, self.group_size), filled(noise, self.group_size)
         with self._grouped(task, real):
             begin = self._start(images, noise, real)
-            moved, broken = self.search(begin, images[:real], task)
+            moved, broken = self.search(begin, images[:real], task, views)
             protected = self.render(moved, begin)
         for item, photo, wrong in zip(ids, images, broken.tolist(), strict=False):
             if wrong and self.crop == "lbp" and find_face(photo) is None:
@@ -202,16 +223,18 @@ class WeakenDiff(ProtectionMethod):
     @contextmanager
     def _grouped(self, task: Task, real: int) -> Iterator[None]:
         """Every network sees ``group_size`` images at once, of which ``real`` are counted."""
-        drawing: list[DiffusionBackbone | LightDecoder] = [self.backbone]
+        shared: list[DiffusionBackbone | LightDecoder | ImageTextEncoder] = [self.backbone]
         if self.search_decoder is not None:
-            drawing.append(self.search_decoder)
-        for one in drawing:
+            shared.append(self.search_decoder)
+        if self.makeup is not None:
+            shared.append(self.makeup.encoder)
+        for one in shared:
             one.counted = real
         try:
             with shown_at_once(task.surrogates, self.group_size):
                 yield
         finally:
-            for one in drawing:
+            for one in shared:
                 one.counted = None
 
     # What depends on the photo alone.
@@ -283,7 +306,7 @@ class WeakenDiff(ProtectionMethod):
 
     # The search.
 
-    def search(self, begin: Start, images: Tensor, task: Task) -> tuple[Tensor, Tensor]:
+    def search(self, begin: Start, images: Tensor, task: Task, views: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Where the search leaves what is moved (``B x ...``), and for which images it failed (``R``).
 
         Args:
@@ -291,6 +314,7 @@ class WeakenDiff(ProtectionMethod):
             images: the photos ``R x 3 x S x S``; rows of ``begin`` after the first ``R`` are fillers and stay where
                 they are.
             task: what to achieve.
+            views: with a makeup prompt, ``R x iterations x 4 x 2``: the perspectives in which it sees the images.
 
         Raises:
             ValueError: when faces are cropped and there is none in the target's photo.
@@ -302,7 +326,8 @@ class WeakenDiff(ProtectionMethod):
         moved = self._origin(begin)
         optimizer = PerImageAdamW(moved, self.learning_rate)
         active = torch.cat([~broken, broken.new_zeros(len(moved) - real)])
-        for _ in range(self.iterations):
+        worded = self._makeup(begin, views)
+        for iteration in range(self.iterations):
             leaf = moved.detach().requires_grad_(True)
             image, structure = self._forward(leaf, begin, maps, self.search_decoder)
             cosines = torch.stack(
@@ -316,12 +341,24 @@ class WeakenDiff(ProtectionMethod):
             if not bool(active.any()):
                 break
             loss = self.lambda_adv * self._adversarial(cosines, task.goal) + self.structure_weight * structure[:real]
+            if worded is not None:
+                loss = loss + self.makeup_weight * worded(image, iteration)[:real]
             (gradient,) = torch.autograd.grad(loss.sum(), leaf)
             finite = gradient.flatten(1).isfinite().all(dim=1)
             broken = broken | (active & ~finite)[:real]
             active = active & finite
             moved = optimizer.step(moved, gradient, active)
         return moved, broken
+
+    def _makeup(self, begin: Start, views: Tensor | None) -> Callable[[Tensor, int], Tensor] | None:
+        """The makeup prompt's losses ``B`` of a group's images in an iteration; None without a prompt."""
+        makeup = self.makeup
+        if makeup is None or views is None:
+            return None
+        with torch.no_grad():
+            before = makeup.encoder.embed_images(self.render(self._origin(begin), begin))
+        corners = filled(views, len(before))
+        return lambda images, iteration: makeup.losses(images, before, corners[:, iteration])
 
     def _boxes(self, images: Tensor) -> tuple[list[Box] | None, Tensor]:
         """Where the faces are, once for all iterations, and which images have none; None: nothing is cut out."""
@@ -431,6 +468,14 @@ def load_backbone(folder: Path, channels_last: bool, compiled: bool) -> Diffusio
         backbone.unet.compile()
         backbone.vae.decoder.compile()
     return backbone.to(memory_format=torch.channels_last) if channels_last else backbone
+
+
+@lru_cache(maxsize=1)
+def load_makeup_prompt(folder: Path, prompt: str) -> MakeupPrompt:
+    """A prompt with its CLIP; a suite's many protections share it."""
+    from veilbench.models.clip.encoder import ImageTextEncoder  # noqa: PLC0415 (slow to import)
+
+    return MakeupPrompt(ImageTextEncoder.load(folder), prompt)
 
 
 @lru_cache(maxsize=1)

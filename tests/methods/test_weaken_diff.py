@@ -16,6 +16,7 @@ from veilbench.benchmarks.performance.plain_weaken_diff import PlainResult, Plai
 from veilbench.datasets.base import FaceBatch, Target
 from veilbench.methods.base import Goal, Task
 from veilbench.methods.weaken_diff import Start, WeakenDiff
+from veilbench.models.clip.folder import CLIP
 from veilbench.models.diffusion.attention import SelfAttentionTape
 from veilbench.models.diffusion.backbone import DiffusionBackbone, stable_diffusion_schedule
 from veilbench.models.diffusion.folder import LIGHT_DECODER
@@ -345,12 +346,36 @@ def test_a_light_decoder_is_for_the_search_alone(method: Callable[..., WeakenDif
 
 def test_what_is_off_stays_out_of_the_identity() -> None:
     """An option that is not used must not make a protection another one."""
-    params = {"pipeline": "embedded", "iterations": 35, "search_decoder": None, "compile": False}
+    words = {"makeup_weight": 0.0, "makeup_prompt": "red lipstick", "clip": "embedded"}
+    params = {"pipeline": "embedded", "iterations": 35, "search_decoder": None, "compile": False, **words}
     known = WeakenDiff.identity(params)
     assert set(known) == {"pipeline", "iterations"}
     decoder = WeakenDiff.identity({**params, "search_decoder": "embedded"})["search_decoder"]
     assert decoder == LIGHT_DECODER.identity(LIGHT_DECODER.embedded_folder)
     assert WeakenDiff.identity({**params, "compile": True}) == {**known, "compile": True}
+    worded = WeakenDiff.identity({**params, "makeup_weight": 0.1})
+    assert worded == {**known, **words, "makeup_weight": 0.1, "clip": CLIP.identity("embedded")}
+
+
+def test_a_makeup_prompt_moves_images_its_way(method: Callable[..., WeakenDiff], task: Callable[..., Task]) -> None:
+    """Its loss ends lower with the prompt than without, and an image does not depend on its batch."""
+    images = photos(3, torch.float32)
+    options = {"dtype": torch.float32, "iterations": 12, "structure_weight": 0.0, "lambda_adv": 1e-6}
+    results = {}
+    for weight in (0.0, 1.0):
+        ours = method(**options, makeup_weight=weight)
+        ours.assign(task(dtype=torch.float32))
+        results[weight] = ours.predict_step(FaceBatch(("a", "b", "c"), images, (None,) * 3))
+    assert ours.makeup is not None
+    assert results[1.0].cost.forward["clip"] == 12 + 1
+    assert results[1.0].cost.backward["clip"] == 12
+    before = ours.makeup.encoder.embed_images(images)
+    unmoved = torch.zeros(3, 4, 2)
+    with torch.no_grad():
+        losses = [ours.makeup.losses(results[weight].images, before, unmoved).mean() for weight in (0.0, 1.0)]
+    assert float(losses[1]) < float(losses[0])
+    alone = ours.predict_step(FaceBatch(("b",), images[1:2], (None,)))
+    assert torch.equal(alone.images[0], results[1.0].images[1])
 
 
 def test_bottleneck_offsets_have_gradients_of_the_second_half(method: Callable[..., WeakenDiff]) -> None:
