@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .homography import pixel_places
+
 if TYPE_CHECKING:
     from veilbench.models.clip.encoder import ImageTextEncoder
 
@@ -70,14 +72,8 @@ def in_perspective(images: Tensor, corners: Tensor) -> Tensor:
     """
     ends = corners.new_tensor(CORNERS) * (1 - DISTORTION * corners)
     homographies = _homographies(ends, corners.new_tensor(CORNERS).expand_as(ends))
-    height, width = images.shape[-2:]
-    rows = torch.linspace(-1 + 1 / height, 1 - 1 / height, height, device=images.device, dtype=images.dtype)
-    columns = torch.linspace(-1 + 1 / width, 1 - 1 / width, width, device=images.device, dtype=images.dtype)
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    points = torch.stack([x, y, torch.ones_like(x)], -1).flatten(0, 1) @ homographies.to(images).transpose(1, 2)
-    grid = (points[..., :2] / points[..., 2:]).unflatten(1, (height, width))
-    drawn: Tensor = F.grid_sample(images, grid, align_corners=False)
-    return drawn
+    points = pixel_places(homographies.float(), images)
+    return F.grid_sample(images, (points[..., :2] / points[..., 2:]).to(images), align_corners=False)
 
 
 def _homographies(points: Tensor, images: Tensor) -> Tensor:
@@ -87,5 +83,5 @@ def _homographies(points: Tensor, images: Tensor) -> Tensor:
     u, v = images.double().unbind(-1)
     across = torch.stack([x, y, one, zero, zero, zero, -u * x, -u * y], dim=-1)
     down = torch.stack([zero, zero, zero, x, y, one, -v * x, -v * y], dim=-1)
-    solved = torch.linalg.solve(torch.cat([across, down], dim=1), torch.cat([u, v], dim=1))
+    solved: Tensor = torch.linalg.solve(torch.cat([across, down], dim=1), torch.cat([u, v], dim=1))
     return torch.cat([solved, solved.new_ones(len(solved), 1)], dim=1).unflatten(1, (3, 3))

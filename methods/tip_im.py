@@ -12,6 +12,7 @@ from veilbench.datasets.base import FaceBatch
 
 from .base import Goal, ItemRandom, ProtectionMethod, Task
 from .gradient import check_budget, normalized, nudged, within
+from .homography import pixel_places
 
 STRENGTHS = (0.01, 0.1)  # range of the standard deviations of the random warps, as in the code
 KERNEL_WIDTHS = tuple(10.0**power for power in range(-6, 7))
@@ -192,11 +193,7 @@ def discrepancy(images: Tensor, photos: Tensor) -> Tensor:
 
 def warped(images: Tensor, homographies: Tensor) -> Tensor:
     """Images seen through homographies of ``[-1, 1]`` coordinates; where they look outside, the image itself stays."""
-    height, width = images.shape[-2:]
-    rows = torch.linspace(-1 + 1 / height, 1 - 1 / height, height, device=images.device)
-    columns = torch.linspace(-1 + 1 / width, 1 - 1 / width, width, device=images.device)
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    points = torch.stack([x, y, torch.ones_like(x)], -1).flatten(0, 1) @ homographies.transpose(1, 2)
-    grid = (points[..., :2] / points[..., 2:].clamp_min(0.1)).unflatten(1, (height, width))
+    points = pixel_places(homographies, images)
+    grid = points[..., :2] / points[..., 2:].clamp_min(0.1)
     inside = (grid.abs() <= 1).all(dim=-1)[:, None]
     return torch.where(inside, F.grid_sample(images, grid, align_corners=False), images)
