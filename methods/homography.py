@@ -21,4 +21,4 @@ def pixel_places(homographies: Tensor, images: Tensor) -> Tensor:
     columns = torch.linspace(-1 + 1 / width, 1 - 1 / width, width, device=images.device)
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     points = torch.stack([x, y, torch.ones_like(x)], -1).flatten(0, 1) @ homographies.transpose(1, 2)
-    return points.unflatten(1, (height, width))
+    return points.view(len(homographies), height, width, 3)

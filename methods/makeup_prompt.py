@@ -84,4 +84,4 @@ def _homographies(points: Tensor, images: Tensor) -> Tensor:
     across = torch.stack([x, y, one, zero, zero, zero, -u * x, -u * y], dim=-1)
     down = torch.stack([zero, zero, zero, x, y, one, -v * x, -v * y], dim=-1)
     solved: Tensor = torch.linalg.solve(torch.cat([across, down], dim=1), torch.cat([u, v], dim=1))
-    return torch.cat([solved, solved.new_ones(len(solved), 1)], dim=1).unflatten(1, (3, 3))
+    return torch.cat([solved, solved.new_ones(len(solved), 1)], dim=1).view(-1, 3, 3)
