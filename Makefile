@@ -43,10 +43,12 @@ format: $(READY) ## Rewrite the code in the project's format, fixing what ruff c
 	@$(BIN)/python -m ruff check --fix .
 	@$(BIN)/python -m ruff format .
 
-snapshot: $(READY) ## Keep the last embedded leaderboard in results/embedded/ and in the README
+snapshot: $(READY) ## Keep the last embedded results in results/embedded/ and the leaderboard in the README
 	@mkdir -p results/embedded
 	@cp results/suites/embedded/leaderboard.csv results/suites/embedded/leaderboard.md results/embedded/
 	@cp results/suites/embedded/psr.csv results/suites/embedded/grid.png results/embedded/
+	@if [ -f results/suites/ablation/purification.csv ]; then mkdir -p results/embedded/ablation; \
+		cp $(addprefix results/suites/ablation/,leaderboard.csv leaderboard.md purification.csv tradeoff.png) results/embedded/ablation/; fi
 	@awk 'FNR == NR { board = board $$0 "\n"; next } /^<!-- leaderboard -->/ { print; printf "\n%s\n", board; skip = 1 } \
 		/^<!-- end -->/ { skip = 0 } !skip' results/embedded/leaderboard.md README.md > README.new && mv README.new README.md
 
