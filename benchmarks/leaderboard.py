@@ -186,7 +186,7 @@ def display(plan: Plan, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
             shown["UNet passes"] = rows["unet_passes_per_image"].map(
                 lambda count: "-" if pd.isna(count) else f"{count:.0f}"
             )
-        shown["n"] = rows["images"].astype(str)
+        shown["n"] = [str(int(row["psr_n"] or row["psr_white_box_n"])) for _, row in rows.iterrows()]
         if rows["failed"].any():
             shown["failed"] = rows["failed"].astype(str)
         tables[str(goal)] = shown
@@ -200,6 +200,7 @@ def notes(plan: Plan, table: pd.DataFrame) -> str:
         f"PSR at FAR {protocol.far:g}, from 8-bit PNGs read back from disk; "
         f"{100 * protocol.confidence:.0f} % Wilson intervals.",
         "Black-box: judged by the recogniser that the method could not use; white-box: by those that it attacked.",
+        "n: decisions behind the PSR, one for each photo, target and held-out recogniser.",
         "Passes: recogniser forward+backward passes per image.",
     ]
     if "unet_passes_per_image" in table:
