@@ -239,7 +239,7 @@ def test_ctrl_c_says_how_to_go_on(world: Path, number: signal.Signals) -> None:
     results = world / "interrupted"
     process = subprocess.Popen(
         [sys.executable, "-c", "from veilbench.benchmarks.cli import main; main()", "run", str(world / "suite.yaml"),
-         "--results", str(results), "--tracker", "none", "--batch-size", "1", "--set", "method.steps=60"],
+         "--results", str(results), "--tracker", "none", "--batch-size", "1", "--set", "method.steps=600"],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 120

@@ -182,9 +182,10 @@ def test_comes_closer_to_its_goal(
 
 def without_effort(name: str, faces: FaceBatch, task: Task) -> torch.Tensor:
     """What a method gives before it pursues its goal: a diffusion model draws the face anew without any effort."""
-    method = build(name, effort=1 if build(name).trains else 0)
-    if method.family not in {"makeup", "diffusion"}:
+    usual = build(name)
+    if usual.family not in {"makeup", "diffusion"}:
         return faces.images
+    method = build(name, effort=1 if usual.trains else 0)
     method.assign(task)
     with torch.no_grad():
         return method.predict_step(faces).images
