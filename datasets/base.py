@@ -148,13 +148,13 @@ class MakeupReference:
 
     Attributes:
         name: of the style; unique within its data set and safe as a file name.
-        bare, made_up: ``3 x H x W`` in ``[0, 1]``, the same but for the makeup.
+        bare, made_up: ``3 x H x W`` in ``[0, 1]``, the same but for the makeup; ``bare`` is None where nobody has it.
         parts: of that face, each mask ``1 x H x W``.
         sha256: covers both images and the masks.
     """
 
     name: str
-    bare: Tensor
+    bare: Tensor | None
     made_up: Tensor
     parts: FaceParts
     sha256: str

@@ -24,7 +24,8 @@ class CelebAHQ(PreparedFaces):
             ids as targets, the first for the first target).
         target_crop: ``fixed`` (the boxes of CLIP2Protect and WeakenDiff) or ``whole`` (AMT-GAN, DiffAM).
         size: side of the square images; the centre square of a photo is resized.
-        limit: use only the first so many sources.
+        limit: use only the first so many sources; methods that train can have the photos after them.
+        references: folder of makeup references; see :mod:`veilbench.datasets.makeup_pairs`.
 
     Raises:
         DataError: in one line, without a record, or when photos are missing or changed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from abc import ABC
@@ -10,7 +11,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from .base import DataError, Face, FaceDataset, Manifest, ManifestEntry, Target
+from .base import DataError, Face, FaceDataset, MakeupReference, Manifest, ManifestEntry, Target
+from .makeup_pairs import read_makeup_pairs
 from .photo_files import FORMAT_VERSION, PhotoFile, check_different, photo_target
 from .preparation import Layout
 from .prepared import read_record
@@ -36,6 +38,7 @@ class PreparedFaces(FaceDataset, ABC):
         target_crop: TargetCrop = "fixed",
         size: int = 256,
         limit: int | None = None,
+        references: Path | None = None,
     ) -> None:
         for key, value in (("size", size), ("limit", limit)):
             if value is not None and value < 1:
@@ -52,6 +55,8 @@ class PreparedFaces(FaceDataset, ABC):
             raise DataError(f"{prepared}: {error}") from error
         self.size = size
         self._items = record.items[:limit]
+        self._rest = record.items[len(self._items) :]
+        self._makeup = () if references is None else read_makeup_pairs(references, size)
         self._references = record.references
         pairs = [_boxed(*pair) if target_crop == "fixed" else pair for pair in record.targets]
         for item in self._items:
@@ -95,6 +100,29 @@ class PreparedFaces(FaceDataset, ABC):
     def targets(self) -> tuple[Target, ...]:
         """The four of the protocol, named by their attack photo."""
         return self._targets
+
+    @property
+    def references(self) -> tuple[MakeupReference, ...]:
+        """Those of the folder ``references``, by name; empty without it."""
+        return self._makeup
+
+    def training(self, count: int) -> PreparedFaces:
+        """The first ``count`` photos of the record after the sources.
+
+        Who is in a photo is not known: a person may be among the sources as well.
+
+        Raises:
+            DataError: when so many are not left.
+        """
+        if not 1 <= count <= len(self._rest):
+            raise DataError(
+                f"{self.name}: {count} photos to train on are asked for and {len(self._rest)} are left beside "
+                f"{len(self)} sources; set `limit` lower, or prepare more photos"
+            )
+        faces = copy.copy(self)
+        faces._items, faces._rest = self._rest[:count], ()
+        faces._targets, faces._groups = (), None
+        return faces
 
     @property
     def manifest(self) -> Manifest:

@@ -215,7 +215,8 @@ class DiffAM(TrainedMethod):
         assert reference is not None  # noqa: S101 (checked by `assign`)
         side, device = self.diffusion.image_size, self.device
         made_up = resized(reference.made_up[None].to(device), side)
-        bare = resized(reference.bare[None].to(device), side) if self.removal == "given" else self._without(made_up)
+        given = reference.bare if self.removal == "given" else None
+        bare = self._without(made_up) if given is None else resized(given[None].to(device), side)
         parts = resized_parts(FaceParts.stack([reference.parts]).to(device), side)
         masks = part_masks(parts, self.eye_margin)
         palettes = {name: Palette.of(made_up[0], masks[name][0]) for name in PART_WEIGHTS}

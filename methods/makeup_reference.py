@@ -37,8 +37,8 @@ def check_reference(reference: MakeupReference, *, pair: bool) -> None:
         pair: whether its bare photo is used too.
 
     Raises:
-        ValueError: when a mask is of another size or empty, or the two photos are not one face: outside the parts that
-            makeup is put on, they differ by more than :data:`SAME_FACE` on average.
+        ValueError: when a mask is of another size or empty, the bare photo is missing, or the two photos are not one
+            face: outside the parts that makeup is put on, they differ by more than :data:`SAME_FACE` on average.
     """
     owner = f"makeup reference {reference.name!r}"
     check_parts(owner, reference.made_up, reference.parts)
@@ -47,6 +47,8 @@ def check_reference(reference: MakeupReference, *, pair: bool) -> None:
             raise ValueError(f"{owner}: its {name} mask is empty, so there is no colour to take; use another reference")
     if not pair:
         return
+    if reference.bare is None:
+        raise ValueError(f"{owner}: it has no bare photo; give one, or set removal=clip")
     if reference.bare.shape != reference.made_up.shape:
         sizes = tuple(reference.bare.shape), tuple(reference.made_up.shape)
         raise ValueError(f"{owner}: its bare photo is {sizes[0]} but the made-up one {sizes[1]}; make them one size")

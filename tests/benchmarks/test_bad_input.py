@@ -61,6 +61,24 @@ SUITES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "realism": ({"realism": "tow"}, ("realism names 'tow'", "did you mean 'two'?")),
     "folder": ({"dataset": {"kind": "folder", "params": {"root": "nowhere"}}}, ("nowhere",)),
     "no targets": ({"dataset": {"kind": "synthetic", "params": {"sources": 2, "targets": 0}}}, ("needs targets",)),
+    "no reference": (
+        {"methods": ["diffam_embedded"]},
+        ("diffam needs a makeup reference and the data set has none",),
+    ),
+    "unknown reference": (
+        {
+            "dataset": {"kind": "synthetic_makeup", "params": {"sources": 1, "targets": 1, "styles": ["red_lips"]}},
+            "methods": [{"method": "diffam_embedded", "params": {"reference": "red_lip"}}],
+        },
+        ("no makeup reference 'red_lip'; did you mean 'red_lips'?",),
+    ),
+    "no AlexNet": (
+        {
+            "dataset": {"kind": "synthetic_makeup", "params": {"sources": 1, "targets": 1}},
+            "methods": [{"method": "diffam", "params": {"alexnet": "nowhere.pth"}}],
+        },
+        ("nowhere.pth: LPIPS needs torchvision's AlexNet", "preservation=embedded_features"),
+    ),
     "missing": ({"methods": None}, ("methods",)),
 }
 

@@ -282,3 +282,20 @@ def test_size_and_crop_are_part_of_the_identity(tmp_path: Path) -> None:
     assert one.manifest.digest == other.manifest.digest
     assert {target.sha256 for target in one.targets}.isdisjoint(target.sha256 for target in other.targets)
     assert LADN(prepared=record, size=17).manifest.digest != one.manifest.digest
+
+
+def test_photos_after_the_sources_are_there_to_train_on(celeba: Path) -> None:
+    faces = CelebAHQ(prepared=celeba, target_crop="whole", size=SIZE, limit=2)
+    sources = {entry.id for entry in faces.manifest.entries}
+    training = faces.training(2)
+    trained = [entry.id for entry in training.manifest.entries]
+    whole = [entry.id for entry in CelebAHQ(prepared=celeba, target_crop="whole", size=SIZE).manifest.entries]
+    assert trained == whole[2:4]
+    assert not sources & set(trained)
+    assert training.targets == ()
+    assert training.parts(0) is not None
+    assert len(faces) == 2
+    with pytest.raises(DataError, match="4 photos to train on are asked for and 3 are left beside 2 sources"):
+        faces.training(4)
+    with pytest.raises(DataError, match="set `limit` lower, or prepare more photos"):
+        CelebAHQ(prepared=celeba, target_crop="whole", size=SIZE).training(1)

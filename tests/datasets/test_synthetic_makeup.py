@@ -21,6 +21,7 @@ def dataset() -> SyntheticMakeup:
 
 
 def change(reference: MakeupReference) -> torch.Tensor:
+    assert reference.bare is not None
     return (reference.made_up - reference.bare).abs().amax(dim=0, keepdim=True)
 
 
@@ -67,7 +68,9 @@ def test_styles_look_different_on_one_face() -> None:
 
 
 def test_faces_of_references_are_nobody_else(dataset: SyntheticMakeup) -> None:
-    images = [dataset[0].image, dataset.targets[0].image, *(reference.bare for reference in dataset.references)]
+    bare = [reference.bare for reference in dataset.references if reference.bare is not None]
+    assert len(bare) == len(STYLES)
+    images = [dataset[0].image, dataset.targets[0].image, *bare]
     for one, other in combinations(images, 2):
         assert float((one - other).abs().mean()) > 0.02
 

@@ -191,6 +191,7 @@ def plain_losses(method: DiffAM, batch: FaceBatch, task: Task) -> dict[str, Tens
             matched = torch.from_numpy(match_histograms(own, colours, channel_axis=-1)[:, 0].T)
             difference = (image.clamp(0, 1)[:, inside] - matched).abs().sum() * 255 / image.numel()
             makeup[place] = makeup[place] + (0.15 if name == "skin" else 1.0) * difference
+    assert reference.bare is not None
     wanted = encoder.embed_images(reference.made_up[None]) - encoder.embed_images(reference.bare[None])
     moved = encoder.embed_images(made) - encoder.embed_images(photos)
     cosine = (moved * wanted).sum(1) / moved.norm(dim=1) / wanted.norm()
@@ -423,6 +424,7 @@ BAD: dict[str, tuple[Callable[[MakeupReference, MakeupReference], MakeupReferenc
         lambda one, _: swapped(one, parts=replace(one.parts, skin=torch.ones(1, 8, 8))),
         r"'evening': mask 'skin' is \(1, 8, 8\) but the photo needs \(1, 32, 32\)",
     ),
+    "no bare photo": (lambda one, _: swapped(one, bare=None), "it has no bare photo; give one, or set removal=clip"),
     "photos of two sizes": (
         lambda one, _: swapped(one, bare=torch.zeros(3, 16, 16)),
         r"its bare photo is \(3, 16, 16\) but the made-up one \(3, 32, 32\)",
@@ -443,7 +445,8 @@ def test_removal_needs_no_bare_photo(
     method: Callable[..., DiffAM], task: Callable[..., Task], dataset: SyntheticMakeup
 ) -> None:
     one, other = dataset.references[3], dataset.references[0]
-    method(removal="clip").assign(task(swapped(one, bare=other.bare)))
+    for bare in (None, other.bare):
+        method(removal="clip").assign(task(swapped(one, bare=bare)))
 
 
 def test_faces_without_masks_cannot_be_trained_on(method: Callable[..., DiffAM], task: Callable[..., Task]) -> None:

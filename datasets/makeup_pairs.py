@@ -1,0 +1,79 @@
+"""Makeup references from a folder of one's own, in the layout of the pairs that DiffAM released.
+
+``<name>_m.png`` is the face with makeup, ``<name>_nm.png`` the same without (where there is one), ``<name>_mask.png`` a
+map of its parts: one number a pixel, as the Makeup Transfer data set and PSGAN number them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .base import DataError, MakeupReference
+from .celebamask import makeup_parts
+from .photo_files import PhotoFile, check_photo, list_photos, some
+from .photos import read_file, sha256_file
+
+MADE_UP, BARE, MASK = "_m", "_nm", "_mask"
+LABELS = {"skin": 1, "l_eye": 4, "r_eye": 5, "nose": 6, "u_lip": 7, "l_lip": 9}
+"""By part, named as in CelebAMask-HQ, its number in a map; other numbers are not made up."""
+
+
+def read_makeup_pairs(folder: Path, size: int) -> tuple[MakeupReference, ...]:
+    """The references in ``folder``, by name, as squares of ``size`` pixels.
+
+    Raises:
+        DataError: when a photo or a map is missing or cannot be read, a map is not of its photo's size, or a file
+            belongs to no reference.
+    """
+    files = list_photos(folder, "references")
+    names = sorted(stem.removesuffix(MADE_UP) for stem in files if stem.endswith(MADE_UP))
+    known = {name + ending for name in names for ending in (MADE_UP, BARE, MASK)}
+    if lost := sorted(set(files) - known):
+        raise DataError(
+            f"{folder}: {some(lost)} belong to no reference; name its files NAME{MADE_UP}, NAME{MASK} and, if there is "
+            f"one, NAME{BARE}"
+        )
+    return tuple(_read_pair(folder, name, files, size) for name in names)
+
+
+def _read_pair(folder: Path, name: str, files: dict[str, Path], size: int) -> MakeupReference:
+    if name + MASK not in files:
+        raise DataError(f"{folder}: {name}{MASK} is missing; add the map of the parts of {name}{MADE_UP}")
+    made_up = check_photo(files[name + MADE_UP], None)
+    bare = check_photo(files[name + BARE], None) if name + BARE in files else None
+    mask = files[name + MASK]
+    labels, shape = _read_map(mask), tuple(made_up.decode().shape[-2:])
+    if tuple(labels.shape) != shape:
+        raise DataError(
+            f"{mask}: {labels.shape[0]} high and {labels.shape[1]} wide, but its photo is {shape[0]} high and "
+            f"{shape[1]} wide; give a map of the photo's own size"
+        )
+    parts = makeup_parts({part: labels == label for part, label in LABELS.items()}, size)
+    content = [size, made_up.sha256, bare.sha256 if bare else None, sha256_file(mask)]
+    sha256 = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return MakeupReference(name, _loaded(bare, size), made_up.load(size), parts, sha256)
+
+
+def _loaded(photo: PhotoFile | None, size: int) -> Tensor | None:
+    return None if photo is None else photo.load(size)
+
+
+def _read_map(path: Path) -> Tensor:
+    """Numbers ``H x W``; a palette's colours are only for the eye."""
+    try:
+        with Image.open(io.BytesIO(read_file(path))) as image:
+            if image.mode not in {"L", "P"}:
+                raise DataError(
+                    f"{path}: {image.mode} pixels, not one number each; save it as 8-bit gray or palette PNG"
+                )
+            return torch.from_numpy(np.array(image, dtype=np.uint8))
+    except OSError as error:
+        raise DataError(f"{path}: not a map that can be read ({error}); save it as 8-bit gray PNG") from error
