@@ -106,16 +106,16 @@ def _question_frames(plan: Plan, scores: _Scores, question: Question) -> Iterato
         successes = {
             rate: _success(rows["similarity"], config.thresholds[rate], question) for rate in config.thresholds
         }
-        yield (
-            rows.rename_axis("item")
-            .reset_index()
-            .assign(
-                **{f"success@{rate:g}": successes[rate].to_numpy() for rate in sorted(successes)},
-                threshold=config.thresholds[far],
-                success=successes[far].to_numpy(),
-                **_labels(plan, question, judge, role),
-            )
-        )
+        # built in one go: adding columns to hundreds of frames one by one would take seconds
+        columns = {
+            "item": rows.index,
+            **{str(name): values.to_numpy() for name, values in rows.items()},
+            **{f"success@{rate:g}": successes[rate].to_numpy() for rate in sorted(successes)},
+            "threshold": config.thresholds[far],
+            "success": successes[far].to_numpy(),
+            **_labels(plan, question, judge, role),
+        }
+        yield pd.DataFrame(columns, index=range(len(rows)))
 
 
 def _labels(plan: Plan, question: Question, judge: str, role: str) -> dict[str, Any]:
