@@ -237,8 +237,11 @@ def test_a_failure_in_a_worker_is_told(world: Path, veilbench: Veilbench) -> Non
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_says_how_to_go_on(world: Path, number: signal.Signals) -> None:
     results = world / "interrupted"
+    # where the tests themselves run in the background, shells tell them to ignore Ctrl-C, and children inherit that
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code = start + "from veilbench.benchmarks.cli import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", "from veilbench.benchmarks.cli import main; main()", "run", str(world / "suite.yaml"),
+        [sys.executable, "-c", code, "run", str(world / "suite.yaml"),
          "--results", str(results), "--tracker", "none", "--batch-size", "1", "--set", "method.steps=600"],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
