@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from veilbench.models.clip.encoder import ImageTextEncoder
     from veilbench.models.diffusion.pixels import PixelDiffusion
 
-PART_WEIGHTS = {"lips": 1.0, "left_eye": 1.0, "right_eye": 1.0, "skin": 0.15}
 LOSSES = ("makeup", "direction", "adversarial", "perceptual", "pixel")
 
 
@@ -39,8 +38,7 @@ class DiffAM(TrainedMethod):
     Photos are inverted by DDIM to a low noise level.  The denoiser is fine-tuned through its short way back so that
     what comes out wears the makeup of the reference, and is taken for the target by all surrogates.  Its losses:
 
-    * makeup: in lips, eyes and skin (weights 1, 1, 1, 0.15) the distance to the image's own pixels with the reference's
-      histogram;
+    * makeup: in lips, eyes and skin the distance to the image's own pixels with the reference's histogram;
     * direction: ``-log((1 + cos) / 2)`` between "photo to image" and "bare to made-up reference" in CLIP's space;
     * adversarial: mean over the surrogates of ``1 - cos`` to the target, in the second phase only;
     * perceptual and pixel: LPIPS and the mean absolute difference (on pixels from -1 to 1) to the photo.
@@ -77,6 +75,7 @@ class DiffAM(TrainedMethod):
         inversion_steps, generation_steps: timesteps from 0 to ``noise_level``.
         makeup_weights, direction_weights, perceptual_weights, pixel_weights: before and in the second phase.
         adversarial_weight: in the second phase.
+        skin_weight: of the skin within the makeup loss, where lips and each eye have 1.
         eye_margin: share of the picture's side by which eyes grow into the skin around them, for masks that leave out
             the lids; 10 of 256 pixels in the code.
         group_size: images that networks see at once when protecting, so that no image depends on its batch.
@@ -121,6 +120,7 @@ class DiffAM(TrainedMethod):
         perceptual_weights: tuple[float, float] = (10.0, 10.0),
         pixel_weights: tuple[float, float] = (3.0, 3.0),
         adversarial_weight: float = 1.2,
+        skin_weight: float = 0.15,
         eye_margin: float = 10 / 256,
         group_size: int = 8,
         checkpointing: bool = False,
@@ -147,6 +147,7 @@ class DiffAM(TrainedMethod):
         self.learning_rate_growth = learning_rate_growth
         rows = (makeup_weights, direction_weights, (0.0, adversarial_weight), perceptual_weights, pixel_weights)
         self.weights = dict(zip(LOSSES, rows, strict=True))
+        self.part_weights = {"lips": 1.0, "left_eye": 1.0, "right_eye": 1.0, "skin": skin_weight}
         self.eye_margin = eye_margin
         self.group_size = group_size
         self.checkpointing = checkpointing
@@ -219,7 +220,7 @@ class DiffAM(TrainedMethod):
         bare = self._without(made_up) if given is None else resized(given[None].to(device), side)
         parts = resized_parts(FaceParts.stack([reference.parts]).to(device), side)
         masks = part_masks(parts, self.eye_margin)
-        palettes = {name: Palette.of(made_up[0], masks[name][0]) for name in PART_WEIGHTS}
+        palettes = {name: Palette.of(made_up[0], masks[name][0]) for name in self.part_weights}
         direction = self.encoder.embed_images(made_up) - self.encoder.embed_images(bare)
         targets = [self.task.target_embeddings(surrogate, device)[:1] for surrogate in self.task.surrogates]
         return Style(palettes, direction, tuple(targets))
@@ -270,7 +271,7 @@ class DiffAM(TrainedMethod):
 
     def _makeup(self, made: Tensor, parts: FaceParts, style: Style) -> Tensor:
         masks = part_masks(resized_parts(parts, made.shape[-1]), self.eye_margin)
-        return makeup_distances(made, masks, style.palettes, PART_WEIGHTS)
+        return makeup_distances(made, masks, style.palettes, self.part_weights)
 
     def _direction(self, made: Tensor, photos: Tensor, style: Style) -> Tensor:
         with torch.no_grad():
