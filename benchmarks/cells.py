@@ -1,4 +1,4 @@
-"""Bringing one protection up to date: build its method, give it its task, protect what is missing."""
+"""Bringing one protection up to date: build its method, give it its task, train it if it trains, protect the rest."""
 
 from __future__ import annotations
 
@@ -82,13 +82,16 @@ class Cells:
             The failure in one line, or an empty string.
 
         Raises:
-            UserError: when nothing can be written, or the method's own numbers make no sense: other cells would fail
-                alike.
+            UserError: when nothing can be written, or the method's own numbers, or its makeup reference, make no sense:
+                other cells would fail alike.
         """
         folder = self.store.protection(protection.id)
         method = build_method(self.plan.suite.methods[protection.label])
         method.cache = self.store.cache
-        method.assign(self._task(protection))
+        try:
+            method.assign(self._task(protection))
+        except ValueError as error:
+            raise UserError(f"{protection.label}: {error}") from error
         try:
             folder.create(protection.spec)
             folder.clear_error()

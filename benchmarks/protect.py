@@ -105,7 +105,9 @@ def protect(
     reset_peak_memory()
     start = time.perf_counter()
     if pending:
-        data = FacesDataModule(dataset, batch_size=batch_size, pending=pending, with_parts=method.uses_parts)
+        # a trained method has seen its masks in training; a photo without usable ones can still be protected
+        masked = method.uses_parts and not method.trains
+        data = FacesDataModule(dataset, batch_size=batch_size, pending=pending, with_parts=masked)
         callbacks = [warm_up, StoreItems(folder, (devices == 1 and done) or _Silent())]
         trainer = make_trainer(devices, accelerator, callbacks, inference_mode=False)
         with interruptible():

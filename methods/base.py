@@ -120,7 +120,8 @@ class ProtectionMethod(pl.LightningModule, ABC):
         goals: goals that it can pursue.
         uses_surrogates, uses_target, uses_seed: whether results depend on them.  What a method does not use is left
             out of its protections' identity, so that one protection serves every cell that asks for it.
-        uses_parts: whether its batches carry the faces' masks, where the data set has them.
+        uses_parts: whether its batches carry the faces' masks, where the data set has them: the training batches of a
+            method that trains, else the batches to protect.
         uses_reference: whether it puts a makeup reference on.  Such a method has a parameter ``reference``: the name of
             one of the data set's references, None for the first.
         trains: whether it has a network to train first; see :class:`~.trained.TrainedMethod`.

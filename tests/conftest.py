@@ -6,6 +6,7 @@ import os
 
 # Set before torch or a client library is imported; inherited by the processes that tests start.
 os.environ.update(
+    HF_HUB_DISABLE_PROGRESS_BARS="1",  # as the command line sets it before anything is imported
     HF_HUB_OFFLINE="1",
     MPLBACKEND="Agg",
     OMP_NUM_THREADS="1",

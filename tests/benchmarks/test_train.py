@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,9 @@ from veilbench.benchmarks.plan import Plan
 from veilbench.benchmarks.store import Store, TrainingFolder
 from veilbench.benchmarks.suite import load_suite
 from veilbench.benchmarks.train import train
-from veilbench.datasets.base import FaceBatch
+from veilbench.datasets.base import DataError, FaceBatch, FaceParts
 from veilbench.datasets.synthetic import SyntheticFaces
+from veilbench.datasets.synthetic_makeup import SyntheticMakeup
 from veilbench.methods.base import Goal, Task
 from veilbench.methods.trained import TrainedMethod
 from veilbench.models.recognizers.base import Recognizer
@@ -389,3 +392,38 @@ def test_weights_by_hand_of_another_size_are_the_cells_failure(done: Path, plugg
     outcome = veilbench("run", plugged / "suite.yaml", "--results", done, "--tracker", "none")
     assert outcome.code == 1
     assert "of another architecture: 'weight' is (3, 3, 5, 5)" in " ".join(outcome.out.split())
+
+
+def test_a_makeup_reference_of_two_faces_is_one_line(
+    world: Path, veilbench: Veilbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said before anything is trained, with the figure that was measured."""
+    suite = yaml.safe_load((world / "suite.yaml").read_text(encoding="utf-8"))
+    suite["dataset"] = {"kind": "synthetic_makeup", "params": {"sources": 1, "targets": 1, "size": 32}}
+    suite |= {"methods": ["clean", "diffam_embedded"], "protocol": {"goals": ["impersonate"]}}
+    (world / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    pairs = SyntheticMakeup(sources=1, targets=1, size=32).references
+    mixed = (replace(pairs[0], bare=pairs[1].bare), *pairs[1:])
+    monkeypatch.setattr(SyntheticMakeup, "references", mixed)
+    words = ("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none", "--jobs", "1")
+    outcome = veilbench(*words, "--set", "diffam_embedded.training_faces=1")
+    assert outcome.code == 2
+    assert outcome.err.count("\n") == 1
+    assert re.search(r"diffam_embedded: makeup reference 'red_lips': .* differ by 0\.\d\d\d on average", outcome.err)
+    assert not (world / "r" / "store" / "trainings").exists()
+    assert list((world / "r" / "store" / "protections").glob("clean-*/images/*.png"))  # nothing is lost
+
+
+def test_photos_to_protect_need_no_masks(plugged: Path, veilbench: Veilbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trained method sees masks in its training alone."""
+
+    def parts(faces: SyntheticFaces, _index: int) -> FaceParts:
+        if len(faces) == 6:  # the sources
+            raise DataError("no lips are visible")
+        return FaceParts(*torch.ones(4, 1, 32, 32).unbind(0))
+
+    monkeypatch.setattr(SyntheticFaces, "parts", parts)
+    (plugged / "tinter.py").write_text(TOY.replace("goals =", "uses_parts = True\n    goals ="), encoding="utf-8")
+    words = ("run", plugged / "suite.yaml", "--results", plugged / "r", "--tracker", "none", "--jobs", "1")
+    outcome = veilbench(*words)
+    assert outcome.code == 0, outcome
