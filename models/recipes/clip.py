@@ -11,7 +11,6 @@ trained on.  Everything is seeded; an interrupted training goes on from its last
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 from collections.abc import Sequence
@@ -31,7 +30,7 @@ from ..clip.folder import CLIP
 from .diffusion import new_tokenizer
 from .makeup_captions import KINDS, Caption, captions, facts, styled, vocabulary
 from .portraits import LIP_COLORS, SIZE, MakeupPairs, described, rendered_pairs, wearing
-from .training import WORLD_SEED, Examples, card_table, fit, megabytes, mirrored, one_cycle, parameter_count
+from .training import WORLD_SEED, Examples, card_table, fit, megabytes, mirrored, one_cycle, parameter_count, run_recipe
 
 EMBEDDED = CLIP.embedded_folder
 PEOPLE, HELD_OUT = 12_000, 128
@@ -291,15 +290,5 @@ def write_card(report: dict[str, Any]) -> None:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of the recipe."""
-    parser = argparse.ArgumentParser(description="Train the embedded CLIP.")
-    parser.add_argument("--work", type=Path, default=Path("results/recipes"), help="photos and checkpoints")
-    parser.add_argument("--measure", action="store_true", help="only measure the weights that are there")
-    options = parser.parse_args(arguments)
-    options.work.mkdir(parents=True, exist_ok=True)
-    (measure if options.measure else train)(options.work)
-
-
 if __name__ == "__main__":
-    main()
+    run_recipe("Train the embedded CLIP.", train, measure)

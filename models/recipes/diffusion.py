@@ -9,7 +9,6 @@ training goes on from its last epoch.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +39,7 @@ from .training import (
     one_cycle,
     parameter_count,
     psnr,
+    run_recipe,
     save_sheet,
 )
 
@@ -338,15 +338,5 @@ def sheet(path: Path) -> None:
     save_sheet(torch.cat(rows), 8, path)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of the recipe."""
-    parser = argparse.ArgumentParser(description="Train the embedded diffusion pipeline.")
-    parser.add_argument("--work", type=Path, default=Path("results/recipes"), help="photos and checkpoints")
-    parser.add_argument("--measure", action="store_true", help="only measure the weights that are there")
-    options = parser.parse_args(arguments)
-    options.work.mkdir(parents=True, exist_ok=True)
-    (measure if options.measure else train)(options.work)
-
-
 if __name__ == "__main__":
-    main()
+    run_recipe("Train the embedded diffusion pipeline.", train, measure)

@@ -6,9 +6,7 @@ WeakenDiff can search with it (``search_decoder``) and draw its results with the
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ from ..diffusion.folder import LIGHT_DECODER
 from ..diffusion.light_decoder import LightDecoder
 from ..folders import EMBEDDED
 from .portraits import rendered_portraits
-from .training import WORLD_SEED, Examples, fit, one_cycle, psnr
+from .training import WORLD_SEED, Examples, fit, one_cycle, psnr, run_recipe
 
 PEOPLE, HELD_OUT = 6_000, 128
 EPOCHS, LEARNING_RATE = 16, 4e-3
@@ -104,14 +102,5 @@ def measure(work: Path) -> None:
     print(json.dumps(report, indent=2), flush=True)  # noqa: T201
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of the recipe."""
-    parser = argparse.ArgumentParser(description="Distil the light decoder of the embedded diffusion pipeline.")
-    parser.add_argument("--work", type=Path, default=Path("results/recipes"), help="photos and checkpoints")
-    options = parser.parse_args(arguments)
-    options.work.mkdir(parents=True, exist_ok=True)
-    train(options.work)
-
-
 if __name__ == "__main__":
-    main()
+    run_recipe("Distil the light decoder of the embedded diffusion pipeline.", train, measure)

@@ -8,9 +8,7 @@ from its last epoch.
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +33,7 @@ from .training import (
     one_cycle,
     parameter_count,
     psnr,
+    run_recipe,
     save_sheet,
 )
 
@@ -163,15 +162,5 @@ def write_card(report: dict[str, Any]) -> None:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of the recipe."""
-    parser = argparse.ArgumentParser(description="Train the embedded pixel diffusion model.")
-    parser.add_argument("--work", type=Path, default=Path("results/recipes"), help="photos and checkpoints")
-    parser.add_argument("--measure", action="store_true", help="only measure the weights that are there")
-    options = parser.parse_args(arguments)
-    options.work.mkdir(parents=True, exist_ok=True)
-    (measure if options.measure else train)(options.work)
-
-
 if __name__ == "__main__":
-    main()
+    run_recipe("Train the embedded pixel diffusion model.", train, measure)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import argparse
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,3 +120,19 @@ def parameter_count(network: torch.nn.Module) -> int:
 def megabytes(folder: Path) -> float:
     """Size of the weights below ``folder``."""
     return round(sum(path.stat().st_size for path in folder.rglob("*.safetensors")) / 1e6, 2)
+
+
+def run_recipe(description: str, train: Callable[[Path], None], measure: Callable[[Path], None]) -> None:
+    """The command line of a recipe: train, or only measure the weights that are there.
+
+    Args:
+        description: for ``--help``.
+        train: given the folder for photos and checkpoints.
+        measure: likewise.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--work", type=Path, default=Path("results/recipes"), help="photos and checkpoints")
+    parser.add_argument("--measure", action="store_true", help="only measure the weights that are there")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    (measure if options.measure else train)(options.work)
