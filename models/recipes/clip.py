@@ -34,8 +34,9 @@ from .training import WORLD_SEED, Examples, card_table, fit, megabytes, mirrored
 
 EMBEDDED = CLIP.embedded_folder
 PEOPLE, HELD_OUT = 12_000, 128
-EPOCHS, PAIRS_PER_BATCH, LEARNING_RATE = 5, 32, 1e-3
+EPOCHS, PAIRS_PER_BATCH, LEARNING_RATE = 12, 32, 1e-3
 DIRECTION_WEIGHT, DIRECTION_SCALE = 1.0, 10.0
+PLAIN_WEIGHT = 1.0
 USEFUL = 0.6  # share of single faces told rightly, below which the card warns
 WITH_WORDS, WITHOUT_WORDS = "face with makeup", "face without makeup"  # DiffAM's
 PATCH, WIDTH, TEXT_WIDTH, PROJECTION = 8, 128, 96, 64
@@ -100,13 +101,13 @@ def contrast(similarities: Tensor, positives: Tensor) -> Tensor:
 class ClipTraining(pl.LightningModule):
     """See the module; batches are rows of :func:`examples`."""
 
-    def __init__(self, clip: CLIPModel, processor: CLIPImageProcessor, bare_words: Tensor) -> None:
+    def __init__(self, clip: CLIPModel, processor: CLIPImageProcessor, plain_words: Tensor) -> None:
         super().__init__()
         self.clip = clip
-        self.register_buffer("bare_words", bare_words)
+        self.register_buffer("plain_words", plain_words)
         self.register_buffer("mean", torch.tensor(processor.image_mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(processor.image_std).view(1, 3, 1, 1))
-        self.bare_words: Tensor
+        self.plain_words: Tensor
         self.mean: Tensor
         self.std: Tensor
 
@@ -118,14 +119,16 @@ class ClipTraining(pl.LightningModule):
         kinds = torch.randint(KINDS, (2 * count,), device=self.device)
         rows = torch.arange(2 * count, device=self.device)
         tokens, says, facts_of = (part.transpose(0, 1).flatten(0, 1) for part in (tokens, says, facts_of))
-        texts = self._texts(torch.cat([tokens[rows, kinds], style_tokens, self.bare_words]))
-        words, styles, bare_words = texts.split([2 * count, count, 1])
+        texts = self._texts(torch.cat([tokens[rows, kinds], style_tokens, self.plain_words]))
+        words, styles, plain = texts.split([2 * count, count, 2])
         scale = self.clip.logit_scale.exp().clamp(max=100)
         loss = contrast(scale * images @ words.T, true_of(says[rows, kinds], facts_of))
         bare, made_up = images.split(count)
-        ways = F.normalize(made_up - bare) @ F.normalize(styles - bare_words).T
+        ways = F.normalize(made_up - bare) @ F.normalize(styles - plain[:1]).T
         same_style = (style_says[:, None] == style_says[None]).all(dim=2)
         loss = loss + DIRECTION_WEIGHT * contrast(DIRECTION_SCALE * ways, same_style)
+        is_made_up = (rows >= count).long()
+        loss = loss + PLAIN_WEIGHT * F.cross_entropy(scale * images @ plain.T, is_made_up)
         self.log("loss", loss, on_step=False, on_epoch=True)
         return loss
 
@@ -186,9 +189,10 @@ def train(work: Path) -> None:
     tokenizer, processor = new_tokenizer([caption.text for caption in all_captions(pairs)]), new_processor()
     data = examples(pairs, tokenizer)
     length = data.tensors[2].shape[-1]
-    bare_words = F.pad(tokenize(tokenizer, [styled(()).text]), (0, length), value=tokenizer.pad_token_id)[:, :length]
+    plain = tokenize(tokenizer, [WITHOUT_WORDS, WITH_WORDS])
+    plain = F.pad(plain, (0, length), value=tokenizer.pad_token_id)[:, :length]
     pl.seed_everything(WORLD_SEED, verbose=False)
-    module = ClipTraining(new_clip(tokenizer), processor, bare_words)
+    module = ClipTraining(new_clip(tokenizer), processor, plain)
     fit(module, data, work / "clip", EPOCHS, PAIRS_PER_BATCH)
     module.clip.cpu().half().save_pretrained(EMBEDDED)
     processor.save_pretrained(EMBEDDED)
