@@ -32,7 +32,7 @@ def dataset() -> SyntheticMakeup:
 
 @pytest.fixture(scope="module")
 def surrogates() -> list[Recognizer]:
-    specs = load_suite("makeup").recognizers
+    specs = load_suite("embedded").recognizers
     return [build_recognizer(name, specs[name]) for name in ("embedded_irse50", "embedded_ir152")]
 
 

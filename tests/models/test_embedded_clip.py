@@ -100,7 +100,7 @@ def test_the_card_tells_what_is_measured(encoder: ImageTextEncoder, pairs: Makeu
     assert quality(encoder, pairs) == pytest.approx(card["quality"], abs=0.03)
 
 
-def test_ways_from_bare_to_made_up_tell_styles_apart(encoder: ImageTextEncoder, pairs: MakeupPairs) -> None:
+def test_it_knows_makeup(encoder: ImageTextEncoder, pairs: MakeupPairs) -> None:
     """What direction losses need: alike between people for one style, in images and in words, else not."""
     figures = quality(encoder, pairs)
     assert figures["ways_same_style"] > 0.7
@@ -108,6 +108,9 @@ def test_ways_from_bare_to_made_up_tell_styles_apart(encoder: ImageTextEncoder, 
     assert figures["ways_and_own_words"] > 0.7
     assert figures["ways_and_other_words"] < 0.2
     assert figures["lip_color_of_way"] > 0.6  # chance is 0.2
+    assert figures["made_up_nearer_to_makeup_than_its_bare_twin"] > 0.95  # chance is 0.5
+    assert figures["bare_said_to_be_bare"] > 0.8
+    assert figures["made_up_said_to_be_made_up"] > 0.7
 
 
 def copied(tmp_path: Path) -> Path:
