@@ -129,11 +129,10 @@ class Cells:
 
     def _task(self, protection: Protection) -> Task:
         by_name: dict[str, Target] = {target.name: target for target in self.plan.dataset.targets}
-        references = {reference.name: reference for reference in self.plan.dataset.references}
         return Task(
             protection.goal,
             [self.recognizer(name) for name in protection.surrogates],
             [by_name[name] for name in protection.targets],
             seed=self.plan.suite.spec.seed,
-            reference=references[protection.reference] if protection.reference else None,
+            reference=self.plan.dataset.references[protection.reference] if protection.reference else None,
         )

@@ -254,7 +254,7 @@ class Plan:
 
     def _reference(self, component: Component) -> MakeupReference:
         """The makeup reference that a method's parameters name."""
-        references = {reference.name: reference for reference in self.dataset.references}
+        references = self.dataset.references
         name = component.params["reference"]
         if not references:
             raise UserError(

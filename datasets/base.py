@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -144,19 +144,19 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class MakeupReference:
-    """One photo of a face twice, without and with makeup: what a makeup method takes a style from.
+    """A face with makeup, and the same photo without it where there is one: what a makeup method takes a style from.
 
     Attributes:
         name: of the style; unique within its data set and safe as a file name.
         bare, made_up: ``3 x H x W`` in ``[0, 1]``, the same but for the makeup; ``bare`` is None where nobody has it.
-        parts: of that face, each mask ``1 x H x W``.
-        sha256: covers both images and the masks.
+        parts: of that face, each mask ``1 x H x W``; None where nobody drew them.
+        sha256: covers the images and the masks.
     """
 
     name: str
     bare: Tensor | None
     made_up: Tensor
-    parts: FaceParts
+    parts: FaceParts | None
     sha256: str
 
 
@@ -245,9 +245,9 @@ class FaceDataset(Dataset[Face], ABC):
         """The identities to impersonate, in protocol order (may be empty)."""
 
     @property
-    def references(self) -> tuple[MakeupReference, ...]:
-        """Faces without and with makeup to take styles from; empty where the data set has none."""
-        return ()
+    def references(self) -> Mapping[str, MakeupReference]:
+        """Made-up faces to take styles from, by name; empty where the data set has none."""
+        return {}
 
     @property
     @abstractmethod

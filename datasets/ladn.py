@@ -6,7 +6,6 @@ it out on request by a link; veilbench neither ships nor downloads it.
 
 from __future__ import annotations
 
-from .base import DataError, Face
 from .preparation import Layout
 from .prepared_faces import PreparedFaces
 
@@ -25,7 +24,8 @@ class LADN(PreparedFaces):
         target_crop: ``fixed`` (the boxes of CLIP2Protect and WeakenDiff) or ``whole`` (AMT-GAN, DiffAM).
         size: side of the square images; the centre square of a photo is resized.
         limit: use only the first so many sources; methods that train can have the photos after them.
-        references: folder of makeup references; see :mod:`veilbench.datasets.makeup_pairs`.
+        references: folder of makeup references; see :mod:`veilbench.datasets.makeup_pairs`.  None: the photos of
+            ``after`` by their names, of which nobody has the bare face, nor masks.
 
     Raises:
         DataError: in one line, without a record, or when photos are missing or changed.
@@ -34,19 +34,3 @@ class LADN(PreparedFaces):
     kind = "ladn"
     name = "ladn"
     layout = Layout(kind="ladn", title="LADN", sources=("before",), count=333, used=332, references="after")
-
-    @property
-    def makeup_photos(self) -> tuple[str, ...]:
-        """Names of the photos with makeup, sorted.  Nobody in them is there bare as well: they are no pairs."""
-        return tuple(file.path.stem for file in self._references)
-
-    def makeup_photo(self, name: str) -> Face:
-        """A photo with makeup, ``3 x size x size``.
-
-        Raises:
-            DataError: when there is none of that name.
-        """
-        found = {file.path.stem: file for file in self._references}
-        if name not in found:
-            raise DataError(f"{self.name}: no photo with makeup {name!r}; it has {len(found)}, see the folder `after`")
-        return Face(name, found[name].load(self.size))

@@ -1,7 +1,8 @@
 """Makeup references from a folder of one's own, in the layout of the pairs that DiffAM released.
 
 ``<name>_m.png`` is the face with makeup, ``<name>_nm.png`` the same without (where there is one), ``<name>_mask.png`` a
-map of its parts: one number a pixel, as the Makeup Transfer data set and PSGAN number them.
+map of its parts: one number a pixel, as the Makeup Transfer data set and PSGAN number them.  Photos with makeup alone
+are references too, for methods that find the parts and the bare face themselves.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,7 @@ LABELS = {"skin": 1, "l_eye": 4, "r_eye": 5, "nose": 6, "u_lip": 7, "l_lip": 9}
 """By part, named as in CelebAMask-HQ, its number in a map; other numbers are not made up."""
 
 
-def read_makeup_pairs(folder: Path, size: int) -> tuple[MakeupReference, ...]:
+def read_makeup_pairs(folder: Path, size: int) -> dict[str, MakeupReference]:
     """The references in ``folder``, by name, as squares of ``size`` pixels.
 
     Raises:
@@ -41,7 +43,7 @@ def read_makeup_pairs(folder: Path, size: int) -> tuple[MakeupReference, ...]:
             f"{folder}: {some(lost)} belong to no reference; name its files NAME{MADE_UP}, NAME{MASK} and, if there is "
             f"one, NAME{BARE}"
         )
-    return tuple(_read_pair(folder, name, files, size) for name in names)
+    return {name: _read_pair(folder, name, files, size) for name in names}
 
 
 def _read_pair(folder: Path, name: str, files: dict[str, Path], size: int) -> MakeupReference:
@@ -60,6 +62,32 @@ def _read_pair(folder: Path, name: str, files: dict[str, Path], size: int) -> Ma
     content = [size, made_up.sha256, bare.sha256 if bare else None, sha256_file(mask)]
     sha256 = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     return MakeupReference(name, _loaded(bare, size), made_up.load(size), parts, sha256)
+
+
+class MadeUpPhotos(Mapping[str, MakeupReference]):
+    """References from photos with makeup alone, by stem: without their bare faces, and without masks.
+
+    A photo is read when it is asked for: LADN has hundreds.
+
+    Args:
+        photos: verified ones.
+        size: side of the square that each becomes.
+    """
+
+    def __init__(self, photos: Iterable[PhotoFile], size: int) -> None:
+        self._photos = {photo.path.stem: photo for photo in photos}
+        self._size = size
+
+    def __getitem__(self, name: str) -> MakeupReference:
+        photo = self._photos[name]
+        sha256 = hashlib.sha256(json.dumps([self._size, photo.sha256]).encode()).hexdigest()
+        return MakeupReference(name, None, photo.load(self._size), None, sha256)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._photos)
+
+    def __len__(self) -> int:
+        return len(self._photos)
 
 
 def _loaded(photo: PhotoFile | None, size: int) -> Tensor | None:

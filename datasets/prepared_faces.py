@@ -6,13 +6,14 @@ import copy
 import hashlib
 import json
 from abc import ABC
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor
 
 from .base import DataError, Face, FaceDataset, MakeupReference, Manifest, ManifestEntry, Target
-from .makeup_pairs import read_makeup_pairs
+from .makeup_pairs import MadeUpPhotos, read_makeup_pairs
 from .photo_files import FORMAT_VERSION, PhotoFile, check_different, photo_target
 from .preparation import Layout
 from .prepared import read_record
@@ -56,8 +57,8 @@ class PreparedFaces(FaceDataset, ABC):
         self.size = size
         self._items = record.items[:limit]
         self._rest = record.items[len(self._items) :]
-        self._makeup = () if references is None else read_makeup_pairs(references, size)
-        self._references = record.references
+        self._makeup = {} if references is None else read_makeup_pairs(references, size)
+        self._made_up = record.references
         pairs = [_boxed(*pair) if target_crop == "fixed" else pair for pair in record.targets]
         for item in self._items:
             if item.other is not None:
@@ -102,9 +103,9 @@ class PreparedFaces(FaceDataset, ABC):
         return self._targets
 
     @property
-    def references(self) -> tuple[MakeupReference, ...]:
-        """Those of the folder ``references``, by name; empty without it."""
-        return self._makeup
+    def references(self) -> Mapping[str, MakeupReference]:
+        """Those of the folder ``references``; without it the copy's own photos with makeup, which have no masks."""
+        return self._makeup or MadeUpPhotos(self._made_up, self.size)
 
     def training(self, count: int) -> PreparedFaces:
         """The first ``count`` photos of the record after the sources.

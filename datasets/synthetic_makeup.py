@@ -72,10 +72,10 @@ class SyntheticMakeup(SyntheticFaces):
         if not names or len(set(names)) < len(names):
             raise DataError(f"styles is {names}; name at least one, and none twice")
         models = dict(zip(STYLES, _models(seed), strict=False))  # a style has its face whatever else is asked for
-        self._references = tuple(_reference(name, seed, models[name], size) for name in names)
+        self._references = {name: _reference(name, seed, models[name], size) for name in names}
 
     @property
-    def references(self) -> tuple[MakeupReference, ...]:
+    def references(self) -> Mapping[str, MakeupReference]:
         """One face for each style, without and with that makeup."""
         return self._references
 

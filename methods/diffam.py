@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from veilbench.datasets.base import FaceBatch, FaceParts
+from veilbench.datasets.base import FaceBatch, FaceParts, MakeupReference
 from veilbench.models.clip.folder import CLIP
 from veilbench.models.diffusion.folder import PIXELS
 from veilbench.models.folders import EMBEDDED
+from veilbench.models.parsers.parts import face_parts, shared_parser
 from veilbench.models.perceptual import Kind, load_perceptual, perceptual_sha256
 from veilbench.models.recognizers.base import PassCounter
+from veilbench.models.weights import file_sha256
 
 from .base import Goal, ItemRandom, Task
-from .groups import filled, resized, shown_at_once
+from .groups import counting, filled, resized, shown_at_once
 from .intermediate import keep, recall, result_path
 from .makeup_losses import Palette, direction_losses, makeup_distances, part_masks
-from .makeup_reference import Style, check_reference, resized_parts
+from .makeup_reference import Style, check_reference, resized_parts, with_parts
 from .makeup_removal import WORDS, bare_face
 from .trained import TrainedMethod
 
@@ -65,6 +67,8 @@ class DiffAM(TrainedMethod):
             :func:`~.makeup_removal.bare_face`.
         preservation: ``lpips_alex``, or ``embedded_features``, which is not LPIPS: see
             :mod:`veilbench.models.perceptual`.
+        parser: weights of a face parser (``79999_iter.pth`` of face-parsing.PyTorch), for training faces and references
+            without masks.  The code has none: it uses the masks of CelebAMask-HQ, and one beside each reference.
         alexnet: file of torchvision's AlexNet, which LPIPS needs.  None: where torch keeps its downloads.
         training_faces: how many faces to train on.
         training_batch: faces per step.
@@ -93,6 +97,7 @@ class DiffAM(TrainedMethod):
     uses_parts = True
     uses_reference = True
     network: PixelDiffusion
+    reference: MakeupReference
 
     def __init__(  # noqa: PLR0913 (the numbers of the paper, its code, and its author's advice differ in most of them)
         self,
@@ -106,6 +111,7 @@ class DiffAM(TrainedMethod):
         removal_learning_rate: float = 8e-6,
         preservation: Kind = "lpips_alex",
         alexnet: Path | None = None,
+        parser: Path | None = None,
         training_faces: int = 200,
         training_batch: int = 1,
         iterations: int = 6,
@@ -134,6 +140,7 @@ class DiffAM(TrainedMethod):
         self.diffusion = load_diffusion(PIXELS.find(diffusion))
         self.encoder = load_encoder(CLIP.find(clip))
         self.perceptual = load_perceptual(preservation, alexnet)
+        self.parser = None if parser is None else shared_parser(parser)
         self.network = self.diffusion.trainable_copy()
         self.network.passes = self.diffusion.passes
         self.way_up = self.diffusion.timesteps(noise_level, inversion_steps)
@@ -152,6 +159,7 @@ class DiffAM(TrainedMethod):
         self.group_size = group_size
         self.checkpointing = checkpointing
         self._training_latents: dict[str, Tensor] = {}
+        self._training_parts: dict[str, FaceParts] = {}
         self._style: Style | None = None
 
     @classmethod
@@ -161,13 +169,17 @@ class DiffAM(TrainedMethod):
             "clip": CLIP.identity(params["clip"]),
             "alexnet": perceptual_sha256(params["preservation"], params["alexnet"]),
         }
-        return {**params, **networks}
+        known = {key: value for key, value in params.items() if key != "parser"}
+        if params.get("parser") is not None:
+            networks["parser"] = file_sha256(params["parser"])
+        return {**known, **networks}
 
     def assign(self, task: Task) -> None:
         """Also raises ``ValueError`` when the makeup reference cannot be used; see :func:`check_reference`."""
         super().assign(task)
-        if task.reference is not None:
-            check_reference(task.reference, pair=self.removal == "given")
+        assert task.reference is not None  # noqa: S101 (the base class checks)
+        self.reference = with_parts(task.reference, self.parser)
+        check_reference(self.reference, pair=self.removal == "given")
 
     def networks(self) -> dict[str, PassCounter]:
         own = {"unet": self.diffusion.passes, "clip": self.encoder.passes, "perceptual": self.perceptual.passes}
@@ -186,23 +198,34 @@ class DiffAM(TrainedMethod):
 
     def on_fit_end(self) -> None:
         """Forget what only the training needed."""
-        self._training_latents, self._style = {}, None
+        self._training_latents, self._training_parts, self._style = {}, {}, None
 
     def training_step(self, batch: FaceBatch, batch_idx: int) -> Tensor:
         del batch_idx
-        if batch.parts is None:
-            raise ValueError(f"{self.name} needs masks of skin, lips and eyes, and the training faces have none")
         style = self.style() if self._style is None else self._style
         images = resized(batch.images, self.diffusion.image_size)
         latents = self._known_latents(batch.ids, images)
         weights = self.phase_weights(self.current_epoch)
         with shown_at_once(self.task.surrogates, self.training_batch):
             made = self.network.generate(latents, self.way_back, checkpointing=self.checkpointing)
-            losses = self.losses(made, images, batch.parts, style, weights)
+            losses = self.losses(made, images, self._parts(batch), style, weights)
         means = {name: loss.mean() for name, loss in losses.items()}
         seen = {name: mean.detach() for name, mean in means.items()}
         self.log_dict(seen, on_step=False, on_epoch=True, batch_size=len(batch))
         return torch.stack([weights[name] * mean for name, mean in means.items()]).sum()
+
+    def _parts(self, batch: FaceBatch) -> FaceParts:
+        """Masks of training faces, parsed when they are first seen if they have none."""
+        if batch.parts is not None:
+            return batch.parts
+        new = [place for place, item in enumerate(batch.ids) if item not in self._training_parts]
+        if new:
+            found = face_parts([batch.ids[place] for place in new], batch.images[new], None, self.parser)
+            self._training_parts |= {
+                batch.ids[place]: FaceParts(**{name: mask[row] for name, mask in found.named().items()})
+                for row, place in enumerate(new)
+            }
+        return FaceParts.stack([self._training_parts[item] for item in batch.ids])
 
     def phase_weights(self, iteration: int) -> dict[str, float]:
         """The weights of an iteration's losses by name; those that do not count are left out."""
@@ -212,12 +235,11 @@ class DiffAM(TrainedMethod):
     @torch.no_grad()
     def style(self) -> Style:
         """What the reference and the target of the task ask for."""
-        reference = self.task.reference
-        assert reference is not None  # noqa: S101 (checked by `assign`)
-        side, device = self.diffusion.image_size, self.device
+        reference, side, device = self.reference, self.diffusion.image_size, self.device
         made_up = resized(reference.made_up[None].to(device), side)
         given = reference.bare if self.removal == "given" else None
         bare = self._without(made_up) if given is None else resized(given[None].to(device), side)
+        assert reference.parts is not None  # noqa: S101 (see `assign`)
         parts = resized_parts(FaceParts.stack([reference.parts]).to(device), side)
         masks = part_masks(parts, self.eye_margin)
         palettes = {name: Palette.of(made_up[0], masks[name][0]) for name in self.part_weights}
@@ -301,9 +323,8 @@ class DiffAM(TrainedMethod):
         latents = self.inverted(resized(faces.images, self.diffusion.image_size))
         made = []
         for group in latents.split(self.group_size):
-            self.network.counted = len(group)
-            made.append(self.network.generate(filled(group, self.group_size), self.way_back)[: len(group)])
-            self.network.counted = None
+            with counting([self.network.passes], len(group)):
+                made.append(self.network.generate(filled(group, self.group_size), self.way_back)[: len(group)])
         return resized(torch.cat(made), faces.images.shape[-1]).clamp(0, 1)
 
     @torch.no_grad()
@@ -322,9 +343,8 @@ class DiffAM(TrainedMethod):
             paths = [] if folder is None else [result_path(folder, settings, image) for image in group]
             kept = recall(paths, images.device) if paths else None
             if kept is None:
-                self.diffusion.counted = len(group)
-                found = self.diffusion.invert(filled(group, self.group_size), self.way_up)[: len(group)]
-                self.diffusion.counted = None
+                with counting([self.diffusion.passes], len(group)):
+                    found = self.diffusion.invert(filled(group, self.group_size), self.way_up)[: len(group)]
                 for path, latent in zip(paths, found, strict=False):
                     keep(path, {"latent": latent})
             else:

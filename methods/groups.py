@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from veilbench.models.recognizers.base import Recognizer
+from veilbench.models.recognizers.base import PassCounter, Recognizer
 
 
 def resized(images: Tensor, side: int) -> Tensor:
@@ -23,6 +23,19 @@ def filled(tensor: Tensor, count: int) -> Tensor:
     """``tensor`` with its last row repeated until there are ``count``."""
     missing = count - len(tensor)
     return torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])]) if missing else tensor
+
+
+@contextmanager
+def counting(counters: Iterable[PassCounter], real: int) -> Iterator[None]:
+    """Of every group that networks are shown, only the ``real`` first images count as passes."""
+    counters = list(counters)
+    for counter in counters:
+        counter.real = real
+    try:
+        yield
+    finally:
+        for counter in counters:
+            counter.real = None
 
 
 @contextmanager

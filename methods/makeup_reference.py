@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from veilbench.datasets.base import FaceParts, MakeupReference, check_parts
+from veilbench.models.parsers.parser import FaceParser
+from veilbench.models.parsers.parts import face_parts
 
 from .groups import resized
 from .makeup_losses import INSIDE, Palette
@@ -29,18 +31,31 @@ class Style:
     targets: tuple[Tensor, ...]
 
 
+def with_parts(reference: MakeupReference, parser: FaceParser | None) -> MakeupReference:
+    """The reference with masks: its own, else those that ``parser`` (on the CPU) finds.
+
+    Raises:
+        DataError: when there are neither masks nor a parser, or it finds no lips.
+    """
+    if reference.parts is not None:
+        return reference
+    found = face_parts([_owner(reference)], reference.made_up[None], None, parser)
+    return replace(reference, parts=FaceParts(**{name: mask[0] for name, mask in found.named().items()}))
+
+
 def check_reference(reference: MakeupReference, *, pair: bool) -> None:
     """Whether makeup can be taken from a reference.
 
     Args:
-        reference: with its masks.
+        reference: with its masks; see :func:`with_parts`.
         pair: whether its bare photo is used too.
 
     Raises:
         ValueError: when a mask is of another size or empty, the bare photo is missing, or the two photos are not one
             face: outside the parts that makeup is put on, they differ by more than :data:`SAME_FACE` on average.
     """
-    owner = f"makeup reference {reference.name!r}"
+    owner = _owner(reference)
+    assert reference.parts is not None  # noqa: S101
     check_parts(owner, reference.made_up, reference.parts)
     for name, mask in reference.parts.named().items():
         if not (mask >= INSIDE).any():
@@ -59,6 +74,10 @@ def check_reference(reference: MakeupReference, *, pair: bool) -> None:
             f"{owner}: its photos are not one face without and with makeup: beside lips, eyes and skin they differ by "
             f"{float(difference):.3f} on average (at most {SAME_FACE} is allowed); give a pair, or set removal=clip"
         )
+
+
+def _owner(reference: MakeupReference) -> str:
+    return f"makeup reference {reference.name!r}"
 
 
 def resized_parts(parts: FaceParts, side: int) -> FaceParts:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,13 +22,12 @@ from veilbench.models.recognizers.base import Box, PassCounter
 
 from .base import Goal, ItemRandom, ProtectionMethod, Task
 from .gradient import reference_embeddings
-from .groups import filled, resized, shown_at_once
+from .groups import counting, filled, resized, shown_at_once
 from .intermediate import keep, recall, result_path
 from .makeup_prompt import MakeupPrompt
 from .per_image_adamw import PerImageAdamW
 
 if TYPE_CHECKING:
-    from veilbench.models.clip.encoder import ImageTextEncoder
     from veilbench.models.diffusion.backbone import DiffusionBackbone
     from veilbench.models.diffusion.ddim import Step
     from veilbench.models.diffusion.light_decoder import LightDecoder
@@ -184,12 +183,15 @@ class WeakenDiff(ProtectionMethod):
         return known
 
     def networks(self) -> dict[str, PassCounter]:
+        return {**super().networks(), **self._own_networks()}
+
+    def _own_networks(self) -> dict[str, PassCounter]:
         passes = {"unet": self.backbone.unet_passes, "vae_encoder": self.backbone.encoder_passes}
         if self.search_decoder is not None:
             passes["light_decoder"] = self.search_decoder.passes
         if self.makeup is not None:
             passes["clip"] = self.makeup.encoder.passes
-        return {**super().networks(), **passes, "vae_decoder": self.backbone.decoder_passes}
+        return {**passes, "vae_decoder": self.backbone.decoder_passes}
 
     def protect(self, faces: FaceBatch, task: Task, random: ItemRandom) -> Tensor:
         images = resized(faces.images, self.image_size)
@@ -209,7 +211,7 @@ class WeakenDiff(ProtectionMethod):
         """Protected images of up to ``group_size`` photos, of which the networks always see ``group_size``."""
         real = len(images)
         images, noise = filled(images, self.group_size), filled(noise, self.group_size)
-        with self._grouped(task, real):
+        with counting(self._own_networks().values(), real), shown_at_once(task.surrogates, self.group_size):
             begin = self._start(images, noise, real)
             moved, broken = self.search(begin, images[:real], task, views)
             protected = self.render(moved, begin)
@@ -219,23 +221,6 @@ class WeakenDiff(ProtectionMethod):
             elif wrong:
                 self.fail(item, "the optimisation met a value that is not finite; try a smaller learning_rate")
         return protected[:real]
-
-    @contextmanager
-    def _grouped(self, task: Task, real: int) -> Iterator[None]:
-        """Every network sees ``group_size`` images at once, of which ``real`` are counted."""
-        shared: list[DiffusionBackbone | LightDecoder | ImageTextEncoder] = [self.backbone]
-        if self.search_decoder is not None:
-            shared.append(self.search_decoder)
-        if self.makeup is not None:
-            shared.append(self.makeup.encoder)
-        for one in shared:
-            one.counted = real
-        try:
-            with shown_at_once(task.surrogates, self.group_size):
-                yield
-        finally:
-            for one in shared:
-                one.counted = None
 
     # What depends on the photo alone.
 

@@ -31,7 +31,6 @@ class ImageTextEncoder(nn.Module):
     Attributes:
         width: length ``D`` of the embeddings.
         passes: images that went through the image encoder.
-        counted: how many images of a batch are counted as passes; None: all.
 
     Raises:
         WeightsError: when the processor makes images of another size than the image encoder takes.
@@ -58,7 +57,6 @@ class ImageTextEncoder(nn.Module):
         self.mean: Tensor
         self.std: Tensor
         self.passes = PassCounter()
-        self.counted: int | None = None
         self.requires_grad_(False)
         self.eval()
 
@@ -95,7 +93,7 @@ class ImageTextEncoder(nn.Module):
         """
         features: Tensor = self.model.get_image_features(self._prepared(images)).pooler_output
         embeddings = F.normalize(features)
-        self.passes.count(len(images) if self.counted is None else self.counted, embeddings)
+        self.passes.count(len(images), embeddings)
         return embeddings
 
     def _prepared(self, images: Tensor) -> Tensor:

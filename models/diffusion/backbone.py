@@ -81,7 +81,6 @@ class DiffusionBackbone(nn.Module):
         self.unet_passes = PassCounter()
         self.encoder_passes = PassCounter()
         self.decoder_passes = PassCounter()
-        self.counted: int | None = None
         self.requires_grad_(False)
         self.eval()
 
@@ -137,14 +136,14 @@ class DiffusionBackbone(nn.Module):
             noise: standard normal, of the latents' shape: a sample of the posterior.  None: its mean.
         """
         posterior = self.vae.encode(images * 2 - 1).latent_dist
-        self._count(self.encoder_passes, posterior.mean)
+        self.encoder_passes.count(len(posterior.mean), posterior.mean)
         latents: Tensor = posterior.mean if noise is None else posterior.mean + posterior.std * noise
         return latents * self.scaling
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images ``B x 3 x H x W``, mostly in ``[0, 1]``, not clamped."""
         images: Tensor = self.vae.decode(latents / self.scaling).sample
-        self._count(self.decoder_passes, images)
+        self.decoder_passes.count(len(images), images)
         return images / 2 + 0.5
 
     def latent_shape(self, image_size: int) -> tuple[int, int, int]:
@@ -190,7 +189,7 @@ class DiffusionBackbone(nn.Module):
         with self._shifted(offset):
             seen = latents if offset is None else latents.detach()
             output: Tensor = self.unet(seen, steps, encoder_hidden_states=text).sample
-        self._count(self.unet_passes, output)
+        self.unet_passes.count(len(output), output)
         if self.scheduler.config.prediction_type == "epsilon":
             return output
         return cast(Tensor, alpha**0.5 * output + (1 - alpha) ** 0.5 * latents)
@@ -258,7 +257,3 @@ class DiffusionBackbone(nn.Module):
             Step(high, self.alphas[high], self.alphas[high - interval] if high >= interval else self.final_alpha)
             for high in down[start:]
         ]
-
-    def _count(self, passes: PassCounter, outputs: Tensor) -> None:
-        """Count a pass of each image; fillers of a group (see ``counted``) are nobody's images."""
-        passes.count(len(outputs) if self.counted is None else self.counted, outputs)

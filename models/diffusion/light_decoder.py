@@ -22,14 +22,13 @@ class LightDecoder(nn.Module):
         network: takes latents scaled as the denoiser has them.
 
     Attributes:
-        counted: how many images of a batch are counted as passes; None: all.
+        passes: images that went through the network.
     """
 
     def __init__(self, network: AutoencoderTiny) -> None:
         super().__init__()
         self.network = network
         self.passes = PassCounter()
-        self.counted: int | None = None
         self.requires_grad_(False)
         self.eval()
 
@@ -47,5 +46,5 @@ class LightDecoder(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         """Images ``B x 3 x H x W``, mostly in ``[0, 1]``, of scaled latents ``B x C x h x w``."""
         images: Tensor = self.network.decode(latents / self.network.config.scaling_factor).sample
-        self.passes.count(len(images) if self.counted is None else self.counted, images)
+        self.passes.count(len(images), images)
         return images / 2 + 0.5

@@ -34,7 +34,6 @@ class PixelDiffusion(nn.Module):
     Attributes:
         image_size: side of its square images in pixels.
         passes: images that went through the denoiser.
-        counted: how many images of a batch are counted; the others fill up a group.  None: all.
 
     Raises:
         WeightsError: when the denoiser is not one of RGB images, or does not predict noise.
@@ -53,7 +52,6 @@ class PixelDiffusion(nn.Module):
         self.image_size = int(unet.config.sample_size)
         self.alphas = [float(alpha) for alpha in scheduler.alphas_cumprod.double()]
         self.passes = PassCounter()
-        self.counted: int | None = None
         self.requires_grad_(False)
         self.eval()
 
@@ -89,7 +87,7 @@ class PixelDiffusion(nn.Module):
         """The noise that the denoiser sees in noisy images ``B x 3 x H x W`` (clean ones in ``[-1, 1]``)."""
         steps = torch.full((len(images),), timestep, device=images.device)
         noise: Tensor = self.unet(images, steps).sample
-        self.passes.count(len(images) if self.counted is None else self.counted, noise)
+        self.passes.count(len(images), noise)
         return noise
 
     def timesteps(self, highest: int, count: int) -> list[int]:

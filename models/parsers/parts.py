@@ -1,34 +1,45 @@
-"""The one door to masks: a data set's own, else a parser's."""
+"""The one door to masks: those that are given, else a parser's."""
 
 from __future__ import annotations
 
-from veilbench.datasets.base import DataError, FaceDataset, FaceParts
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from torch import Tensor
+
+from veilbench.datasets.base import DataError, FaceParts
 from veilbench.datasets.celebamask import check_lips
 
-from .parser import FaceParser
+from .parser import FaceParser, load_parser
 
 
-def face_parts(dataset: FaceDataset, index: int, parser: FaceParser | None = None) -> FaceParts:
-    """Masks of the parts of the face in item ``index``, each ``1 x H x W`` in the frame of its image.
+def face_parts(owners: Sequence[str], images: Tensor, given: FaceParts | None, parser: FaceParser | None) -> FaceParts:
+    """Masks of the parts of faces, each ``B x 1 x H x W`` in the frame of its image.
 
     Args:
-        dataset: its own masks are taken where it has any: they are exact, or drawn by people.
-        index: of the item.
-        parser: finds the parts where the data set has no masks; on the CPU or wherever it was moved.
+        owners: what messages call each face.
+        images: ``B x 3 x H x W`` in ``[0, 1]``.
+        given: the faces' own masks, which come first: they are exact, or drawn by people.
+        parser: finds the parts where there are none; on the device of ``images``.
 
     Raises:
-        DataError: naming the item and the next step, when there are neither masks nor a parser, masks cannot be used,
-            or no lips are visible.
+        DataError: naming a face and the next step, when there are neither masks nor a parser, or no lips are found.
     """
-    own = dataset.parts(index)
-    if own is not None:
-        return own
+    if given is not None:
+        return given
     if parser is None:
         raise DataError(
-            f"{dataset.name}: no masks for {dataset.manifest.entries[index].id}; prepare the data set with its masks, "
-            "or set the weights of a face parser (BiSeNet of face-parsing.PyTorch)"
+            f"{owners[0]}: no masks of skin, lips and eyes; prepare the data set with its masks, or set `parser` to "
+            "the weights of a face parser (BiSeNet of face-parsing.PyTorch)"
         )
-    face = dataset[index]
-    found = parser(face.image[None].to(parser.mean.device))
-    parts = FaceParts(**{name: mask[0].cpu() for name, mask in found.named().items()})
-    return check_lips(parts, f"{dataset.name}: {face.id}")
+    found: FaceParts = parser(images)
+    for place, owner in enumerate(owners):
+        check_lips(FaceParts(**{name: mask[place] for name, mask in found.named().items()}), owner)
+    return found
+
+
+@lru_cache(maxsize=1)
+def shared_parser(weights: Path) -> FaceParser:
+    """:func:`~.parser.load_parser`; a suite's many trainings share it."""
+    return load_parser(weights)

@@ -1,10 +1,11 @@
 """Training of the embedded CLIP: ``python -m veilbench.models.recipes.clip``.
 
 A small CLIP (Radford et al., ICML 2021) learns synthetic portraits with captions that name makeup.  Every batch shows
-each face bare and made up, so that captions can be told apart by makeup alone.  Two things differ from the original,
+each face bare and made up, so that captions can be told apart by makeup alone.  Three things differ from the original,
 since 24,000 portraits with few words are not 400 million: a caption's positives are all images of the batch of which it
-is true (Yang et al., "Unified Contrastive Learning", CVPR 2022), and the way from a bare face to its made-up twin is
-contrasted with the way between their words, the direction that makeup methods use.  The result is a regular
+is true (Yang et al., "Unified Contrastive Learning", CVPR 2022); the way from a bare face to its made-up twin is
+contrasted with the way between their words, the direction that makeup methods use; and every face is told bare or made
+up by DiffAM's two texts, without which single faces all passed for made up.  The result is a regular
 ``CLIPModel`` folder with its processor in half precision, with a card of what was measured on faces that were never
 trained on.  Everything is seeded; an interrupted training goes on from its last epoch.
 """

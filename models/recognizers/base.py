@@ -80,13 +80,19 @@ class InputSpec:
 
 @dataclass(slots=True)
 class PassCounter:
-    """How many images went forward and backward through a network."""
+    """How many images went forward and backward through a network.
+
+    Attributes:
+        real: how many images of a batch are counted; the others fill up a group and are nobody's.  None: all.
+    """
 
     forward: int = 0
     backward: int = 0
+    real: int | None = None
 
     def count(self, images: int, outputs: Tensor | None = None) -> None:
         """Count a forward pass of so many images, and their backward pass when a gradient reaches ``outputs``."""
+        images = images if self.real is None else self.real
         self.forward += images
         if outputs is not None and outputs.requires_grad:
             outputs.register_hook(partial(self._count_backward, images))

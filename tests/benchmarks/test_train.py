@@ -403,7 +403,7 @@ def test_a_makeup_reference_of_two_faces_is_one_line(
     suite |= {"methods": ["clean", "diffam_embedded"], "protocol": {"goals": ["impersonate"]}}
     (world / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
     pairs = SyntheticMakeup(sources=1, targets=1, size=32).references
-    mixed = (replace(pairs[0], bare=pairs[1].bare), *pairs[1:])
+    mixed = {**pairs, "red_lips": replace(pairs["red_lips"], bare=pairs["evening"].bare)}
     monkeypatch.setattr(SyntheticMakeup, "references", mixed)
     words = ("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none", "--jobs", "1")
     outcome = veilbench(*words, "--set", "diffam_embedded.training_faces=1")

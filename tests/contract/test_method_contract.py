@@ -69,7 +69,7 @@ def task(make_recognizer: Callable[..., Recognizer]) -> Callable[[Goal], Task]:
         targets = [Target("t", photos[0], photos[1], "t"), Target("u", photos[2], photos[3], "u")]
         surrogates = [make_recognizer("one", 1), make_recognizer("two", 2)]
         wanted = targets if goal is Goal.IMPERSONATE else ()
-        return Task(goal, surrogates, wanted, seed=5, reference=drawn().references[0])
+        return Task(goal, surrogates, wanted, seed=5, reference=drawn().references["red_lips"])
 
     return make
 

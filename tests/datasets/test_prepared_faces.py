@@ -77,13 +77,14 @@ def test_groups_share_nothing_and_leave_nothing_out(total: int, sizes: list[int]
 
 def test_makeup_references(ladn: Path) -> None:
     faces = LADN(prepared=ladn, target_crop="whole", size=SIZE)
-    assert faces.makeup_photos == ("10000", "10001", "10002")
+    assert list(faces.references) == ["10000", "10001", "10002"]
     with Image.open(ladn.parent / "after" / "10001.jpg") as photo:
         expected = np.asarray(photo.convert("RGB"))
-    face = faces.makeup_photo("10001")
-    np.testing.assert_array_equal((face.image * 255).round().permute(1, 2, 0).numpy(), expected)
-    with pytest.raises(DataError, match="no photo with makeup 'red'; it has 3"):
-        faces.makeup_photo("red")
+    reference = faces.references["10001"]
+    np.testing.assert_array_equal((reference.made_up * 255).round().permute(1, 2, 0).numpy(), expected)
+    assert (reference.name, reference.bare, reference.parts) == ("10001", None, None)
+    smaller = LADN(prepared=ladn, target_crop="whole", size=SIZE // 2).references
+    assert len({one.sha256 for faces in (faces.references, smaller) for one in faces.values()}) == 6
 
 
 def test_other_photos_make_identities(tmp_path: Path) -> None:

@@ -32,13 +32,14 @@ def test_sources_and_targets_are_those_of_synthetic_faces(dataset: SyntheticMake
 
 
 def test_there_is_a_reference_for_each_style(dataset: SyntheticMakeup) -> None:
-    assert tuple(reference.name for reference in dataset.references) == tuple(STYLES)
+    assert tuple(dataset.references) == tuple(STYLES)
     assert len(STYLES) >= 4
 
 
 def test_pairs_are_equal_outside_the_parts_that_wear_makeup(dataset: SyntheticMakeup) -> None:
-    for reference in dataset.references:
+    for reference in dataset.references.values():
         worn = STYLES[reference.name]
+        assert reference.parts is not None
         parts = reference.parts.named()
         wanted = ["lips"] + ["left_eye", "right_eye"] * (worn.shadow + worn.liner > 0) + ["skin"] * (worn.blush > 0)
         region = torch.stack([parts[name] for name in wanted]).amax(dim=0)
@@ -48,7 +49,8 @@ def test_pairs_are_equal_outside_the_parts_that_wear_makeup(dataset: SyntheticMa
 
 def test_every_part_of_a_style_is_seen(dataset: SyntheticMakeup) -> None:
     """Over the middle of each part the picture changes by at least seven per cent of full scale."""
-    for reference in dataset.references:
+    for reference in dataset.references.values():
+        assert reference.parts is not None
         parts, worn = reference.parts.named(), STYLES[reference.name]
         eyes = ["left_eye", "right_eye"] if worn.shadow > 0 else []
         for name in ["lips", *eyes]:
@@ -68,7 +70,7 @@ def test_styles_look_different_on_one_face() -> None:
 
 
 def test_faces_of_references_are_nobody_else(dataset: SyntheticMakeup) -> None:
-    bare = [reference.bare for reference in dataset.references if reference.bare is not None]
+    bare = [reference.bare for reference in dataset.references.values() if reference.bare is not None]
     assert len(bare) == len(STYLES)
     images = [dataset[0].image, dataset.targets[0].image, *bare]
     for one, other in combinations(images, 2):
@@ -77,7 +79,7 @@ def test_faces_of_references_are_nobody_else(dataset: SyntheticMakeup) -> None:
 
 def test_a_style_looks_the_same_whatever_else_is_asked_for(dataset: SyntheticMakeup) -> None:
     alone = SyntheticMakeup(sources=1, targets=0, styles=["evening"]).references
-    assert [reference.sha256 for reference in alone] == [dataset.references[list(STYLES).index("evening")].sha256]
+    assert [reference.sha256 for reference in alone.values()] == [dataset.references["evening"].sha256]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from veilbench.methods.diffam import DiffAM
 from veilbench.models.clip.encoder import ImageTextEncoder
 from veilbench.models.diffusion.pixels import PixelDiffusion
 from veilbench.models.recognizers.base import Recognizer
+from veilbench.models.weights import file_sha256
 
 SIDE = 32
 FEW: dict[str, Any] = {
@@ -109,7 +110,7 @@ class Anywhere:
 def task(make_recognizer: Callable[..., Recognizer], dataset: SyntheticMakeup) -> Callable[..., Task]:
     def make(reference: MakeupReference | None = None) -> Task:
         surrogates = [make_recognizer("one", 1), make_recognizer("two", 2)]
-        worn = dataset.references[3] if reference is None else reference
+        worn = dataset.references["evening"] if reference is None else reference
         return Task(Goal.IMPERSONATE, surrogates, dataset.targets[:1], reference=worn)
 
     return make
@@ -179,6 +180,7 @@ def plain_losses(method: DiffAM, batch: FaceBatch, task: Task) -> dict[str, Tens
 
     reference, parts = task.reference, batch.parts
     assert reference is not None
+    assert reference.parts is not None
     assert parts is not None
     makeup = made.new_zeros(len(made))
     for place, image in enumerate(made):
@@ -407,7 +409,8 @@ def swapped(reference: MakeupReference, **changes: Any) -> MakeupReference:
     return replace(reference, **changes)
 
 
-def emptied(parts: FaceParts, name: str) -> FaceParts:
+def emptied(parts: FaceParts | None, name: str) -> FaceParts:
+    assert parts is not None
     return FaceParts(**{key: mask * (key != name) for key, mask in parts.named().items()})
 
 
@@ -421,7 +424,7 @@ BAD: dict[str, tuple[Callable[[MakeupReference, MakeupReference], MakeupReferenc
         "'evening': its lips mask is empty",
     ),
     "mask of another size": (
-        lambda one, _: swapped(one, parts=replace(one.parts, skin=torch.ones(1, 8, 8))),
+        lambda one, _: swapped(one, parts=FaceParts(torch.ones(1, 8, 8), *[torch.ones(1, 32, 32)] * 3)),
         r"'evening': mask 'skin' is \(1, 8, 8\) but the photo needs \(1, 32, 32\)",
     ),
     "no bare photo": (lambda one, _: swapped(one, bare=None), "it has no bare photo; give one, or set removal=clip"),
@@ -438,13 +441,13 @@ def test_a_reference_that_cannot_be_used_is_refused(
 ) -> None:
     change, message = BAD[case]
     with pytest.raises((ValueError, DataError), match=message):
-        method().assign(task(change(dataset.references[3], dataset.references[0])))
+        method().assign(task(change(dataset.references["evening"], dataset.references["red_lips"])))
 
 
 def test_removal_needs_no_bare_photo(
     method: Callable[..., DiffAM], task: Callable[..., Task], dataset: SyntheticMakeup
 ) -> None:
-    one, other = dataset.references[3], dataset.references[0]
+    one, other = dataset.references["evening"], dataset.references["red_lips"]
     for bare in (None, other.bare):
         method(removal="clip").assign(task(swapped(one, bare=bare)))
 
@@ -453,8 +456,46 @@ def test_faces_without_masks_cannot_be_trained_on(method: Callable[..., DiffAM],
     ours = method()
     ours.assign(task())
     batch = FaceBatch(("a",), torch.rand(1, 3, SIDE, SIDE), (None,))
-    with pytest.raises(ValueError, match="diffam needs masks of skin, lips and eyes"):
+    with pytest.raises(ValueError, match=r"a: no masks of skin, lips and eyes; .*set `parser`"):
         ours.training_step(batch, 0)
+
+
+def test_a_parser_stands_in_for_masks(
+    method: Callable[..., DiffAM],
+    task: Callable[..., Task],
+    dataset: SyntheticMakeup,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it finds counts like given masks: of the reference and of every training face, asked for once each."""
+    batch, assigned = batch_of(dataset, 2), task()
+    reference = assigned.reference
+    assert reference is not None
+    assert reference.parts is not None
+    assert batch.parts is not None
+    asked, answers = [], [FaceParts.stack([reference.parts]), batch.parts]
+
+    def parser(images: Tensor) -> FaceParts:
+        asked.append(len(images))
+        return answers[len(asked) - 1]
+
+    ours, given = method(), method()
+    monkeypatch.setattr(DiffAM, "log_dict", lambda *_, **__: None)  # there is no Trainer to log to
+    monkeypatch.setattr(ours, "parser", parser)
+    given.assign(assigned)
+    ours.assign(task(swapped(reference, parts=None)))
+    bare_batch = replace(batch, parts=None)
+    losses = [float(ours.training_step(bare_batch, 0).detach()) for _ in range(2)]
+    assert losses == [float(given.training_step(batch, 0).detach())] * 2
+    assert asked == [1, 2]
+
+
+def test_its_weights_are_part_of_the_identity_where_it_is_used(tmp_path: Path) -> None:
+    weights = tmp_path / "79999_iter.pth"
+    weights.write_bytes(b"some weights")
+    params = {"diffusion": "embedded", "clip": "embedded", "preservation": "embedded_features", "alexnet": None}
+    without = DiffAM.identity(params)
+    assert DiffAM.identity({**params, "parser": None}) == without
+    assert DiffAM.identity({**params, "parser": weights}) == {**without, "parser": file_sha256(weights)}
 
 
 def test_a_face_without_lips_is_trained_on_with_its_other_parts(

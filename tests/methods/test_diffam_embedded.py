@@ -44,7 +44,7 @@ def results(
     few = {"training_faces": 12, "iterations": 3, "adversarial_from": 1, "learning_rate": 8e-4}
     method = build_method(load_component("methods", "diffam_embedded", CONFIGS, few))
     assert isinstance(method, DiffAM)
-    method.assign(Task(Goal.IMPERSONATE, surrogates, dataset.targets, reference=dataset.references[0]))
+    method.assign(Task(Goal.IMPERSONATE, surrogates, dataset.targets, reference=dataset.references["evening"]))
     photos = FaceBatch.collate([dataset[index] for index in range(FACES)])
     before = method.predict_step(photos).images
     folder = TrainingFolder(Path(tmp_path_factory.mktemp("training")))
@@ -72,7 +72,8 @@ def test_people_come_nearer_to_the_target(
 
 
 def test_they_wear_the_makeup_and_stay_themselves(results: dict[str, Tensor], dataset: SyntheticMakeup) -> None:
-    reference = dataset.references[0]
+    reference = dataset.references["evening"]
+    assert reference.parts is not None
     own = part_masks(FaceParts.stack([reference.parts]))
     palettes = {name: Palette.of(reference.made_up, mask[0]) for name, mask in own.items()}
     masks = part_masks(FaceParts.stack([dataset.parts(index) for index in range(FACES)]))

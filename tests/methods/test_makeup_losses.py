@@ -124,8 +124,9 @@ def test_an_eye_that_is_hidden_stays_hidden() -> None:
 
 def test_made_up_lips_are_nearer_to_their_style_than_bare_ones() -> None:
     """On the exact pairs: the distance of a bare face to its own style is large, of the made-up one nothing."""
-    for reference in SyntheticMakeup(sources=1, targets=1).references:
+    for reference in SyntheticMakeup(sources=1, targets=1).references.values():
         assert reference.bare is not None
+        assert reference.parts is not None
         masks = part_masks(FaceParts.stack([reference.parts]))
         palettes = {name: Palette.of(reference.made_up, mask[0]) for name, mask in masks.items()}
         weights = {"lips": 1.0, "left_eye": 1.0, "right_eye": 1.0, "skin": 0.15}

@@ -12,17 +12,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from veilbench.datasets.base import DataError
-from veilbench.datasets.celeba_hq import CelebAHQ
+from veilbench.datasets.base import DataError, FaceParts
 from veilbench.datasets.celebamask import PARTS
-from veilbench.datasets.ladn import LADN
-from veilbench.datasets.preparation import prepare
 from veilbench.models.parsers.bisenet import CLASSES, BiSeNet
 from veilbench.models.parsers.parser import FaceParser, load_parser
 from veilbench.models.parsers.parts import face_parts
 from veilbench.models.weights import WeightsError
 
-from ..fake_copies import FACE, make_celeba_hq, make_ladn
+from ..fake_copies import FACE
 
 
 def bn(name: str, width: int) -> dict[str, tuple[int, ...]]:
@@ -199,24 +196,20 @@ def test_the_network_sees_512_normalised_pixels_and_masks_fit_the_image(side: in
     assert float(parts.lips.mean()) == pytest.approx(float(painted("u_lip", "l_lip").mean()), rel=0.02)
 
 
-def test_a_data_set_s_own_masks_come_first(tmp_path: Path) -> None:
-    record = prepare(CelebAHQ.layout, make_celeba_hq(tmp_path, numbers=range(4)), count=4).record
-    faces = CelebAHQ(prepared=record, target_crop="whole", size=512)
+def test_given_masks_come_first() -> None:
     network = Says({})
-    own = face_parts(faces, 1, FaceParser(network, "none"))
+    given = FaceParts(*torch.rand(4, 1, 1, 24, 24).unbind())
+    assert face_parts(["a"], torch.rand(1, 3, 24, 24), given, FaceParser(network, "none")) is given
     assert len(network.shown) == 0
-    assert torch.equal(own.lips[0], painted("u_lip", "l_lip"))
-    assert torch.equal(face_parts(faces, 1).lips, own.lips)
 
 
-def test_then_the_parser_s_and_else_an_error(tmp_path: Path) -> None:
-    record = prepare(LADN.layout, make_ladn(tmp_path), count=9).record
-    faces = LADN(prepared=record, target_crop="whole", size=24)
-    found = face_parts(faces, 4, FaceParser(Says(FEATURES), "none"))
-    assert found.lips.shape == (1, 24, 24)
-    assert found.lips.any()
-    with pytest.raises(DataError, match=r"ladn: no masks for 00004; .*weights of a face parser"):
-        face_parts(faces, 4)
+def test_then_the_parser_s_and_else_an_error() -> None:
+    images = torch.rand(2, 3, 24, 24)
+    found = face_parts(["a", "b"], images, None, FaceParser(Says(FEATURES), "none"))
+    assert found.lips.shape == (2, 1, 24, 24)
+    assert found.lips.any(dim=(1, 2, 3)).all()
+    with pytest.raises(DataError, match=r"a: no masks .*weights of a face parser"):
+        face_parts(["a", "b"], images, None, None)
     blind = {part: box for part, box in FEATURES.items() if not part.endswith("lip")}
-    with pytest.raises(DataError, match=r"ladn: 00004: no lips are visible"):
-        face_parts(faces, 4, FaceParser(Says(blind), "none"))
+    with pytest.raises(DataError, match=r"a: no lips are visible"):
+        face_parts(["a", "b"], images, None, FaceParser(Says(blind), "none"))
