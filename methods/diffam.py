@@ -179,7 +179,7 @@ class DiffAM(TrainedMethod):
         super().assign(task)
         assert task.reference is not None  # noqa: S101 (the base class checks)
         self.reference = with_parts(task.reference, self.parser)
-        check_reference(self.reference, pair=self.removal == "given")
+        check_reference(self.reference, side=self.diffusion.image_size, pair=self.removal == "given")
 
     def networks(self) -> dict[str, PassCounter]:
         own = {"unet": self.diffusion.passes, "clip": self.encoder.passes, "perceptual": self.perceptual.passes}

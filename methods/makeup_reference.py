@@ -43,11 +43,12 @@ def with_parts(reference: MakeupReference, parser: FaceParser | None) -> MakeupR
     return replace(reference, parts=FaceParts(**{name: mask[0] for name, mask in found.named().items()}))
 
 
-def check_reference(reference: MakeupReference, *, pair: bool) -> None:
+def check_reference(reference: MakeupReference, *, side: int, pair: bool) -> None:
     """Whether makeup can be taken from a reference.
 
     Args:
         reference: with its masks; see :func:`with_parts`.
+        side: of the square in which its colours are taken; a small part may vanish there.
         pair: whether its bare photo is used too.
 
     Raises:
@@ -57,9 +58,12 @@ def check_reference(reference: MakeupReference, *, pair: bool) -> None:
     owner = _owner(reference)
     assert reference.parts is not None  # noqa: S101
     check_parts(owner, reference.made_up, reference.parts)
-    for name, mask in reference.parts.named().items():
+    for name, mask in resized_parts(FaceParts.stack([reference.parts]), side).named().items():
         if not (mask >= INSIDE).any():
-            raise ValueError(f"{owner}: its {name} mask is empty, so there is no colour to take; use another reference")
+            raise ValueError(
+                f"{owner}: its {name} mask is empty at {side} x {side} pixels, so there is no colour to take; "
+                "use another reference"
+            )
     if not pair:
         return
     if reference.bare is None:

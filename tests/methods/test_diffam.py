@@ -414,6 +414,20 @@ def emptied(parts: FaceParts | None, name: str) -> FaceParts:
     return FaceParts(**{key: mask * (key != name) for key, mask in parts.named().items()})
 
 
+def enlarged(reference: MakeupReference, factor: int) -> MakeupReference:
+    """Larger photos and masks, with lips of one pixel."""
+    assert reference.bare is not None
+    assert reference.parts is not None
+    bare, made_up, *masks = (
+        torch.nn.functional.interpolate(image[None], scale_factor=factor)[0]
+        for image in (reference.bare, reference.made_up, *reference.parts.named().values())
+    )
+    parts = dict(zip(reference.parts.named(), masks, strict=True))
+    parts["lips"] = torch.zeros_like(parts["lips"])
+    parts["lips"][0, 100, 100] = 1
+    return replace(reference, bare=bare, made_up=made_up, parts=FaceParts(**parts))
+
+
 BAD: dict[str, tuple[Callable[[MakeupReference, MakeupReference], MakeupReference], str]] = {
     "two faces": (
         lambda one, other: swapped(one, bare=other.bare),
@@ -421,7 +435,11 @@ BAD: dict[str, tuple[Callable[[MakeupReference, MakeupReference], MakeupReferenc
     ),
     "no lips": (
         lambda one, _: swapped(one, parts=emptied(one.parts, "lips")),
-        "'evening': its lips mask is empty",
+        "'evening': its lips mask is empty at 32 x 32 pixels",
+    ),
+    "lips of one pixel in a large photo": (
+        lambda one, _: enlarged(one, 8),
+        "'evening': its lips mask is empty at 32 x 32 pixels",
     ),
     "mask of another size": (
         lambda one, _: swapped(one, parts=FaceParts(torch.ones(1, 8, 8), *[torch.ones(1, 32, 32)] * 3)),
