@@ -21,7 +21,8 @@ LABEL = 22
 def comparison(plan: Plan, store: Store, columns: int = 8) -> Image.Image:
     """One row of sources, then one row for each method: the first finished protection of each, same sources.
 
-    Where sources are divided among targets, each is shown with what was made of it for its own target.
+    Where sources are divided among targets, each is shown with what was made of it for its own target.  Where makeup is
+    put on, the row ends with the face that it comes from.
 
     Args:
         plan: whose methods to show.
@@ -40,7 +41,11 @@ def comparison(plan: Plan, store: Store, columns: int = 8) -> Image.Image:
         shown.add(question.label)
         paths = [store.protection(_owner(plan, question, item).protection.id).image(item) for item in items]
         images = [read_photo(path) if path.is_file() else None for path in paths]
-        rows.append((f"{question.label} ({question.goal})", images))
+        label = f"{question.label} ({question.goal})"
+        if worn := question.protection.reference:
+            images.append(plan.dataset.references[worn].made_up)
+            label += f", at the end its makeup reference: {worn}"
+        rows.append((label, images))
     return sheet(rows)
 
 

@@ -14,14 +14,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from veilbench.benchmarks.collect import collect
+from veilbench.benchmarks.grid import GAP, LABEL, TILE
 from veilbench.benchmarks.leaderboard import leaderboard
 from veilbench.benchmarks.plan import Plan
 from veilbench.benchmarks.store import Store, TrainingFolder
@@ -394,18 +397,41 @@ def test_weights_by_hand_of_another_size_are_the_cells_failure(done: Path, plugg
     assert "of another architecture: 'weight' is (3, 3, 5, 5)" in " ".join(outcome.out.split())
 
 
+def makeup_suite(world: Path, sources: int) -> Path:
+    suite = yaml.safe_load((world / "suite.yaml").read_text(encoding="utf-8"))
+    suite["dataset"] = {"kind": "synthetic_makeup", "params": {"sources": sources, "targets": 1, "size": 32}}
+    suite |= {"methods": ["clean", "diffam_embedded"], "protocol": {"goals": ["impersonate"]}, "realism": None}
+    (world / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    return world / "suite.yaml"
+
+
+def test_a_reference_s_makeup_is_put_on_and_shown(world: Path, veilbench: Veilbench) -> None:
+    """The table has the training's cost, the picture the face that the makeup comes from at the end of its row."""
+    settings = {"training_faces": 2, "iterations": 1, "inversion_steps": 2, "reference": "evening"}
+    words = [part for key, value in settings.items() for part in ("--set", f"diffam_embedded.{key}={value}")]
+    outcome = veilbench("run", makeup_suite(world, 2), "--results", world / "r", "--tracker", "none", *words)
+    assert outcome.code == 0, outcome.err
+    folder = world / "r" / "suites" / "suite"
+    board = pd.read_csv(folder / "leaderboard.csv").set_index("method")
+    assert float(board["seconds_per_training"]["diffam_embedded"]) > 0
+    assert list((world / "r" / "store" / "trainings").glob("diffam-impersonate-*-evening-*/weights.safetensors"))
+    worn = SyntheticMakeup(sources=1, targets=1, size=32).references["evening"].made_up
+    left, top = GAP + 2 * (TILE + GAP), GAP + (TILE + LABEL + GAP) + LABEL
+    with Image.open(folder / "grid.png") as grid:
+        shown = np.asarray(grid.crop((left, top, left + TILE, top + TILE)))
+    expected = (worn * 255).round().to(torch.uint8).permute(1, 2, 0).numpy().repeat(TILE // 32, 0).repeat(TILE // 32, 1)
+    np.testing.assert_array_equal(shown, expected)
+
+
 def test_a_makeup_reference_of_two_faces_is_one_line(
     world: Path, veilbench: Veilbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Said before anything is trained, with the figure that was measured."""
-    suite = yaml.safe_load((world / "suite.yaml").read_text(encoding="utf-8"))
-    suite["dataset"] = {"kind": "synthetic_makeup", "params": {"sources": 1, "targets": 1, "size": 32}}
-    suite |= {"methods": ["clean", "diffam_embedded"], "protocol": {"goals": ["impersonate"]}}
-    (world / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    suite = makeup_suite(world, 1)
     pairs = SyntheticMakeup(sources=1, targets=1, size=32).references
     mixed = {**pairs, "red_lips": replace(pairs["red_lips"], bare=pairs["evening"].bare)}
     monkeypatch.setattr(SyntheticMakeup, "references", mixed)
-    words = ("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none", "--jobs", "1")
+    words = ("run", suite, "--results", world / "r", "--tracker", "none", "--jobs", "1")
     outcome = veilbench(*words, "--set", "diffam_embedded.training_faces=1")
     assert outcome.code == 2
     assert outcome.err.count("\n") == 1
