@@ -61,10 +61,12 @@ def _details(section: str, name: str) -> Table:
 
 
 def reflowed(docstring: str) -> str:
-    """A docstring for any width: one line for each paragraph and each argument."""
+    """A docstring for any width: one line for each paragraph, bullet and argument."""
     lines: list[str] = []
     for line in inspect.cleandoc(docstring).splitlines():
-        starts = not line or not lines or not lines[-1] or lines[-1].endswith(":") or re.match(r" +\w[\w, ]*: ", line)
+        starts = (
+            not line or not lines or not lines[-1] or lines[-1].endswith(":") or re.match(r"\* | +\w[\w, ]*: ", line)
+        )
         if starts:
             lines.append(line)
         else:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from veilbench.benchmarks.configs import config_names
+from veilbench.benchmarks.describe import reflowed
 
 from .conftest import Outcome
 
@@ -25,6 +26,30 @@ def test_describe_knows_everything_listed(name: str, veilbench: Veilbench) -> No
     outcome = veilbench("describe", name)
     assert outcome.code == 0, outcome.err
     assert f"{name}.yaml" in outcome.out
+
+
+def test_docstrings_are_told_at_any_width() -> None:
+    told = """Makeup from
+    a face.  Losses:
+
+    * one: that goes
+      on;
+    * two.
+
+    Args:
+        first: a number
+            of steps.
+        second, third: more.
+    """
+    expected = """Makeup from a face.  Losses:
+
+* one: that goes on;
+* two.
+
+Args:
+    first: a number of steps.
+    second, third: more."""
+    assert reflowed(told) == expected
 
 
 def test_doctor_finds_the_embedded_world_well_and_says_what_the_rest_needs(veilbench: Veilbench) -> None:
