@@ -69,7 +69,8 @@ class WandbTracker(Tracker):
         if protection.training is not None:
             summary["cost/training_seconds"] = store.training(protection.training.id).record.get("seconds")
         self.folder.mkdir(parents=True, exist_ok=True)
-        settings = wandb.Settings(console="off", silent=True, x_disable_stats=True)
+        # a list of all installed packages takes longer than the rest; those that count are in its config
+        settings = wandb.Settings(console="off", silent=True, x_disable_stats=True, x_save_requirements=False)
         with wandb.init(
             project=self.project,
             group=plan.suite.name,
@@ -79,7 +80,12 @@ class WandbTracker(Tracker):
             job_type="protection",
             mode=mode,
             dir=self.folder,
-            config={"suite": plan.suite.name, "label": protection.label, **protection.spec},
+            config={
+                "suite": plan.suite.name,
+                "label": protection.label,
+                "packages": folder.cell.get("packages", {}),
+                **protection.spec,
+            },
             settings=settings,
         ) as run:
             shown = finished[:SHOWN]

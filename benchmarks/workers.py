@@ -53,9 +53,13 @@ def protect_all(
     Raises:
         UserError: when a worker met one, or died.
     """
+    import torch  # noqa: PLC0415
+
     context = multiprocessing.get_context("spawn")
     reports, stop = context.SimpleQueue(), context.Event()
-    arguments = (cells.plan, cells.store.root, cells.batch_size, max(1, _cores() // jobs), reports, stop)
+    share, own = max(1, _cores() // jobs), torch.get_num_threads()
+    torch.set_num_threads(share)  # more would wait for cores that the workers have, and wait busily
+    arguments = (cells.plan, cells.store.root, cells.batch_size, share, reports, stop)
     pool = ProcessPoolExecutor(jobs, context, initializer=_become_worker, initargs=arguments)
     try:
         futures = {pool.submit(_protect, protection.id): protection for protection in pending}
@@ -73,6 +77,7 @@ def protect_all(
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(own)
 
 
 def _cores() -> int:
