@@ -57,8 +57,9 @@ class PreparedFaces(FaceDataset, ABC):
         self.size = size
         self._items = record.items[:limit]
         self._rest = record.items[len(self._items) :]
-        self._makeup = {} if references is None else read_makeup_pairs(references, size)
-        self._made_up = record.references
+        self._references: Mapping[str, MakeupReference] = (
+            MadeUpPhotos(record.references, size) if references is None else read_makeup_pairs(references, size)
+        )
         pairs = [_boxed(*pair) if target_crop == "fixed" else pair for pair in record.targets]
         for item in self._items:
             if item.other is not None:
@@ -105,7 +106,7 @@ class PreparedFaces(FaceDataset, ABC):
     @property
     def references(self) -> Mapping[str, MakeupReference]:
         """Those of the folder ``references``; without it the copy's own photos with makeup, which have no masks."""
-        return self._makeup or MadeUpPhotos(self._made_up, self.size)
+        return self._references
 
     def training(self, count: int) -> PreparedFaces:
         """The first ``count`` photos of the record after the sources.

@@ -32,7 +32,7 @@ class Style:
 
 
 def with_parts(reference: MakeupReference, parser: FaceParser | None) -> MakeupReference:
-    """The reference with masks: its own, else those that ``parser`` (on the CPU) finds.
+    """The reference with masks: its own, else those that ``parser`` finds.
 
     Raises:
         DataError: when there are neither masks nor a parser, or it finds no lips.

@@ -21,7 +21,7 @@ def face_parts(owners: Sequence[str], images: Tensor, given: FaceParts | None, p
         owners: what messages call each face.
         images: ``B x 3 x H x W`` in ``[0, 1]``.
         given: the faces' own masks, which come first: they are exact, or drawn by people.
-        parser: finds the parts where there are none; on the device of ``images``.
+        parser: finds the parts where there are none; on any device.
 
     Raises:
         DataError: naming a face and the next step, when there are neither masks nor a parser, or no lips are found.
@@ -33,7 +33,7 @@ def face_parts(owners: Sequence[str], images: Tensor, given: FaceParts | None, p
             f"{owners[0]}: no masks of skin, lips and eyes; prepare the data set with its masks, or set `parser` to "
             "the weights of a face parser (BiSeNet of face-parsing.PyTorch)"
         )
-    found: FaceParts = parser(images)
+    found: FaceParts = parser(images.to(parser.mean.device)).to(images.device)
     for place, owner in enumerate(owners):
         check_lips(FaceParts(**{name: mask[place] for name, mask in found.named().items()}), owner)
     return found

@@ -14,7 +14,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file
 from skimage.exposure import match_histograms
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
 from veilbench.benchmarks.store import TrainingFolder
@@ -492,13 +492,16 @@ def test_a_parser_stands_in_for_masks(
     assert batch.parts is not None
     asked, answers = [], [FaceParts.stack([reference.parts]), batch.parts]
 
-    def parser(images: Tensor) -> FaceParts:
-        asked.append(len(images))
-        return answers[len(asked) - 1]
+    class Parser(nn.Module):
+        mean = torch.zeros(1)
+
+        def forward(self, images: Tensor) -> FaceParts:
+            asked.append(len(images))
+            return answers[len(asked) - 1]
 
     ours, given = method(), method()
     monkeypatch.setattr(DiffAM, "log_dict", lambda *_, **__: None)  # there is no Trainer to log to
-    monkeypatch.setattr(ours, "parser", parser)
+    monkeypatch.setattr(ours, "parser", Parser())
     given.assign(assigned)
     ours.assign(task(swapped(reference, parts=None)))
     bare_batch = replace(batch, parts=None)
