@@ -65,6 +65,10 @@ class FaceParts:
         columns = [one.named() for one in several]
         return cls(**{field.name: torch.stack([column[field.name] for column in columns]) for field in fields(cls)})
 
+    def unstack(self) -> list[FaceParts]:
+        """The masks of each face again."""
+        return [FaceParts(*masks) for masks in zip(*self.named().values(), strict=True)]
+
 
 @dataclass(frozen=True, slots=True)
 class FaceBatch:

@@ -169,10 +169,9 @@ class DiffAM(TrainedMethod):
             "clip": CLIP.identity(params["clip"]),
             "alexnet": perceptual_sha256(params["preservation"], params["alexnet"]),
         }
-        known = {key: value for key, value in params.items() if key != "parser"}
-        if params.get("parser") is not None:
-            networks["parser"] = file_sha256(params["parser"])
-        return {**known, **networks}
+        identity = {**params, **networks}
+        parser = identity.pop("parser", None)
+        return identity if parser is None else {**identity, "parser": file_sha256(parser)}
 
     def assign(self, task: Task) -> None:
         """Also raises ``ValueError`` when the makeup reference cannot be used; see :func:`check_reference`."""
@@ -220,11 +219,9 @@ class DiffAM(TrainedMethod):
             return batch.parts
         new = [place for place, item in enumerate(batch.ids) if item not in self._training_parts]
         if new:
-            found = face_parts([batch.ids[place] for place in new], batch.images[new], None, self.parser)
-            self._training_parts |= {
-                batch.ids[place]: FaceParts(**{name: mask[row] for name, mask in found.named().items()})
-                for row, place in enumerate(new)
-            }
+            items = [batch.ids[place] for place in new]
+            found = face_parts(items, batch.images[new], None, self.parser)
+            self._training_parts |= dict(zip(items, found.unstack(), strict=True))
         return FaceParts.stack([self._training_parts[item] for item in batch.ids])
 
     def phase_weights(self, iteration: int) -> dict[str, float]:

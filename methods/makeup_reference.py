@@ -40,7 +40,7 @@ def with_parts(reference: MakeupReference, parser: FaceParser | None) -> MakeupR
     if reference.parts is not None:
         return reference
     found = face_parts([_owner(reference)], reference.made_up[None], None, parser)
-    return replace(reference, parts=FaceParts(**{name: mask[0] for name, mask in found.named().items()}))
+    return replace(reference, parts=found.unstack()[0])
 
 
 def check_reference(reference: MakeupReference, *, side: int, pair: bool) -> None:

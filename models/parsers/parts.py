@@ -34,8 +34,8 @@ def face_parts(owners: Sequence[str], images: Tensor, given: FaceParts | None, p
             "the weights of a face parser (BiSeNet of face-parsing.PyTorch)"
         )
     found: FaceParts = parser(images.to(parser.mean.device)).to(images.device)
-    for place, owner in enumerate(owners):
-        check_lips(FaceParts(**{name: mask[place] for name, mask in found.named().items()}), owner)
+    for owner, parts in zip(owners, found.unstack(), strict=True):
+        check_lips(parts, owner)
     return found
 
 
