@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from veilbench.errors import UserError
 from veilbench.methods.base import ProtectionMethod, Task
 from veilbench.methods.trained import TrainedMethod
 
 from .components import build_method, build_recognizer
-from .errors import UserError
 from .plan import Plan, Protection
 from .protect import protect
 from .store import Store

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .errors import UserError
+from veilbench.errors import UserError, VeilbenchError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -252,7 +252,7 @@ def main() -> None:
         )
         sys.exit(2)
     except ValueError as error:
-        if not _is_user_error(error):
+        if not isinstance(error, VeilbenchError):
             raise
         sys.stderr.write(f"veilbench: {error}\n")
         sys.exit(2)
@@ -262,8 +262,3 @@ def _interrupt(number: int, frame: object) -> None:
     """A polite end (``kill``, a batch system's time limit) is like Ctrl-C."""
     del number, frame
     raise KeyboardInterrupt
-
-
-def _is_user_error(error: ValueError) -> bool:
-    """Our own errors, by module, so that reporting one does not import torch."""
-    return any(cls.__name__ in {"UserError", "DataError", "WeightsError"} for cls in type(error).__mro__)

@@ -1,23 +1,21 @@
 """From a config to an object: find the class by its kind, check the parameters against its constructor, build it.
 
-A new method, data set or architecture is one new file (its module name is its ``kind``) plus one YAML: nothing here
-knows any of them by name.
+A new method, data set or network is one file plus one YAML: nothing here knows any of them by name.
 """
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import pkgutil
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field
 
-from .configs import config_names, find_config, parse, read_yaml
-from .errors import UserError, did_you_mean
+from veilbench import registry
+from veilbench.errors import UserError
+from veilbench.registry import parse
+
+from .configs import find_config, read_yaml
 
 if TYPE_CHECKING:
     from veilbench.datasets.base import FaceDataset
@@ -75,22 +73,12 @@ class Component:
     params: dict[str, Any]
 
 
-def find_class(section: Section, kind: str, where: str) -> type[Any]:
-    """The class of ``kind`` in ``veilbench.<section>.<kind>``.
-
-    Raises:
-        UserError: when no module has that name, with the nearest kind.
-    """
-    package = importlib.import_module(f"veilbench.{section}")
-    modules = [module.name for module in pkgutil.iter_modules(package.__path__)]
-    attribute = {"methods": "name", "datasets": "kind"}[section]
-    if kind in modules:
-        module = importlib.import_module(f"veilbench.{section}.{kind}")
-        for cls in vars(module).values():
-            if inspect.isclass(cls) and cls.__module__ == module.__name__ and getattr(cls, attribute, None) == kind:
-                return cls
-    known = [read_yaml(find_config(section, name)).get("kind", name) for name in config_names(section)]
-    raise UserError(f"{where}: unknown kind {kind!r}; {did_you_mean(kind, set(known))}")
+def find_class(section: Section, kind: str, base: Path, where: str) -> type[Any]:
+    """:func:`veilbench.registry.find`; its complaints begin with ``where``."""
+    try:
+        return registry.find(section, kind, base)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def find_layout(kind: str) -> Layout:
@@ -99,35 +87,10 @@ def find_layout(kind: str) -> Layout:
     Raises:
         UserError: when there is no such kind, or it needs no preparation.
     """
-    layout: Layout | None = getattr(find_class("datasets", kind, "prepare"), "layout", None)
+    layout: Layout | None = getattr(find_class("datasets", kind, Path(), "prepare"), "layout", None)
     if layout is None:
         raise UserError(f"prepare: {kind} needs no preparation; name it in a suite (see `veilbench describe`)")
     return layout
-
-
-def _fraction(value: Any) -> Any:
-    """``"8/255"`` as a number; budgets are written that way."""
-    if isinstance(value, str) and "/" in value:
-        try:
-            return float(Fraction(value.replace(" ", "")))
-        except (ValueError, ZeroDivisionError):
-            return value
-    return value
-
-
-def signature_model(cls: type[Any]) -> type[BaseModel]:
-    """A pydantic model with the keyword arguments of a constructor: unknown keys and wrong types are errors."""
-    hints = get_type_hints(cls.__init__, include_extras=True)
-    fields: dict[str, Any] = {}
-    for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
-        if parameter.kind in {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
-            continue
-        annotation = hints.get(name, Any)
-        if annotation is float or float in get_args(annotation):
-            annotation = Annotated[annotation, BeforeValidator(_fraction)]
-        default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-        fields[name] = (annotation, default)
-    return create_model(f"{cls.__name__}Params", __config__=ConfigDict(extra="forbid"), **fields)
 
 
 def load_component(
@@ -147,8 +110,8 @@ def load_component(
         name, where, base = path.stem, str(path), path.parent
     else:
         spec, name, where = reference, reference.kind, f"{base}: {section}"
-    cls = find_class(section, spec.kind, where)
-    model = signature_model(cls)
+    cls = find_class(section, spec.kind, base, where)
+    model = registry.signature_model(cls)
     shipped = parse(model, spec.params, f"{where}: params").model_dump()
     paths = {key: base / value for key, value in shipped.items() if isinstance(value, Path)}
     merged = {**spec.params, **paths, **(overrides or {})}

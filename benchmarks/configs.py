@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
 
-from .errors import UserError, did_you_mean
+from veilbench.errors import UserError, did_you_mean
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def config_names(section: str) -> list[str]:
@@ -51,35 +49,3 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds {type(content).__name__}, not a mapping of keys to values; see configs/")
     return {str(key): value for key, value in content.items()}
-
-
-def parse(model: type[Model], content: dict[str, Any], where: str) -> Model:
-    """Validate ``content``.  Raises :class:`UserError` with ``where``, the key, the value, the nearest valid name."""
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"{where}: {describe(error, model)}") from error
-
-
-def describe(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first validation problem in one line."""
-    first = error.errors(include_url=False)[0]
-    location = [part for part in first["loc"] if isinstance(part, int) or str(part).isidentifier()]
-    key = ".".join(str(part) for part in location)
-    if first["type"] == "extra_forbidden":
-        known = _fields_at(model, location[:-1])
-        return f"unknown key {key!r}; {did_you_mean(str(location[-1]), known)}"
-    if first["type"] == "missing":
-        return f"key {key!r} is missing; add it"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"key {key!r} has value {first['input']!r}: {message[0].lower()}{message[1:]}"
-
-
-def _fields_at(model: type[BaseModel], location: list[int | str]) -> list[str]:
-    """Field names of the (nested) model that ``location`` points into."""
-    for part in location:
-        field = model.model_fields.get(str(part))
-        nested = getattr(field, "annotation", None)
-        if isinstance(nested, type) and issubclass(nested, BaseModel):
-            model = nested
-    return list(model.model_fields)

@@ -9,10 +9,11 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from veilbench.errors import UserError, did_you_mean
+
 from .cells import status
 from .components import load_component, load_recognizer_spec
 from .configs import CONFIGS, config_names, find_config, read_yaml
-from .errors import UserError, did_you_mean
 from .plan import Plan
 from .store import Store
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
+from veilbench.errors import UserError
+
 from .components import build_dataset, build_recognizer, load_component, load_recognizer_spec
 from .configs import CONFIGS, config_names
-from .errors import UserError
 from .provenance import provenance
 
 COMPROMISED_LIGHTNING = {"2.6.2", "2.6.3"}  # GHSA-w37p-236h-pfx3

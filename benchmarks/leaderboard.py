@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from veilbench.errors import UserError
 from veilbench.metrics.statistics import wilson_interval
 
 from .collect import BLACK_BOX, WHITE_BOX
-from .errors import UserError
 from .plan import Plan
 from .run import REFERENCE_CELL
 from .store import Store

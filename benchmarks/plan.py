@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from veilbench.errors import UserError, did_you_mean
+
 from .components import Component, RecognizerSpec, build_dataset
 from .configs import CONFIGS
-from .errors import UserError, did_you_mean
 from .identity import fingerprint, readable_id
 from .suite import PROTOCOL_VERSION, Suite
 
@@ -108,7 +109,7 @@ class Plan:
     @cached_property
     def weight_hashes(self) -> dict[str, str]:
         """sha256 of each recogniser's weight file."""
-        from veilbench.models.weights import file_sha256  # noqa: PLC0415
+        from veilbench.files import file_sha256  # noqa: PLC0415
 
         hashes = {}
         for name, spec in self.suite.recognizers.items():
@@ -212,12 +213,12 @@ class Plan:
         """The protection behind a question; what the method does not use stays out of its identity."""
         cls = component.cls
         spec: dict[str, Any] = {
-            "method": cls.name,
+            "method": cls.kind,
             "version": cls.version,
             "params": self._method_identity(component),
             "dataset": self.dataset.manifest.digest,
         }
-        words = [cls.name]
+        words = [cls.kind]
         reference = self._reference(component) if cls.uses_reference else None
         if reference is not None:
             del spec["params"]["reference"]  # its content counts, not its name
@@ -258,7 +259,7 @@ class Plan:
         name = component.params["reference"]
         if not references:
             raise UserError(
-                f"{self.suite.dataset.where}: {component.cls.name} needs a makeup reference and the data set has none; "
+                f"{self.suite.dataset.where}: {component.cls.kind} needs a makeup reference and the data set has none; "
                 "use one that has, or leave the method out"
             )
         if name is None:

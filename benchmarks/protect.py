@@ -13,10 +13,11 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 from veilbench.datasets.base import FaceBatch, FaceDataset
 from veilbench.datasets.module import FacesDataModule
 from veilbench.datasets.photos import write_png
+from veilbench.files import write_json
 from veilbench.methods.base import ProtectedBatch, ProtectionMethod
 
 from .provenance import peak_memory, provenance, reset_peak_memory
-from .store import ItemRecord, ProtectionFolder, write_json
+from .store import ItemRecord, ProtectionFolder
 from .trainer import interruptible, make_trainer
 
 

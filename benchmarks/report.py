@@ -7,11 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from veilbench.files import write_bytes
+
 from .collect import collect, failures
 from .grid import comparison
 from .leaderboard import leaderboard, rates, to_markdown
 from .plan import Plan
-from .store import Store, write_bytes
+from .store import Store
 from .tradeoff import tradeoff
 
 

@@ -29,7 +29,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import UserError
+from veilbench.errors import UserError
+from veilbench.files import write_bytes, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,22 +47,6 @@ class ItemRecord:
     forward: Mapping[str, float] = field(default_factory=dict)
     backward: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write atomically: readers see the old file or the new one."""
-    write_bytes(path, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write atomically, also under two writers."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from veilbench.errors import UserError, did_you_mean
+from veilbench.registry import parse
+
 from .components import (
     Component,
     ComponentSpec,
@@ -14,8 +17,7 @@ from .components import (
     load_component,
     load_recognizer_spec,
 )
-from .configs import find_config, parse, read_yaml
-from .errors import UserError, did_you_mean
+from .configs import find_config, read_yaml
 
 # Raise it whenever a change makes old and new numbers incomparable; a leaderboard refuses to mix versions.
 PROTOCOL_VERSION = "1"

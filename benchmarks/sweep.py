@@ -15,13 +15,16 @@ import pandas as pd
 import yaml
 from pydantic import Field, model_validator
 
+from veilbench.errors import UserError, did_you_mean
+from veilbench.files import write_bytes
+from veilbench.registry import parse
+
 from .collect import collect
-from .configs import find_config, parse, read_yaml
-from .errors import UserError, did_you_mean
+from .configs import find_config, read_yaml
 from .leaderboard import leaderboard
 from .plan import Plan
 from .run import Runner
-from .store import Store, write_bytes
+from .store import Store
 from .suite import Strict, Suite, load_suite
 
 if TYPE_CHECKING:
@@ -276,7 +279,7 @@ class Sweep:
         params = {**component.params, **{name: _plain(best[name]) for name in self.spec.parameters}}
         params = {name: str(value) if isinstance(value, Path) else value for name, value in params.items()}
         content = {
-            "kind": component.cls.name,
+            "kind": component.cls.kind,
             "description": f"best of sweep {self.name}, trial {int(best['trial'])}",
             "params": params,
         }

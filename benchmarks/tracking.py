@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from veilbench.datasets.photos import read_photo
+from veilbench.files import write_json
 
 from .collect import collect_protection
 from .grid import pairs
 from .identity import fingerprint
 from .plan import Plan, Protection
-from .store import Store, read_json, write_json
+from .store import Store, read_json
 
 PROJECT = "veilbench"
 SHOWN = 8

@@ -83,7 +83,7 @@ def curves(plan: Plan, labels: list[str]) -> dict[str, list[str]]:
         for name, value in component.params.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 rest = repr(sorted((key, str(other)) for key, other in component.params.items() if key != name))
-                found.setdefault((component.cls.name, name, rest), []).append((value, label))
+                found.setdefault((component.cls.kind, name, rest), []).append((value, label))
     return {
         f"{method}, {name}": [label for _, label in sorted(members)]
         for (method, name, _), members in found.items()

@@ -12,9 +12,11 @@ from safetensors.torch import save
 
 from veilbench.datasets.base import FaceDataset
 from veilbench.datasets.module import FacesDataModule
+from veilbench.errors import WeightsError
+from veilbench.files import replacing
 from veilbench.methods.trained import PREFIX, TrainedMethod
 from veilbench.models.recognizers.base import PassCounter
-from veilbench.models.weights import WeightsError, fitting_weights, load_weights, read_torch
+from veilbench.models.weights import fitting_weights, load_weights, read_torch
 
 from .provenance import peak_memory, provenance, reset_peak_memory
 from .store import TrainingFolder
@@ -69,10 +71,8 @@ class KeepLast(pl.Callback):
         """Save if it is time to."""
         del pl_module, outputs, batch, batch_idx
         if trainer.is_last_batch or time.monotonic() - self._saved >= self._seconds:
-            # replaced in one go: a kill leaves the old checkpoint or the new one
-            partial = self._path.with_name(f".{self._path.name}")
-            trainer.save_checkpoint(partial)
-            partial.replace(self._path)
+            with replacing(self._path) as temporary:
+                trainer.save_checkpoint(temporary)
             self._saved = time.monotonic()
 
 
@@ -118,7 +118,7 @@ def train(
     if broken := [key for key, value in state.items() if not value.isfinite().all()]:
         folder.last.unlink(missing_ok=True)  # going on from it would lead to the same
         raise WeightsError(
-            f"{method.name}: the training diverged ({broken[0]!r} is not finite); lower its learning rate"
+            f"{method.kind}: the training diverged ({broken[0]!r} is not finite); lower its learning rate"
         )
     folder.finish(
         save(state),

@@ -16,8 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from veilbench.errors import UserError
+
 from .cells import Cells
-from .errors import UserError
 from .plan import Plan, Protection
 from .store import Store
 

@@ -16,9 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-
-class DataError(ValueError):
-    """Bad input data.  The message names the file, the value found and the next step, in one line."""
+from veilbench.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)

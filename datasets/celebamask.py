@@ -12,7 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .base import DataError, FaceParts
+from veilbench.errors import DataError
+
+from .base import FaceParts
 from .photo_files import PhotoFile, some
 from .photos import read_file, resize_photo, sha256_file
 

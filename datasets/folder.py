@@ -15,7 +15,9 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from .base import DataError, Face, FaceDataset, Manifest, ManifestEntry, Target
+from veilbench.errors import DataError
+
+from .base import Face, FaceDataset, Manifest, ManifestEntry, Target
 from .photo_files import (
     FORMAT_VERSION,
     PhotoFile,

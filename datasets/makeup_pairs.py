@@ -18,7 +18,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .base import DataError, MakeupReference
+from veilbench.errors import DataError
+
+from .base import MakeupReference
 from .celebamask import makeup_parts
 from .photo_files import PhotoFile, check_photo, list_photos, some
 from .photos import read_file, sha256_file

@@ -10,7 +10,9 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from .base import DataError, Face, FaceBatch, FaceDataset, FaceParts
+from veilbench.errors import DataError
+
+from .base import Face, FaceBatch, FaceDataset, FaceParts
 
 FaceWithParts = tuple[Face, FaceParts | None]
 

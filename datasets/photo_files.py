@@ -11,7 +11,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .base import DataError, Target
+from veilbench.errors import DataError
+
+from .base import Target
 from .photos import Box, check_box, decode_photo, from_uint8, read_file, resize_photo, to_uint8
 
 # Endings that mean "a photo".  Some need a Pillow plug-in: such a file is refused, never silently left out.

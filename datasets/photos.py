@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import struct
-import uuid
 import warnings
 import zlib
 from pathlib import Path
@@ -22,7 +20,8 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
-from .base import DataError
+from veilbench.errors import DataError
+from veilbench.files import write_bytes
 
 Box = tuple[int, int, int, int]
 """``(y0, y1, x0, x1)`` in pixels of the upright photo, ends excluded."""
@@ -198,22 +197,7 @@ def write_png(path: Path, image: Tensor) -> None:
     buffer = io.BytesIO()  # encoded here and not into the file: Pillow would hide the reason of a failed write
     pixels = to_uint8(image.detach().cpu()).permute(1, 2, 0).contiguous().numpy()
     Image.fromarray(pixels).save(buffer, format="PNG")
-    write_atomically(path, buffer.getvalue())
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file completely or not at all.  Raises :class:`OSError` (its ``filename`` is ``path``)."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, buffer.getvalue())
 
 
 def sha256_file(path: Path) -> str:

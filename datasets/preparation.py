@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .base import DataError
+from veilbench.errors import DataError
+
 from .celebamask import check_masks, find_masks, hq_number, read_mapping, without_numbers
 from .photo_files import PhotoFile, check_photos, list_photos, pair_by_stem, pick, some
 from .photos import read_file, stored_size

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .base import DataError
+from veilbench.errors import DataError
+from veilbench.files import write_bytes
+
 from .photo_files import PhotoFile, some
-from .photos import read_file, sha256_file, write_atomically
+from .photos import read_file, sha256_file
 
 RECORD_FORMAT = 1
 
@@ -97,7 +99,7 @@ def write_record(path: Path, prepared: Prepared, root: Path) -> None:
         "targets": [[row(photo), row(other)] for photo, other in prepared.targets],
         "references": [row(file) for file in prepared.references],
     }
-    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+    write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def read_record(path: Path, kind: str) -> Prepared:

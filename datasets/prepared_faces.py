@@ -12,7 +12,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from .base import DataError, Face, FaceDataset, MakeupReference, Manifest, ManifestEntry, Target
+from veilbench.errors import DataError
+
+from .base import Face, FaceDataset, MakeupReference, Manifest, ManifestEntry, Target
 from .makeup_pairs import MadeUpPhotos, read_makeup_pairs
 from .photo_files import FORMAT_VERSION, PhotoFile, check_different, photo_target
 from .preparation import Layout

@@ -13,7 +13,9 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from .base import DataError, Face, FaceDataset, FaceParts, Manifest, ManifestEntry, Target
+from veilbench.errors import DataError
+
+from .base import Face, FaceDataset, FaceParts, Manifest, ManifestEntry, Target
 from .faces.parameters import sample_identities, sample_nuisances
 from .faces.render import render
 

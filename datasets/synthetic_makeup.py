@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from .base import DataError, MakeupReference
+from veilbench.errors import DataError
+
+from .base import MakeupReference
 from .faces.parameters import IDENTITY, NUISANCE, Makeup, sample_identities, sample_nuisances
 from .faces.render import render
 from .synthetic import Split, SyntheticFaces, face_parts, pixels_sha256

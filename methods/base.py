@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from veilbench.datasets.base import FaceBatch, MakeupReference, Target
+from veilbench.files import file_sha256
 from veilbench.models.recognizers.base import PassCounter, Recognizer
-from veilbench.models.weights import file_sha256
 
 
 class Goal(StrEnum):
@@ -113,7 +113,7 @@ class ProtectionMethod(pl.LightningModule, ABC):
     """A protection method.
 
     Class attributes describe it to the planner:
-        name: the word in configs and tables.
+        kind: the word in configs and tables; of the project's own methods the name of their file.
         family: ``none``, ``noise``, ``makeup`` or ``diffusion``; groups the leaderboard.
         version: raise it when results change; it is part of every result's identity.
         paper: short reference.
@@ -127,7 +127,7 @@ class ProtectionMethod(pl.LightningModule, ABC):
         trains: whether it has a network to train first; see :class:`~.trained.TrainedMethod`.
     """
 
-    name: ClassVar[str]
+    kind: ClassVar[str]
     family: ClassVar[str]
     version: ClassVar[str] = "1"
     paper: ClassVar[str] = ""
@@ -155,9 +155,9 @@ class ProtectionMethod(pl.LightningModule, ABC):
             ValueError: when it needs a target to impersonate, or a makeup reference, and there is none.
         """
         if self.uses_target and task.goal is Goal.IMPERSONATE and not task.targets:
-            raise ValueError(f"{self.name}: impersonation needs at least one target; the data set offers none")
+            raise ValueError(f"{self.kind}: impersonation needs at least one target; the data set offers none")
         if self.uses_reference and task.reference is None:
-            raise ValueError(f"{self.name} needs a makeup reference; the data set offers none")
+            raise ValueError(f"{self.kind} needs a makeup reference; the data set offers none")
         self.task = task
         self.surrogates = nn.ModuleList(task.surrogates)
 
@@ -204,12 +204,12 @@ class ProtectionMethod(pl.LightningModule, ABC):
         )
         if images.shape != batch.images.shape:
             raise ValueError(
-                f"{self.name} returned images of shape {tuple(images.shape)} for faces of shape "
+                f"{self.kind} returned images of shape {tuple(images.shape)} for faces of shape "
                 f"{tuple(batch.images.shape)}"
             )
         finite = images.flatten(1).isfinite().all(dim=1).tolist()
         broken = {
-            item: f"{self.name} produced non-finite pixels"
+            item: f"{self.kind} produced non-finite pixels"
             for item, good in zip(batch.ids, finite, strict=True)
             if not good
         }

@@ -12,7 +12,7 @@ from .base import ItemRandom, ProtectionMethod, Task
 class Clean(ProtectionMethod):
     """Returns the photos as they are."""
 
-    name = "clean"
+    kind = "clean"
     family = "none"
     uses_surrogates = False
     uses_target = False

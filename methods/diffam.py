@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from veilbench.datasets.base import FaceBatch, FaceParts, MakeupReference
+from veilbench.files import file_sha256
 from veilbench.models.clip.folder import CLIP
 from veilbench.models.diffusion.folder import PIXELS
 from veilbench.models.folders import EMBEDDED
 from veilbench.models.parsers.parts import face_parts, shared_parser
 from veilbench.models.perceptual import Kind, load_perceptual, perceptual_sha256
 from veilbench.models.recognizers.base import PassCounter
-from veilbench.models.weights import file_sha256
 
 from .base import Goal, ItemRandom, Task
 from .groups import counting, filled, resized, shown_at_once
@@ -89,7 +89,7 @@ class DiffAM(TrainedMethod):
         ValueError: when a number is out of its range, or weights are missing or do not fit.
     """
 
-    name = "diffam"
+    kind = "diffam"
     family = "makeup"
     paper = "Sun et al., DiffAM: Diffusion-based Adversarial Makeup Transfer for Facial Privacy Protection, CVPR 2024"
     goals = frozenset({Goal.IMPERSONATE})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from veilbench.files import replacing
 
 
 def result_path(folder: Path, settings: Sequence[object], *tensors: Tensor) -> Path:
@@ -36,7 +37,5 @@ def recall(paths: Sequence[Path], device: torch.device) -> list[dict[str, Tensor
 
 def keep(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write one result; whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial)
-    partial.replace(path)
+    with replacing(path) as temporary:
+        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, temporary)

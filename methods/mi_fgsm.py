@@ -16,7 +16,7 @@ class MIFGSM(SignGradientMethod):
             values, as common code does; the paper divides by their sum, which scales every direction alike.
     """
 
-    name = "mi_fgsm"
+    kind = "mi_fgsm"
     paper = "Dong et al., Boosting Adversarial Attacks with Momentum, CVPR 2018"
 
     def __init__(

@@ -15,7 +15,7 @@ class PGD(SignGradientMethod):
     and diffusion methods do not state theirs.
     """
 
-    name = "pgd"
+    kind = "pgd"
     paper = "Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018"
 
     def start(self, images: Tensor, task: Task, random: ItemRandom) -> Tensor:

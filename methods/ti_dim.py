@@ -25,7 +25,7 @@ class TIDIM(MIFGSM):
         kernel: side of the Gaussian kernel in pixels, odd (15 in Dong et al., at 299 pixels); 1 does not smooth.
     """
 
-    name = "ti_dim"
+    kind = "ti_dim"
     paper = (
         "Xie et al., Improving Transferability of Adversarial Examples with Input Diversity, CVPR 2019; "
         "Dong et al., Evading Defenses to Transferable Adversarial Examples by Translation-Invariant Attacks, CVPR 2019"

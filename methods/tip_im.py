@@ -42,7 +42,7 @@ class TIPIM(ProtectionMethod):
         warp: random projective warps and rotations; off in an ablation.
     """
 
-    name = "tip_im"
+    kind = "tip_im"
     family = "noise"
     paper = "Yang et al., Towards Face Encryption by Generating Adversarial Identity Masks, ICCV 2021"
 

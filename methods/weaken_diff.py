@@ -104,7 +104,7 @@ class WeakenDiff(ProtectionMethod):
         ValueError: when a number is out of its range, or the pipeline is missing or does not fit.
     """
 
-    name = "weaken_diff"
+    kind = "weaken_diff"
     family = "diffusion"
     paper = "Salar et al., CVPR 2025"
 

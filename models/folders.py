@@ -10,7 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .weights import WeightsError, file_sha256
+from veilbench.errors import WeightsError
+from veilbench.files import file_sha256
 
 if TYPE_CHECKING:
     import torch

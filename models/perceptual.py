@@ -10,9 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from veilbench.errors import WeightsError
+from veilbench.files import file_sha256
+
 from .folders import EMBEDDED
 from .recognizers.base import PassCounter
-from .weights import WeightsError, file_sha256, fitting_weights, read_state_dict
+from .weights import fitting_weights, read_state_dict
 
 Kind = Literal["lpips_alex", "embedded_features"]
 ALEXNET = "alexnet-owt-7be5be79.pth"

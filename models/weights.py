@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -15,30 +13,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from veilbench.errors import WeightsError
+
 SAFETENSORS = ".safetensors"
 ZIP, PICKLE = b"PK", b"\x80"  # what PyTorch files start with, new and old
-CHUNK = 1 << 20
 TRACKED = "num_batches_tracked"  # PyTorch's counter in BatchNorm: no output depends on it, older files lack it
-
-
-class WeightsError(ValueError):
-    """A weight file that cannot be used: the message names the file, what is wrong, and the next step."""
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of a file's bytes, in hex.  Hashed once per process unless the file changes."""
-    stamp = path.stat()
-    return _sha256(path, stamp.st_mtime_ns, stamp.st_size)
-
-
-@lru_cache(maxsize=256)
-def _sha256(path: Path, modified: int, size: int) -> str:
-    del modified, size  # only part of the key
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

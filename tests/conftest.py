@@ -27,7 +27,7 @@ import yaml
 from safetensors.torch import save_file
 
 from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
-from veilbench.models.recognizers.ir import IR
+from veilbench.models.recognizers.networks.ir import IR
 
 torch.set_num_threads(1)
 TOY = {

@@ -1,4 +1,4 @@
-"""Arrows run one way: benchmarks -> methods, metrics -> models -> datasets; and heavy imports wait until needed."""
+"""Arrows run one way: benchmarks -> methods, metrics -> models -> datasets -> ground floor; heavy imports wait."""
 
 from __future__ import annotations
 
@@ -30,7 +30,12 @@ HEAVY = (
     "wandb",
 )
 ROOT = Path(__file__).resolve().parents[1]
-FILES = [path.relative_to(ROOT) for room in MAY_IMPORT for path in sorted((ROOT / room).rglob("*.py"))]
+GROUND_FLOOR = "src"  # src/veilbench/*.py: every room may import it, it imports no room
+FILES = [
+    path.relative_to(ROOT)
+    for folder, pattern in [(f"{GROUND_FLOOR}/veilbench", "*.py"), *((room, "**/*.py") for room in MAY_IMPORT)]
+    for path in sorted((ROOT / folder).glob(pattern))
+]
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -55,6 +60,8 @@ def violations(file: Path, source: str) -> list[str]:
             found.append(f"{file}: {name} is a bare folder; write veilbench.{name}")
         elif level == 0 and first == "veilbench" and rest and rest[0] == room:
             found.append(f"{file}: {name} is in the same room; import it relatively")
+        elif room == GROUND_FLOOR and (first if level else ".".join(rest[:1])) in MAY_IMPORT:
+            found.append(f"{file}: the ground floor imports no room")
         elif level == 0 and first == "veilbench" and rest and rest[0] in MAY_IMPORT and rest[0] not in MAY_IMPORT[room]:
             found.append(f"{file}: {room} must not import {rest[0]}")
     return found
@@ -76,6 +83,8 @@ def test_arrows_run_one_way(file: Path) -> None:
         ("benchmarks/a.py", "from datasets.base import Face"),
         ("models/recognizers/a.py", "from ...datasets import base"),
         ("models/recognizers/a.py", "from veilbench.models import weights"),
+        ("src/veilbench/a.py", "from .datasets import base"),
+        ("src/veilbench/a.py", "import veilbench.datasets.base"),
     ],
 )
 def test_the_check_finds(file: str, source: str) -> None:

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
+from veilbench.errors import WeightsError
+
 from ..recognizers.base import PassCounter
-from ..weights import WeightsError
 from .folder import CLIP
 
 

@@ -17,8 +17,9 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from veilbench.errors import WeightsError
+
 from ..recognizers.base import PassCounter
-from ..weights import WeightsError
 from .attention import SelfAttentionTape
 from .ddim import Step
 from .folder import PIPELINE

@@ -17,8 +17,9 @@ from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from veilbench.errors import WeightsError
+
 from ..recognizers.base import PassCounter
-from ..weights import WeightsError
 from .ddim import Step
 from .folder import PIXELS
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from veilbench.datasets.base import FaceParts
 from veilbench.datasets.celebamask import makeup_parts
+from veilbench.files import file_sha256
 
-from ..weights import file_sha256, load_weights
+from ..weights import load_weights
 from .bisenet import CLASSES, UNUSED_KEYS, BiSeNet
 
 SIDE = 512

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from veilbench.datasets.base import DataError, FaceParts
+from veilbench.datasets.base import FaceParts
 from veilbench.datasets.celebamask import check_lips
+from veilbench.errors import DataError
 
 from .parser import FaceParser, load_parser
 

@@ -26,6 +26,7 @@ from veilbench.datasets.faces.parameters import (
 )
 from veilbench.datasets.faces.render import render
 from veilbench.datasets.synthetic import Split
+from veilbench.files import replacing
 
 Drawn = TypeVar("Drawn")
 SIZE = 64
@@ -239,10 +240,8 @@ def _drawn_by_all_cores(draw: Callable[[int, Sequence[int]], Drawn], seed: int, 
 
 
 def _keep(content: dict[str, Any], path: Path) -> None:
-    """Save at once or not at all."""
-    partial = path.with_suffix(f".{os.getpid()}")
-    torch.save(content, partial)
-    partial.replace(path)
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
 
 
 def _tuples(rows: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:

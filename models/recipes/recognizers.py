@@ -28,6 +28,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from veilbench.datasets.synthetic import Split, render_shots
+from veilbench.files import replacing
 
 from ..recognizers.base import InputSpec, Recognizer
 from ..recognizers.loading import build_backbone, load_recognizer
@@ -174,9 +175,8 @@ def rendered(split: Split, people: int, shots: int, cache: Path) -> Tensor:
     jobs = [numbers[start : start + PEOPLE_PER_JOB] for start in range(0, people, PEOPLE_PER_JOB)]
     with ProcessPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         photos = torch.cat(list(pool.map(_render_people, jobs, [shots] * len(jobs))))
-    partial = path.with_suffix(f".{os.getpid()}")
-    torch.save(photos, partial)
-    partial.replace(path)
+    with replacing(path) as temporary:
+        torch.save(photos, temporary)
     return photos
 
 

@@ -1,1 +1,1 @@
-"""Face recognisers: the contract, and one architecture a file."""
+"""Face recognisers: the contract, where their weights come from, and the networks in `networks/`."""

@@ -2,48 +2,33 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from ..weights import WeightsError, file_sha256, load_weights
+from veilbench import registry
+from veilbench.errors import WeightsError
+from veilbench.files import file_sha256
+
+from ..weights import load_weights
 from .base import InputSpec, Recognizer, Thresholds
-
-
-def architectures() -> list[str]:
-    """The kinds of networks there are: the modules beside this one that hold a class of their name."""
-    package = importlib.import_module(__package__)
-    names = [module.name for module in pkgutil.iter_modules(package.__path__)]
-    return [name for name in names if name not in {"base", "loading"}]
 
 
 def build_backbone(kind: str, arch: Mapping[str, Any]) -> nn.Module:
     """A network with fresh weights.
 
     Args:
-        kind: module name, e.g. ``"ir"``.
+        kind: of a network; see :mod:`veilbench.registry`.
         arch: keyword arguments of its class.
 
     Raises:
         ValueError: unknown kind or argument; names what there is.
     """
-    if kind not in architectures():
-        raise ValueError(f"no architecture {kind!r}; there are: {', '.join(architectures())}")
-    module = importlib.import_module(f"{__package__}.{kind}")
-    cls = next(value for value in vars(module).values() if getattr(value, "kind", None) == kind)
-    known = list(inspect.signature(cls).parameters)
-    for key in arch:
-        if key not in known:
-            raise ValueError(f"architecture {kind!r} has no {key!r}; it has: {', '.join(known)}")
-    try:
-        network: nn.Module = cls(**arch)
-    except TypeError as error:
-        raise ValueError(f"architecture {kind!r}: {error}") from error
+    cls = registry.find("networks", kind)
+    arguments = registry.parse(registry.signature_model(cls), dict(arch), f"architecture {kind!r}")
+    network: nn.Module = cls(**arguments.model_dump())
     return network
 
 

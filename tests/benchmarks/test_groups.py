@@ -10,12 +10,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from veilbench.benchmarks.errors import UserError
 from veilbench.benchmarks.grid import GAP, LABEL, TILE
 from veilbench.benchmarks.plan import Plan
 from veilbench.benchmarks.suite import load_suite
 from veilbench.datasets.ladn import LADN
 from veilbench.datasets.preparation import prepare
+from veilbench.errors import UserError
 
 from ..fake_copies import TARGET_FILES, make_ladn
 from .conftest import Outcome

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from veilbench.benchmarks.errors import UserError
-from veilbench.benchmarks.store import ItemRecord, ProtectionFolder, Store, write_bytes
+from veilbench.benchmarks.store import ItemRecord, ProtectionFolder, Store
 from veilbench.datasets.photos import write_png
+from veilbench.errors import UserError
+from veilbench.files import write_bytes
 
 
 @pytest.fixture

@@ -30,13 +30,13 @@ from veilbench.benchmarks.plan import Plan
 from veilbench.benchmarks.store import Store, TrainingFolder
 from veilbench.benchmarks.suite import load_suite
 from veilbench.benchmarks.train import train
-from veilbench.datasets.base import DataError, FaceBatch, FaceParts
+from veilbench.datasets.base import FaceBatch, FaceParts
 from veilbench.datasets.synthetic import SyntheticFaces
 from veilbench.datasets.synthetic_makeup import SyntheticMakeup
+from veilbench.errors import DataError, WeightsError
 from veilbench.methods.base import Goal, Task
 from veilbench.methods.trained import TrainedMethod
 from veilbench.models.recognizers.base import Recognizer
-from veilbench.models.weights import WeightsError
 
 from .conftest import Outcome
 

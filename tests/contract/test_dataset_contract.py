@@ -13,13 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
-from veilbench.datasets.base import DataError, FaceBatch, FaceDataset, FaceParts
+from veilbench.datasets.base import FaceBatch, FaceDataset, FaceParts
 from veilbench.datasets.celeba_hq import CelebAHQ
 from veilbench.datasets.folder import FolderFaces
 from veilbench.datasets.ladn import LADN
 from veilbench.datasets.preparation import prepare
 from veilbench.datasets.synthetic import SyntheticFaces
 from veilbench.datasets.synthetic_makeup import SyntheticMakeup
+from veilbench.errors import DataError
 
 from ..fake_copies import make_celeba_hq, make_ladn, save_noise
 

@@ -90,7 +90,7 @@ def run(method: ProtectionMethod, faces: FaceBatch, task: Task, trainings: Path)
 @pytest.mark.parametrize("name", config_names("methods"))
 def test_describes_itself(name: str) -> None:
     cls = load_component("methods", name, CONFIGS).cls
-    assert cls.__module__ == f"veilbench.methods.{cls.name}"
+    assert cls.__module__ == f"veilbench.methods.{cls.kind}"
     assert cls.family in FAMILIES
     assert cls.goals
     assert cls.__doc__

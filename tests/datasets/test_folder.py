@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import veilbench.benchmarks
-from veilbench.datasets.base import DataError
 from veilbench.datasets.folder import FolderFaces
+from veilbench.errors import DataError
 
 SIZE = 16
 TARGET_FILES = {

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from veilbench.datasets.base import DataError
 from veilbench.datasets.makeup_pairs import read_makeup_pairs
+from veilbench.errors import DataError
 
 from ..fake_copies import FACE, save_noise
 

@@ -12,9 +12,10 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 
-from veilbench.datasets.base import DataError, FaceBatch, FaceParts
+from veilbench.datasets.base import FaceBatch, FaceParts
 from veilbench.datasets.folder import FolderFaces
 from veilbench.datasets.module import FacesDataModule, ResumableBatches
+from veilbench.errors import DataError
 
 
 class Recorder(pl.LightningModule):

@@ -19,8 +19,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from veilbench.datasets.base import DataError
 from veilbench.datasets.photos import from_uint8, read_photo, resize_photo, sha256_file, to_uint8, write_png
+from veilbench.errors import DataError
 
 
 def as_array(image: torch.Tensor) -> NDArray[np.float32]:

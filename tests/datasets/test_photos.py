@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from veilbench.datasets.base import DataError
 from veilbench.datasets.photos import decode_photo, read_photo
+from veilbench.errors import DataError
 
 Pixels = NDArray[np.uint8]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from veilbench.datasets.base import DataError
 from veilbench.datasets.celeba_hq import CelebAHQ
 from veilbench.datasets.ladn import LADN
 from veilbench.datasets.preparation import Preparation, prepare
+from veilbench.errors import DataError
 
 from ..fake_copies import (
     FACE,

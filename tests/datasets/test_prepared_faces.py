@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from veilbench.datasets.base import DataError
 from veilbench.datasets.celeba_hq import CelebAHQ
 from veilbench.datasets.celebamask import hq_number, makeup_parts
 from veilbench.datasets.ladn import LADN
 from veilbench.datasets.preparation import prepare
 from veilbench.datasets.protocol import TARGETS, consecutive_groups
+from veilbench.errors import DataError
 
 from ..fake_copies import FACE, make_celeba_hq, make_ladn, mask_path, save_mask, save_noise, save_targets
 

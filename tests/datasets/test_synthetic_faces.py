@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from veilbench.datasets.base import DataError
 from veilbench.datasets.faces.parameters import Makeup, sample_identities, sample_nuisances
 from veilbench.datasets.faces.render import render
 from veilbench.datasets.synthetic import Split, SyntheticFaces, render_shots
+from veilbench.errors import DataError
 
 
 def test_a_photo_depends_on_seed_identity_and_shot_alone() -> None:

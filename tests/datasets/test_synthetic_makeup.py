@@ -8,11 +8,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from veilbench.datasets.base import DataError, MakeupReference
+from veilbench.datasets.base import MakeupReference
 from veilbench.datasets.faces.parameters import sample_identities, sample_nuisances
 from veilbench.datasets.faces.render import render
 from veilbench.datasets.synthetic import SyntheticFaces, face_parts
 from veilbench.datasets.synthetic_makeup import STYLES, SyntheticMakeup
+from veilbench.errors import DataError
 
 
 @pytest.fixture(scope="module")

@@ -19,15 +19,16 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
 from veilbench.benchmarks.store import TrainingFolder
 from veilbench.benchmarks.train import train
-from veilbench.datasets.base import DataError, FaceBatch, FaceParts, MakeupReference
+from veilbench.datasets.base import FaceBatch, FaceParts, MakeupReference
 from veilbench.datasets.synthetic import SyntheticFaces
 from veilbench.datasets.synthetic_makeup import SyntheticMakeup
+from veilbench.errors import DataError
+from veilbench.files import file_sha256
 from veilbench.methods.base import Goal, ItemRandom, Task
 from veilbench.methods.diffam import DiffAM
 from veilbench.models.clip.encoder import ImageTextEncoder
 from veilbench.models.diffusion.pixels import PixelDiffusion
 from veilbench.models.recognizers.base import Recognizer
-from veilbench.models.weights import file_sha256
 
 SIDE = 32
 FEW: dict[str, Any] = {

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from veilbench.models.recognizers.loading import architectures, build_backbone
+from veilbench.models.recognizers.loading import build_backbone
+from veilbench.registry import known_kinds
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def test_keys_shapes_and_outputs_are_the_reference_ones(name: str) -> None:
 
 
 def test_every_architecture_has_a_reference() -> None:
-    assert {reference.kind for reference in REFERENCES.values()} == set(architectures())
+    assert {reference.kind for reference in REFERENCES.values()} == set(known_kinds("networks"))
 
 
 def test_facenet_without_its_head_embeds_the_same() -> None:
@@ -118,8 +119,16 @@ def test_facenet_without_its_head_embeds_the_same() -> None:
 @pytest.mark.parametrize(
     ("kind", "arch", "message"),
     [
-        ("resnet", {}, "no architecture 'resnet'; there are: inception_resnet, ir, mobilefacenet"),
-        ("ir", {"depth": 50}, "architecture 'ir' has no 'depth'; it has: units"),
+        (
+            "resnet",
+            {},
+            "unknown kind 'resnet'.*known: inception_resnet, ir, mobilefacenet",
+        ),
+        (
+            "ir",
+            {"depth": 50},
+            "architecture 'ir': unknown key 'depth'.*known: dropout, embedding",
+        ),
         ("ir", {"units": [1, 2]}, "2 units for 4 widths"),
         ("mobilefacenet", {"units": [1]}, "units has 1 numbers"),
         ("inception_resnet", {"repeats": [1, 2]}, "repeats has 2 numbers"),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from veilbench.errors import WeightsError
 from veilbench.models.diffusion.folder import LIGHT_DECODER, PIPELINE
-from veilbench.models.weights import WeightsError
 
 
 def make_folder(path: Path) -> Path:

@@ -16,13 +16,13 @@ from torch import Tensor
 from transformers import AutoProcessor, CLIPModel
 
 from veilbench.datasets.synthetic import Split
+from veilbench.errors import WeightsError
 from veilbench.models.clip.encoder import ImageTextEncoder
 from veilbench.models.clip.folder import CLIP
 from veilbench.models.folders import EMBEDDED
 from veilbench.models.recipes.clip import HELD_OUT, contrast, quality, true_of
 from veilbench.models.recipes.makeup_captions import captions, facts, styled
 from veilbench.models.recipes.portraits import MakeupPairs, makeup_pairs
-from veilbench.models.weights import WeightsError
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from torch import Tensor
 from veilbench.benchmarks.components import build_recognizer, load_recognizer_spec
 from veilbench.benchmarks.configs import CONFIGS
 from veilbench.datasets.synthetic import Split, render_shots
+from veilbench.files import file_sha256
 from veilbench.models.recipes.recognizers import NAMES, embed, genuine, impostors
 from veilbench.models.recognizers.base import Recognizer
-from veilbench.models.weights import file_sha256
 
 PEOPLE, SHOTS = 60, 4
 SHIPPED = 30_000_000  # bytes that all weights together may take

@@ -12,12 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from veilbench.datasets.base import DataError, FaceParts
+from veilbench.datasets.base import FaceParts
 from veilbench.datasets.celebamask import PARTS
+from veilbench.errors import DataError, WeightsError
 from veilbench.models.parsers.bisenet import CLASSES, BiSeNet
 from veilbench.models.parsers.parser import FaceParser, load_parser
 from veilbench.models.parsers.parts import face_parts
-from veilbench.models.weights import WeightsError
 
 from ..fake_copies import FACE
 

@@ -11,8 +11,8 @@ import torch
 import torchvision
 from torch import Tensor
 
+from veilbench.errors import WeightsError
 from veilbench.models.perceptual import EmbeddedFeatures, LpipsAlex, find_alexnet, load_perceptual, perceptual_sha256
-from veilbench.models.weights import WeightsError
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ from diffusers import DDIMInverseScheduler, DDIMScheduler, DDPMPipeline, DDPMSch
 from torch import Tensor
 
 from veilbench.datasets.synthetic import Split
+from veilbench.errors import WeightsError
 from veilbench.models.diffusion.folder import PIXELS
 from veilbench.models.diffusion.pixels import PixelDiffusion
 from veilbench.models.folders import EMBEDDED
 from veilbench.models.recipes.pixels import celeba_schedule, reconstruction
 from veilbench.models.recipes.portraits import makeup_pairs
-from veilbench.models.weights import WeightsError
 
 COUNT = 8
 

@@ -21,7 +21,7 @@ from veilbench.models.recipes.recognizers import (
 )
 from veilbench.models.recipes.training import Examples
 from veilbench.models.recognizers.base import InputSpec
-from veilbench.models.recognizers.ir import IR
+from veilbench.models.recognizers.networks.ir import IR
 
 
 def test_arcface_adds_the_margin_to_the_true_angle() -> None:

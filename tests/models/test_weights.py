@@ -11,8 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from veilbench.errors import WeightsError
+from veilbench.files import file_sha256
 from veilbench.models.recognizers.loading import load_recognizer
-from veilbench.models.weights import WeightsError, file_sha256, load_weights, read_state_dict
+from veilbench.models.weights import load_weights, read_state_dict
 
 
 def network() -> nn.Sequential:

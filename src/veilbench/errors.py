@@ -1,4 +1,4 @@
-"""The one error that the command line turns into a single line and exit code 2."""
+"""The family of errors that the command line turns into a single line and exit code 2."""
 
 from __future__ import annotations
 
@@ -6,8 +6,20 @@ import difflib
 from collections.abc import Iterable
 
 
-class UserError(ValueError):
+class VeilbenchError(ValueError):
     """Bad input.  The message names the file, the value found and the next step, in one line."""
+
+
+class UserError(VeilbenchError):
+    """A config, a setting or a results folder that cannot be used."""
+
+
+class DataError(VeilbenchError):
+    """A photo, mask, list or record that cannot be used."""
+
+
+class WeightsError(VeilbenchError):
+    """A weight file or a folder of networks that cannot be used."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

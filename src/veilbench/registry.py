@@ -1,0 +1,208 @@
+"""The one door for parts: from a word in a config to a class, and from a class to the parameters that it takes.
+
+A word is the ``kind`` of a class in the room's own module of that name, the name of an entry point of the group
+``veilbench.<room>``, ``package.module:Class``, or ``path/to/file.py:Class``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, create_model
+
+from .errors import UserError, did_you_mean
+
+# This module poses as a package whose submodules are files anywhere on disk, their paths written in hex.  Classes from
+# such files have an importable name that way, so that they reach worker processes by pickle as any others do.
+__path__: list[str] = []
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Where the project's own parts of one kind are, and what all of that kind are subclasses of."""
+
+    package: str
+    contract: str
+
+
+ROOMS = {
+    "methods": Room("veilbench.methods", "veilbench.methods.base:ProtectionMethod"),
+    "datasets": Room("veilbench.datasets", "veilbench.datasets.base:FaceDataset"),
+    "networks": Room("veilbench.models.recognizers.networks", "torch.nn:Module"),
+}
+
+
+def kinds(room: str) -> list[str]:
+    """The words that :func:`find` knows without being given a path.  Imports none of the parts.
+
+    Modules that hold helpers and no part are among them; :func:`find` tells them apart.
+    """
+    package = importlib.import_module(ROOMS[room].package)
+    own = {module.name for module in pkgutil.iter_modules(package.__path__)}
+    return sorted(own | {entry.name for entry in _entry_points(room)})
+
+
+def find(room: str, kind: str, base: Path | None = None) -> type[Any]:
+    """The class that ``kind`` names.
+
+    Args:
+        room: a key of :data:`ROOMS`.
+        kind: see the module's docstring.
+        base: folder that a relative path to a file starts from; the working folder by default.
+
+    Raises:
+        UserError: when there is no such class, its file cannot be imported, or it is of another kind.
+    """
+    if ":" in kind:
+        return _checked(room, kind, _named(kind, base))
+    own = _own(room, kind)
+    if own is not None:
+        return own
+    for entry in _entry_points(room):
+        if entry.name == kind:
+            return _checked(room, entry.value, _named(entry.value, base))
+    raise UserError(f"unknown kind {kind!r}; {did_you_mean(kind, known_kinds(room))}, or give path/to/file.py:Class")
+
+
+def known_kinds(room: str) -> list[str]:
+    """The kinds of all parts of a room.  Imports its modules."""
+    own = [kind for kind in kinds(room) if _own(room, kind) is not None]
+    return sorted({*own, *(entry.name for entry in _entry_points(room))})
+
+
+def _entry_points(room: str) -> Sequence[importlib.metadata.EntryPoint]:
+    return tuple(entry_points(group=f"veilbench.{room}"))
+
+
+def _own(room: str, kind: str) -> type[Any] | None:
+    """The class of that kind in the room's module of that name."""
+    package = importlib.import_module(ROOMS[room].package)
+    if kind not in {module.name for module in pkgutil.iter_modules(package.__path__)}:
+        return None
+    module = importlib.import_module(f"{package.__name__}.{kind}")
+    for cls in vars(module).values():
+        if inspect.isclass(cls) and cls.__module__ == module.__name__ and getattr(cls, "kind", None) == kind:
+            return cls
+    return None
+
+
+def _named(kind: str, base: Path | None) -> Any:
+    """What ``package.module:Class`` or ``path/to/file.py:Class`` names."""
+    place, _, name = kind.rpartition(":")
+    if place.endswith(".py"):
+        path = ((base or Path()) / Path(place).expanduser()).resolve()
+        if not path.is_file():
+            raise UserError(f"{kind}: no such file ({path}); check the path")
+        place = module_name(path)
+    try:
+        module = importlib.import_module(place)
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{kind}: cannot be imported ({type(error).__name__}: {reason}); correct it") from error
+    if not hasattr(module, name):
+        classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
+        raise UserError(f"{kind}: it has no class {name!r}; {did_you_mean(name, classes)}")
+    return getattr(module, name)
+
+
+def _checked(room: str, kind: str, cls: Any) -> type[Any]:
+    module, _, name = ROOMS[room].contract.partition(":")
+    contract = getattr(importlib.import_module(module), name)
+    if not (inspect.isclass(cls) and issubclass(cls, contract)):
+        raise UserError(f"{kind}: not a subclass of {ROOMS[room].contract}; name a class that is")
+    if not isinstance(getattr(cls, "kind", None), str):
+        raise UserError(f'{kind}: the class has no `kind`; give it one, for example kind = "{name.lower()}"')
+    return cls
+
+
+def module_name(path: Path) -> str:
+    """The name that a file outside the project is imported by."""
+    return f"{__name__}.x{str(path).encode().hex()}"
+
+
+class _FileFinder(importlib.abc.MetaPathFinder):
+    """Finds the modules whose names :func:`module_name` makes."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        del path, target
+        parent, _, encoded = fullname.rpartition(".x")
+        if parent != __name__:
+            return None
+        return importlib.util.spec_from_file_location(fullname, bytes.fromhex(encoded).decode())
+
+
+sys.meta_path.append(_FileFinder())
+
+
+def _fraction(value: Any) -> Any:
+    """``"8/255"`` as a number; budgets are written that way."""
+    if isinstance(value, str) and "/" in value:
+        try:
+            return float(Fraction(value.replace(" ", "")))
+        except (ValueError, ZeroDivisionError):
+            return value
+    return value
+
+
+def signature_model(cls: type[Any]) -> type[BaseModel]:
+    """A pydantic model with the keyword arguments of a constructor: unknown keys and wrong types are errors."""
+    hints = get_type_hints(cls.__init__, include_extras=True)
+    fields: dict[str, Any] = {}
+    for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
+        if parameter.kind in {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
+            continue
+        annotation = hints.get(name, Any)
+        if annotation is float or float in get_args(annotation):
+            annotation = Annotated[annotation, BeforeValidator(_fraction)]
+        default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+        fields[name] = (annotation, default)
+    return create_model(f"{cls.__name__}Params", __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def parse(model: type[Model], content: dict[str, Any], where: str) -> Model:
+    """Validate ``content``.  Raises :class:`UserError` with ``where``, the key, the value, the nearest valid name."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{where}: {describe(error, model)}") from error
+
+
+def describe(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first validation problem in one line."""
+    first = error.errors(include_url=False)[0]
+    location = [part for part in first["loc"] if isinstance(part, int) or str(part).isidentifier()]
+    key = ".".join(str(part) for part in location)
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(model, location[:-1])
+        return f"unknown key {key!r}; {did_you_mean(str(location[-1]), known)}"
+    if first["type"] == "missing":
+        return f"key {key!r} is missing; add it"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"key {key!r} has value {first['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _fields_at(model: type[BaseModel], location: list[int | str]) -> list[str]:
+    """Field names of the (nested) model that ``location`` points into."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        nested = getattr(field, "annotation", None)
+        if isinstance(nested, type) and issubclass(nested, BaseModel):
+            model = nested
+    return list(model.model_fields)
