@@ -125,9 +125,8 @@ def load_recognizer_spec(reference: str | RecognizerSpec, base: Path) -> tuple[s
     else:
         path = find_config("recognizers", reference, base)
         name, spec, base = path.stem, parse(RecognizerSpec, read_yaml(path), str(path)), path.parent
-    if spec.weights is not None:
-        spec = spec.model_copy(update={"weights": (base / spec.weights).resolve()})
-    return name, spec
+    weights = None if spec.weights is None else (base / spec.weights).resolve()
+    return name, spec.model_copy(update={"weights": weights, "kind": registry.absolute(spec.kind, base)})
 
 
 def build_dataset(component: Component) -> FaceDataset:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from veilbench import registry
 from veilbench.errors import UserError, did_you_mean
 
 from .components import Component, RecognizerSpec, build_dataset
@@ -124,10 +125,11 @@ class Plan:
     def recognizer_identity(self, name: str) -> dict[str, Any]:
         """What a recogniser's embeddings depend on."""
         spec: RecognizerSpec = self.suite.recognizers[name]
+        network = registry.find("networks", spec.kind)
         return {
-            "kind": spec.kind,
-            "arch": spec.arch,
-            "input": spec.input.model_dump(),
+            "kind": network.kind,
+            "arch": registry.without_defaults(network, spec.arch),
+            "input": spec.input.model_dump(exclude_defaults=True),
             "weights": self.weight_hashes[name],
         }
 
@@ -199,7 +201,7 @@ class Plan:
             identity: dict[str, Any] = component.cls.identity(component.params)
         except (ValueError, OSError) as error:
             raise UserError(f"{component.where}: {error}") from error
-        return identity
+        return registry.without_defaults(component.cls, identity)
 
     def _protect(
         self,
@@ -221,7 +223,7 @@ class Plan:
         words = [cls.kind]
         reference = self._reference(component) if cls.uses_reference else None
         if reference is not None:
-            del spec["params"]["reference"]  # its content counts, not its name
+            spec["params"].pop("reference", None)  # its content counts, not its name
             spec["reference"] = reference.sha256
         if not cls.uses_surrogates:
             surrogates = ()

@@ -13,7 +13,7 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.metadata import entry_points
@@ -79,6 +79,16 @@ def find(room: str, kind: str, base: Path | None = None) -> type[Any]:
     raise UserError(f"unknown kind {kind!r}; {did_you_mean(kind, known_kinds(room))}, or give path/to/file.py:Class")
 
 
+def absolute(kind: str, base: Path) -> str:
+    """``kind`` with the path to its file, where it has one, made independent of ``base``."""
+    place, colon, name = kind.rpartition(":")
+    return f"{_path(place, base)}:{name}" if colon and place.endswith(".py") else kind
+
+
+def _path(place: str, base: Path | None) -> Path:
+    return ((base or Path()) / Path(place).expanduser()).resolve()
+
+
 def known_kinds(room: str) -> list[str]:
     """The kinds of all parts of a room.  Imports its modules."""
     own = [kind for kind in kinds(room) if _own(room, kind) is not None]
@@ -105,7 +115,7 @@ def _named(kind: str, base: Path | None) -> Any:
     """What ``package.module:Class`` or ``path/to/file.py:Class`` names."""
     place, _, name = kind.rpartition(":")
     if place.endswith(".py"):
-        path = ((base or Path()) / Path(place).expanduser()).resolve()
+        path = _path(place, base)
         if not path.is_file():
             raise UserError(f"{kind}: no such file ({path}); check the path")
         place = module_name(path)
@@ -174,6 +184,21 @@ def signature_model(cls: type[Any]) -> type[BaseModel]:
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
         fields[name] = (annotation, default)
     return create_model(f"{cls.__name__}Params", __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def without_defaults(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` less those that are the defaults of the constructor's arguments of that name.
+
+    What is left is what an identity is made of: a new argument changes nothing as long as nobody sets it.  Whoever
+    changes a default raises the class's version.
+    """
+    known = inspect.signature(cls.__init__).parameters
+    return {key: value for key, value in values.items() if key not in known or not _same(value, known[key].default)}
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Equal, and not merely as ``True`` equals 1."""
+    return bool(value == default) and isinstance(value, bool) == isinstance(default, bool)
 
 
 def parse(model: type[Model], content: dict[str, Any], where: str) -> Model:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -59,6 +60,55 @@ def test_what_changes_pixels_changes_the_cell(world: Path, setting: str) -> None
 )  # fmt: skip
 def test_what_changes_no_pixel_changes_no_cell(world: Path, setting: str) -> None:
     assert ids(world, setting) == ids(world)
+
+
+WAVES = """
+from veilbench.methods.base import ProtectionMethod
+
+class Waves(ProtectionMethod):
+    kind = "waves"
+    family = "noise"
+    version = "{version}"
+
+    def __init__(self, *, strength: float = 0.5{more}) -> None:
+        super().__init__()
+
+    def protect(self, faces, task, random):
+        return faces.images
+"""
+
+
+def _cells_of_outside_method(world: Path, name: str, *, version: str = "1", more: str = "", **params: Any) -> set[str]:
+    (world / f"{name}.py").write_text(WAVES.format(version=version, more=more), encoding="utf-8")
+    content = {"kind": f"./{name}.py:Waves", "params": params}
+    (world / "waves.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    suite = yaml.safe_load((world / "suite.yaml").read_text(encoding="utf-8")) | {"methods": ["./waves.yaml"]}
+    (world / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    return ids(world)
+
+
+def test_a_new_parameter_changes_no_cell_until_somebody_sets_it(world: Path) -> None:
+    before = _cells_of_outside_method(world, "first")
+    assert len(before) == 6
+    more = ", phase: int = 3, flip: bool = True, sides: tuple[int, int] = (1, 2)"
+    assert _cells_of_outside_method(world, "second", more=more) == before
+    assert _cells_of_outside_method(world, "third", more=more, phase=3, flip=True, sides=[1, 2], strength=0.5) == before
+    settings: list[dict[str, Any]] = [{"phase": 4}, {"flip": False}, {"sides": [2, 1]}, {"strength": 0.25}]
+    for number, params in enumerate(settings):
+        assert not _cells_of_outside_method(world, f"other{number}", more=more, **params) & before
+    assert not _cells_of_outside_method(world, "raised", version="2") & before
+
+
+def test_a_recogniser_that_spells_out_defaults_is_the_same(world: Path) -> None:
+    before = plan(world)
+    config = yaml.safe_load((world / "one.yaml").read_text(encoding="utf-8"))
+    assert "dropout" not in config["arch"]
+    assert "crop" not in config["input"]
+    config["arch"]["dropout"], config["input"]["crop"] = 0.4, [0, 0, 1, 1]
+    (world / "one.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    after = plan(world)
+    assert set(before.protections) == set(after.protections)
+    assert before.judge_score("one") == after.judge_score("one")
 
 
 def test_thresholds_are_applied_afterwards(world: Path) -> None:
