@@ -209,6 +209,27 @@ def prepare(
 
 
 @app.command()
+def check(
+    part: Annotated[str, typer.Argument(help="A config's name or YAML file, or path/to/file.py:Class.")],
+) -> None:
+    """Put a method, data set or recogniser through what every such part promises; exit code 1 where it fails."""
+    from rich.markup import escape  # noqa: PLC0415
+
+    from .check import check_part  # noqa: PLC0415
+
+    console = _console()
+    broken = 0
+    for name, problem in check_part(part):
+        broken += bool(problem)
+        line = (
+            f"[red]fails[/red]  {escape(f'{name}: {problem}')}" if problem else f"[green]holds[/green]  {escape(name)}"
+        )
+        console.print(line, highlight=False, soft_wrap=True)
+    if broken:
+        raise typer.Exit(1)
+
+
+@app.command()
 def doctor(results: Results = RESULTS) -> None:
     """Check this installation: packages, weights, results folder, tracker, hardware."""
     from .doctor import check  # noqa: PLC0415

@@ -35,7 +35,7 @@ def test_room_is_a_relative_symlink(repository: Path, room: str) -> None:
 
 def test_import_package_holds_links_and_the_ground_floor_only(repository: Path) -> None:
     entries = {path.name for path in (repository / "src" / "veilbench").iterdir()} - {"__pycache__"}
-    assert entries == {*ROOMS, *GROUND_FLOOR, "__init__.py", "py.typed"}
+    assert entries == {*ROOMS, *GROUND_FLOOR, "__init__.py", "py.typed", "testing"}
 
 
 def test_datasets_never_beats_an_installed_distribution(repository: Path, tmp_path: Path) -> None:

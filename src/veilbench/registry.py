@@ -79,6 +79,26 @@ def find(room: str, kind: str, base: Path | None = None) -> type[Any]:
     raise UserError(f"unknown kind {kind!r}; {did_you_mean(kind, known_kinds(room))}, or give path/to/file.py:Class")
 
 
+def room_of(kind: str, base: Path | None = None) -> str:
+    """The first room whose contract the class behind ``package.module:Class`` or ``path/to/file.py:Class`` fulfils.
+
+    Raises:
+        UserError: as :func:`find`, and when it is no part at all.
+    """
+    cls = _named(kind, base)
+    for room in ROOMS:
+        if is_of(room, cls):
+            return room
+    contracts = ", ".join(place.contract for place in ROOMS.values())
+    raise UserError(f"{kind}: not a part; make it a subclass of one of: {contracts}")
+
+
+def is_of(room: str, cls: Any) -> bool:
+    """Whether ``cls`` is a subclass of what all parts of ``room`` are subclasses of."""
+    module, _, name = ROOMS[room].contract.partition(":")
+    return inspect.isclass(cls) and issubclass(cls, getattr(importlib.import_module(module), name))
+
+
 def absolute(kind: str, base: Path) -> str:
     """``kind`` with the path to its file, where it has one, made independent of ``base``."""
     place, colon, name = kind.rpartition(":")
@@ -131,12 +151,10 @@ def _named(kind: str, base: Path | None) -> Any:
 
 
 def _checked(room: str, kind: str, cls: Any) -> type[Any]:
-    module, _, name = ROOMS[room].contract.partition(":")
-    contract = getattr(importlib.import_module(module), name)
-    if not (inspect.isclass(cls) and issubclass(cls, contract)):
+    if not (inspect.isclass(cls) and is_of(room, cls)):
         raise UserError(f"{kind}: not a subclass of {ROOMS[room].contract}; name a class that is")
     if not isinstance(getattr(cls, "kind", None), str):
-        raise UserError(f'{kind}: the class has no `kind`; give it one, for example kind = "{name.lower()}"')
+        raise UserError(f'{kind}: the class has no `kind`; give it one, for example kind = "{cls.__name__.lower()}"')
     return cls
 
 

@@ -23,6 +23,7 @@ from veilbench.benchmarks.store import Store
 from veilbench.benchmarks.suite import load_suite
 from veilbench.datasets.photos import read_photo, write_png
 from veilbench.metrics.statistics import wilson_interval
+from veilbench.registry import module_name
 
 from .conftest import Outcome
 
@@ -256,62 +257,53 @@ def test_ctrl_c_says_how_to_go_on(world: Path, number: signal.Signals) -> None:
 
 
 def method_file(world: Path, body: str) -> None:
-    """A method of one's own is one file; here in a package that the tests put on the path of ``veilbench.methods``."""
+    """A method of one's own is one file, and a YAML that names it."""
     (world / "broken.py").write_text(
         "import torch\n"
         "from veilbench.methods.base import ProtectionMethod\n"
         "class Broken(ProtectionMethod):\n"
         "    '''Fails on purpose.'''\n"
-        "    name, family = 'broken', 'noise'\n"
+        "    kind, family = 'broken', 'noise'\n"
         "    def protect(self, faces, task, random):\n"
         f"        {body}\n",
         encoding="utf-8",
     )
-    (world / "broken.yaml").write_text("kind: broken\n", encoding="utf-8")
+    (world / "broken.yaml").write_text("kind: ./broken.py:Broken\n", encoding="utf-8")
     suite = yaml.safe_load((world / "suite.yaml").read_text(encoding="utf-8"))
     suite["methods"] = ["clean", "./broken.yaml"]
     suite["protocol"] = {"goals": ["dodge"]}
     (world / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
 
 
-@pytest.fixture
-def plugged(world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    import veilbench.methods  # noqa: PLC0415
-
-    monkeypatch.setattr(veilbench.methods, "__path__", [*veilbench.methods.__path__, str(world)])
-    monkeypatch.delitem(sys.modules, "veilbench.methods.broken", raising=False)
-    return world
-
-
-def test_a_method_that_fails_is_recorded_shown_and_tried_again(plugged: Path, veilbench: Veilbench) -> None:
-    method_file(plugged, "raise RuntimeError('no such layer')")
-    words = ("run", plugged / "suite.yaml", "--results", plugged / "r", "--tracker", "none")
+def test_a_method_that_fails_is_recorded_shown_and_tried_again(world: Path, veilbench: Veilbench) -> None:
+    method_file(world, "raise RuntimeError('no such layer')")
+    words = ("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none")
     outcome = veilbench(*words)
     assert outcome.code == 1
     assert outcome.out.count("RuntimeError: no such layer") == 2
-    failures = pd.read_csv(plugged / "r" / "suites" / "suite" / "failures.csv")
+    failures = pd.read_csv(world / "r" / "suites" / "suite" / "failures.csv")
     assert failures["method"].tolist() == ["broken"] * 2
-    assert "broken" not in set(items_of(plugged / "r")["method"])
-    status = veilbench("status", plugged / "suite.yaml", "--results", plugged / "r")
+    assert "broken" not in set(items_of(world / "r")["method"])
+    status = veilbench("status", world / "suite.yaml", "--results", world / "r")
     assert "no such layer" in status.out
-    sys.modules.pop("veilbench.methods.broken")
-    method_file(plugged, "return faces.images")
+    sys.modules.pop(module_name(world / "broken.py"))
+    method_file(world, "return faces.images")
     assert veilbench(*words).code == 0
-    assert len(pd.read_csv(plugged / "r" / "suites" / "suite" / "failures.csv")) == 0
-    assert "broken" in set(items_of(plugged / "r")["method"])
+    assert len(pd.read_csv(world / "r" / "suites" / "suite" / "failures.csv")) == 0
+    assert "broken" in set(items_of(world / "r")["method"])
 
 
-def test_one_bad_image_does_not_cost_the_others(plugged: Path, veilbench: Veilbench) -> None:
+def test_one_bad_image_does_not_cost_the_others(world: Path, veilbench: Veilbench) -> None:
     method_file(
-        plugged,
+        world,
         "return torch.stack([i * float('nan') if d == 'id300001_s0' else i for d, i in zip(faces.ids, faces.images)])",
     )
-    outcome = veilbench("run", plugged / "suite.yaml", "--results", plugged / "r", "--tracker", "none")
+    outcome = veilbench("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none")
     assert outcome.code == 1
     assert "broken produced non-finite pixels" in outcome.out
-    items = items_of(plugged / "r").query("method == 'broken'")
+    items = items_of(world / "r").query("method == 'broken'")
     assert items["item"].nunique() == 5
-    board = pd.read_csv(plugged / "r" / "suites" / "suite" / "leaderboard.csv").set_index("method")
+    board = pd.read_csv(world / "r" / "suites" / "suite" / "leaderboard.csv").set_index("method")
     assert board.loc["broken", "failed"] == 2
     assert board.loc["clean", "failed"] == 0
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from veilbench import registry
 from veilbench.benchmarks.collect import collect
 from veilbench.benchmarks.grid import GAP, LABEL, TILE
 from veilbench.benchmarks.leaderboard import leaderboard
@@ -52,7 +53,7 @@ from veilbench.methods.trained import TrainedMethod
 class Tinter(TrainedMethod):
     """Learns one colour matrix that draws faces to the target."""
 
-    name, family = "tinter", "makeup"
+    kind, family = "tinter", "makeup"
     goals = frozenset({Goal.IMPERSONATE})
 
     def __init__(self, *, training_faces: int = 4, epochs: int = 3, weight: float = 1.0, pause: float = 0.0,
@@ -81,31 +82,23 @@ class Tinter(TrainedMethod):
 
 
 @pytest.fixture
-def plugged(world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def plugged(world: Path) -> Path:
     """The small world with a method that trains, beside the ones that are shipped."""
-    import veilbench.methods  # noqa: PLC0415
-
     (world / "tinter.py").write_text(TOY, encoding="utf-8")
-    (world / "tinter.yaml").write_text("kind: tinter\n", encoding="utf-8")
+    (world / "tinter.yaml").write_text("kind: ./tinter.py:Tinter\n", encoding="utf-8")
     suite = yaml.safe_load((world / "suite.yaml").read_text(encoding="utf-8"))
     suite |= {"methods": ["clean", "./tinter.yaml"], "protocol": {"goals": ["impersonate"]}}
     (world / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
-    monkeypatch.setattr(veilbench.methods, "__path__", [*veilbench.methods.__path__, str(world)])
-    monkeypatch.delitem(sys.modules, "veilbench.methods.tinter", raising=False)
-    yield world
-    sys.modules.pop("veilbench.methods.tinter", None)
+    return world
 
 
 @pytest.fixture
 def tinter(plugged: Path, make_recognizer: Callable[..., Recognizer]) -> Callable[..., TrainedMethod]:
     """The method with its task, as the runner hands it to a training."""
-    del plugged
     faces = SyntheticFaces(sources=1, targets=1, size=32)
 
     def make(**options: Any) -> TrainedMethod:
-        from importlib import import_module  # noqa: PLC0415
-
-        method: TrainedMethod = import_module("veilbench.methods.tinter").Tinter(**options)
+        method: TrainedMethod = registry.find("methods", "./tinter.py:Tinter", plugged)(**options)
         method.assign(Task(Goal.IMPERSONATE, [make_recognizer("one", 1)], faces.targets))
         return method
 
@@ -328,9 +321,9 @@ def test_a_killed_training_goes_on(done: Path, plugged: Path, veilbench: Veilben
     results = plugged / "killed"
     command = ["run", str(plugged / "suite.yaml"), "--results", str(results), "--tracker", "none"]
     script = (
-        f"import veilbench.methods as m; m.__path__.append({str(plugged)!r});"
-        "import veilbench.methods.tinter as t; step = t.Tinter.training_step;"
-        "import time; t.Tinter.training_step = lambda *a: (time.sleep(0.3), step(*a))[1];"
+        "import time; from veilbench.registry import find;"
+        f"tinter = find('methods', {str(plugged / 'tinter.py:Tinter')!r}); step = tinter.training_step;"
+        "tinter.training_step = lambda *a: (time.sleep(0.3), step(*a))[1];"
         "from veilbench.benchmarks.cli import main; main()"
     )
     process = subprocess.Popen(

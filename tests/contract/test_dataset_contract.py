@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from veilbench.datasets.base import FaceBatch, FaceDataset, FaceParts
+from veilbench.datasets.base import FaceDataset, FaceParts
 from veilbench.datasets.celeba_hq import CelebAHQ
 from veilbench.datasets.folder import FolderFaces
 from veilbench.datasets.ladn import LADN
@@ -21,6 +19,7 @@ from veilbench.datasets.preparation import prepare
 from veilbench.datasets.synthetic import SyntheticFaces
 from veilbench.datasets.synthetic_makeup import SyntheticMakeup
 from veilbench.errors import DataError
+from veilbench.testing import DATASET_CHECKS, Check
 
 from ..fake_copies import make_celeba_hq, make_ladn, save_noise
 
@@ -104,101 +103,14 @@ def test_kind_is_the_module_name(dataset: FaceDataset) -> None:
     assert type(dataset).__module__ == f"veilbench.datasets.{dataset.kind}"
 
 
-def test_images_are_rgb_of_one_size(dataset: FaceDataset) -> None:
-    images = images_of(dataset)
-    assert len(images) >= len(dataset) + 2 * len(dataset.targets)
-    for image in images:
-        assert image.shape == images[0].shape
-        assert image.shape[0] == 3
-        assert image.dtype == torch.float32
-        assert 0 <= float(image.min()) < float(image.max()) <= 1
+@pytest.mark.parametrize("check", DATASET_CHECKS, ids=lambda check: check.__name__)
+def test_keeps_its_promises(make: Maker, check: Check[Callable[[], FaceDataset]], tmp_path: Path) -> None:
+    check(lambda: make(tmp_path))
 
 
-def test_images_survive_a_png(dataset: FaceDataset) -> None:
-    for image in images_of(dataset):
-        buffer = io.BytesIO()
-        pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-        Image.fromarray(pixels).save(buffer, "PNG")
-        stored = torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1).float() / 255
-        assert torch.equal(stored, image)
-
-
-def test_ids_are_unique_and_safe(dataset: FaceDataset) -> None:
-    ids = [dataset[index].id for index in range(len(dataset))]
-    assert len({item.lower() for item in ids}) == len(ids) > 0
-    assert all(SAFE_ID.fullmatch(item) and not item.startswith(".") for item in ids)
-
-
-def test_manifest_lists_the_items_in_order(dataset: FaceDataset) -> None:
-    faces = [dataset[index] for index in range(len(dataset))]
-    entries = dataset.manifest.entries
-    assert [(entry.id, entry.identity) for entry in entries] == [(face.id, face.identity) for face in faces]
-    for index, entry in enumerate(entries):
-        assert (entry.other_sha256 is None) == (dataset.other_photo(index) is None)
-    hashes = [h for entry in entries for h in (entry.sha256, entry.other_sha256) if h is not None]
-    assert all(re.fullmatch(r"[0-9a-f]{64}", value) for value in hashes)
-    assert len(set(hashes)) == len(hashes)
-
-
-def test_building_it_again_gives_the_same(make: Maker, tmp_path: Path) -> None:
-    one, two = make(tmp_path), make(tmp_path)
-    assert one.manifest == two.manifest
-    assert one.manifest.digest == two.manifest.digest
-    assert [target.sha256 for target in one.targets] == [target.sha256 for target in two.targets]
-    assert all(torch.equal(a, b) for a, b in zip(images_of(one), images_of(two), strict=True))
-
-
-def test_reading_twice_gives_the_same(dataset: FaceDataset) -> None:
-    assert all(torch.equal(a, b) for a, b in zip(images_of(dataset), images_of(dataset), strict=True))
-
-
-def test_other_photos_are_other_photos(dataset: FaceDataset) -> None:
-    for index in range(len(dataset)):
-        other = dataset.other_photo(index)
-        assert other is None or not torch.equal(other, dataset[index].image)
-    for target in dataset.targets:
-        assert not torch.equal(target.other, target.image)
-
-
-def test_targets_have_unique_names_and_hashes(dataset: FaceDataset) -> None:
-    assert len({target.name for target in dataset.targets}) == len(dataset.targets)
-    assert len({target.sha256 for target in dataset.targets}) == len(dataset.targets)
-    assert all(SAFE_ID.fullmatch(target.name) for target in dataset.targets)
-
-
-def test_groups_hold_items_and_share_none(dataset: FaceDataset) -> None:
-    ids = [entry.id for entry in dataset.manifest.entries]
-    groups = [dataset.group(target.name) for target in dataset.targets]
-    divided = [item for group in groups if group is not None for item in group]
-    assert len(set(divided)) == len(divided)
-    assert set(divided) in ({*()}, set(ids))
-
-
-def test_masks_fit_their_image(dataset: FaceDataset) -> None:
-    for index in range(len(dataset)):
-        parts = dataset.parts(index)
-        for mask in parts.named().values() if parts else ():
-            assert mask.shape == (1, *dataset[index].image.shape[1:])
-            assert mask.dtype == torch.float32
-            assert 0 <= float(mask.min()) <= float(mask.max()) <= 1
-
-
-def test_faces_collate(dataset: FaceDataset) -> None:
-    batch = FaceBatch.collate([dataset[index] for index in range(len(dataset))])
-    assert batch.images.shape[:2] == (len(dataset), 3)
-
-
-def test_it_can_be_pickled_for_spawned_workers(dataset: FaceDataset) -> None:
-    copy = pickle.loads(pickle.dumps(dataset))  # noqa: S301 (our own bytes)
-    assert copy.manifest == dataset.manifest
-    assert torch.equal(copy[0].image, dataset[0].image)
-
-
-def test_parts_fit_the_image(dataset: FaceDataset) -> None:
-    for index in range(len(dataset)):
-        parts = dataset.parts(index)
-        if parts is not None:
-            check_parts(parts, dataset[index].image)
+def test_there_are_pictures_to_check(dataset: FaceDataset) -> None:
+    assert len(images_of(dataset)) >= len(dataset) + 2 * len(dataset.targets)
+    assert all(float(image.min()) < float(image.max()) for image in images_of(dataset))
 
 
 def test_references_are_faces_without_and_with_makeup(dataset: FaceDataset) -> None:

@@ -1,0 +1,34 @@
+"""How a check says what is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+Case = TypeVar("Case")
+Check = Callable[[Case], None]
+"""Looks at one part.  Raises :class:`BrokenPromiseError` where a promise is not kept."""
+
+
+class BrokenPromiseError(AssertionError):
+    """A promise that a part does not keep.  The message says in one line what was seen and what to do."""
+
+
+def must(holds: bool, message: str) -> None:
+    """Raise :class:`BrokenPromiseError` with ``message`` unless ``holds``."""
+    if not holds:
+        raise BrokenPromiseError(message)
+
+
+def failures(checks: Sequence[Check[Case]], case: Case) -> Iterator[tuple[str, str]]:
+    """Each check's name, and what is broken in one line or an empty string; a check that crashes is broken too."""
+    for check in checks:
+        name = check.__name__.replace("_", " ")
+        try:
+            check(case)
+        except BrokenPromiseError as error:
+            yield name, str(error)
+        except Exception as error:
+            yield name, f"{type(error).__name__}: {' '.join(str(error).split())}"
+        else:
+            yield name, ""
