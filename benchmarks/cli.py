@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,7 +40,7 @@ Jobs = Annotated[
     int | None,
     typer.Option(min=1, envvar="VEILBENCH_JOBS", help="Protections at once; without a GPU one a core, at most 4."),
 ]
-TrackerName = Annotated[str, typer.Option(help="wandb (offline without a key), offline or none; results are the same.")]
+TrackerName = Annotated[str, typer.Option(help="wandb (as it is set up here; offline without a key), offline or none.")]
 RESULTS = Path("results")
 INTERRUPTED = "interrupted; run the same command again to go on: finished items are kept\n"
 FILE_WIDTH = 180
@@ -117,10 +118,11 @@ def run(
         opened, store = _open(suite, set_, method, results)
         from .report import write_report  # noqa: PLC0415
         from .run import Runner  # noqa: PLC0415
-        from .tracking import make_tracker  # noqa: PLC0415
+        from .trackers import make_tracker  # noqa: PLC0415
     for line in opened.skipped:
         console.print(f"[yellow]skipped:[/yellow] {line}", highlight=False)
-    runner = Runner(opened, store, make_tracker(tracker, results), console, batch_size, devices, jobs)
+    told = make_tracker(tracker, results, partial(_say, console))
+    runner = Runner(opened, store, told, console, batch_size, devices, jobs)
     try:
         failures = runner.run()
     except KeyboardInterrupt as error:
@@ -128,6 +130,8 @@ def run(
         raise typer.Exit(130) from error
     table, folder = write_report(opened, store)
     _print_leaderboard(console, opened, table, folder)
+    for line in told.parting():
+        _say(console, line)
     for line in failures:
         console.print(f"[red]failed:[/red] {line}", highlight=False)
     if failures:
@@ -167,14 +171,17 @@ def sweep(
     with console.status("loading"):
         from .store import Store as ResultStore  # noqa: PLC0415
         from .sweep import Sweep  # noqa: PLC0415
-        from .tracking import make_tracker  # noqa: PLC0415
+        from .trackers import make_tracker  # noqa: PLC0415
+    told = make_tracker(tracker, results, partial(_say, console))
     try:
-        result = Sweep(name, ResultStore(results), make_tracker(tracker, results), console, jobs).run()
+        result = Sweep(name, ResultStore(results), told, console, jobs).run()
     except KeyboardInterrupt as error:
         sys.stderr.write(INTERRUPTED)
         raise typer.Exit(130) from error
     console.print(result.front.to_string(index=False) if len(result.front) else "no trial keeps the constraints")
     console.print(f"front, picture and best.yaml: {result.folder}", highlight=False)
+    for line in told.parting():
+        _say(console, line)
 
 
 @app.command()
@@ -238,6 +245,11 @@ def doctor(results: Results = RESULTS) -> None:
     _console().print(table)
     if not healthy:
         raise typer.Exit(1)
+
+
+def _say(console: Console, line: str) -> None:
+    """Print one line as it is: a terminal may wrap it, nothing breaks or colours it."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _check_tracker(tracker: str) -> None:

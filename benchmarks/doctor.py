@@ -73,10 +73,16 @@ def _results(results: Path) -> Finding:
 
 
 def _tracker() -> Finding:
-    from .tracking import WandbTracker  # noqa: PLC0415
+    """A tracker that cannot be used is no fault: runs go on without it."""
+    from .trackers import WandbTracker  # noqa: PLC0415
+    from .trackers.base import one_line  # noqa: PLC0415
 
-    offline = WandbTracker(Path()).offline
-    return ("tracker", "ok", "no W&B key: runs are kept offline" if offline else "W&B key found: runs go online")
+    words = {"offline": "runs are kept offline (no W&B key, or its settings say so)", "disabled": "W&B is disabled"}
+    try:
+        mode = WandbTracker(Path()).mode
+    except Exception as error:
+        return ("tracker", "note", f"{one_line(error)}; runs are not tracked until this is mended")
+    return ("tracker", "ok", words.get(mode, "W&B key found: runs go online"))
 
 
 def _datasets() -> list[Finding]:

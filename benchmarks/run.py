@@ -18,7 +18,7 @@ from .store import ProtectionFolder, Store
 from .workers import protect_all, usual_jobs
 
 if TYPE_CHECKING:
-    from .tracking import Tracker
+    from .trackers import Tracker
 
 REFERENCE_CELL = "sources"  # the clean sources' own features are kept beside the protections' scores
 

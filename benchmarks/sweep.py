@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import optuna
     from rich.console import Console
 
-    from .tracking import Tracker
+    from .trackers import Tracker
 
 DIGITS = 4  # of proposed numbers: settings that people can read and type again
 

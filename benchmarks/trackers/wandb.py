@@ -1,0 +1,260 @@
+"""Weights & Biases: one run per protection.  Whether anything is sent is for W&B's own settings and login to say."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from veilbench.datasets.photos import read_photo
+from veilbench.files import write_json
+
+from ..collect import collect_protection
+from ..grid import pairs
+from ..identity import fingerprint
+from ..plan import Plan, Protection, Question
+from ..store import ProtectionFolder, Store, read_json
+from .base import Tracker
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import wandb
+
+PROJECT = "veilbench"
+SHOWN = 8
+LONGEST_TAG = 64  # W&B refuses longer ones
+
+Mode = Literal["online", "offline", "shared", "disabled"]
+
+
+class WandbTracker(Tracker):
+    """One W&B run per protection, grouped by suite; the run's id is the cell's identity, so a repeat updates it.
+
+    Args:
+        folder: where W&B keeps its files, in a folder ``wandb``.
+        offline: send nothing, whatever W&B's settings are (``wandb sync`` uploads the runs later).
+        project: W&B project where W&B's settings name none.
+    """
+
+    def __init__(self, folder: Path, *, offline: bool = False, project: str = PROJECT) -> None:
+        self.folder = folder
+        self.forced_offline = offline
+        self.project = project
+        self._kept: list[Path] = []
+
+    @cached_property
+    def mode(self) -> Mode:
+        """What happens to runs: W&B's own mode, or ``offline`` where that would send something and there is no key.
+
+        Raises:
+            Exception: whatever W&B raises when its settings or its key are not well formed.
+        """
+        if self.forced_offline:
+            return "offline"
+        settings = _settings()
+        if settings.mode == "disabled":
+            return "disabled"
+        if settings.mode in {"offline", "dryrun"} or not _has_key(settings):
+            return "offline"
+        return "shared" if settings.mode == "shared" else "online"
+
+    @property
+    def offline(self) -> bool:
+        """Whether runs stay on this machine."""
+        return self.mode in {"offline", "disabled"}
+
+    def record(self, plan: Plan, store: Store, protection: Protection) -> None:
+        """Log config, per-image table, picture, cost, scores and the images as an artifact."""
+        if self.mode == "disabled":
+            return
+        folder = store.protection(protection.id)
+        have = folder.finished()
+        finished = [item for item in protection.items if item in have]
+        if not finished:
+            return
+        stamp = fingerprint({"mode": self.mode, "images": folder.images_stamp(finished), "judged": _judged(plan)})
+        marker = folder.path / "tracked.json"
+        if (read_json(marker) or {}).get(plan.suite.name) == stamp:
+            return
+        items = collect_protection(plan, store, protection)
+        summary = _summary(items, folder.cell)
+        if protection.training is not None:
+            summary["cost/training_seconds"] = store.training(protection.training.id).record.get("seconds")
+        with self._start(plan, protection, folder.cell.get("packages", {})) as run:
+            _fill(run, items, _picture(plan, folder, finished), _sortable(summary))
+            _attach(run, protection, folder)
+        if self.offline:
+            self._kept.append(Path(run.settings.sync_dir))
+        write_json(marker, {**(read_json(marker) or {}), plan.suite.name: stamp})
+
+    def parting(self) -> list[str]:
+        """Where runs that were kept offline lie, and the command that uploads them."""
+        if not self._kept:
+            return []
+        parent = self._kept[0].parent
+        word = "run is" if len(self._kept) == 1 else "runs are"
+        command = f"wandb sync {shlex.quote(str(parent))}"
+        return [f"{len(self._kept)} W&B {word} kept offline in {parent}; to upload: {command}"]
+
+    def _start(self, plan: Plan, protection: Protection, packages: dict[str, str]) -> wandb.Run:
+        settings = _settings()
+        import wandb  # noqa: PLC0415 (slow to import)
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return wandb.init(
+            project=settings.project or self.project,
+            group=plan.suite.name,
+            name=_name(plan, protection),
+            tags=_tags(plan, protection),
+            id=protection.id[-64:],
+            resume=None if self.offline else "allow",
+            job_type="protection",
+            mode=self.mode,
+            dir=self.folder,
+            config=_config(plan, protection, packages),
+            # a list of all installed packages takes longer than the rest; those that count are in its config
+            settings=wandb.Settings(console="off", silent=True, x_disable_stats=True, x_save_requirements=False),
+        )
+
+
+def _settings() -> wandb.Settings:
+    """W&B's settings as it resolves them itself: its files here and at home, its environment variables."""
+    os.environ.setdefault("WANDB_SILENT", "true")  # its lines would tear the progress bar
+    from wandb.sdk import wandb_setup  # noqa: PLC0415 (slow to import; `wandb.setup` would start a process)
+
+    return wandb_setup.singleton().settings
+
+
+def _has_key(settings: wandb.Settings) -> bool:
+    """Whether W&B can log in to the host of its settings: asks what ``wandb.init`` asks, without a prompt or a request.
+
+    Raises:
+        Exception: W&B's ``AuthenticationError`` when there is a key that cannot be one.
+    """
+    from wandb.sdk.lib import wbauth  # noqa: PLC0415
+
+    host = wbauth.HostUrl(settings.base_url, app_url=settings.app_url)
+    found = wbauth.authenticate_session(host=host, source="veilbench", prompt=False, update_session=False)
+    return found is not None
+
+
+def _fill(run: wandb.Run, items: pd.DataFrame, picture: Any, summary: dict[str, float]) -> None:
+    import wandb  # noqa: PLC0415
+
+    run.log({"items": wandb.Table(dataframe=items), "images": wandb.Image(picture)})
+    run.summary.update(summary)
+
+
+def _attach(run: wandb.Run, protection: Protection, folder: ProtectionFolder) -> None:
+    import wandb  # noqa: PLC0415
+
+    artifact = wandb.Artifact(f"protection-{protection.id[-100:]}", type="protection", metadata=protection.spec)
+    artifact.add_dir(str(folder.path / "images"))
+    run.log_artifact(artifact)
+
+
+def _picture(plan: Plan, folder: ProtectionFolder, finished: list[str]) -> Any:
+    """The first sources and what became of them."""
+    shown = finished[:SHOWN]
+    index = {item: place for place, item in enumerate(plan.items)}
+    sources = [plan.dataset[index[item]].image for item in shown]
+    return pairs(sources, [read_photo(folder.image(item)) for item in shown])
+
+
+def _questions(plan: Plan, protection: Protection) -> list[Question]:
+    return [question for question in plan.questions if question.protection.id == protection.id]
+
+
+def _held_out(plan: Plan, protection: Protection) -> list[str]:
+    """Recognisers that a method that attacks some was kept from; none for one that attacks none."""
+    return [name for name in plan.suite.recognizers if protection.surrogates and name not in protection.surrogates]
+
+
+def _distinct(words: Iterable[str]) -> list[str]:
+    return [word for word in dict.fromkeys(words) if word]
+
+
+def _name(plan: Plan, protection: Protection) -> str:
+    """``pgd dodge, not arcface``: for people; what differs among the questions of one protection is left out."""
+    questions = _questions(plan, protection)
+    goals = _distinct(str(question.goal) for question in questions)
+    targets = _distinct(question.target for question in questions)
+    words = [protection.label, *(part[0] for part in (goals, targets) if len(part) == 1)]
+    held_out = _held_out(plan, protection)
+    return " ".join(words) + (f", not {', '.join(held_out)}" if held_out else "")
+
+
+def _tags(plan: Plan, protection: Protection) -> list[str]:
+    questions = _questions(plan, protection)
+    tags = [
+        protection.label,
+        plan.suite.methods[protection.label].cls.family,
+        *(str(question.goal) for question in questions),
+        *(f"target {question.target}" for question in questions if question.target),
+        *(f"held out {name}" for name in _held_out(plan, protection)),
+    ]
+    return _distinct(tag[:LONGEST_TAG] for tag in tags)
+
+
+def _config(plan: Plan, protection: Protection, packages: dict[str, str]) -> dict[str, Any]:
+    """The identity of the cell, with names in the place of digests; those are under ``digests``."""
+    names = {
+        "dataset": plan.suite.dataset.name,
+        "targets": list(protection.targets),
+        "surrogates": list(protection.surrogates),
+        "held_out": _held_out(plan, protection),
+    }
+    return {
+        "suite": plan.suite.name,
+        "label": protection.label,
+        "packages": packages,
+        **protection.spec,
+        **names,
+        "digests": {key: value for key, value in protection.spec.items() if key in names},
+    }
+
+
+def _judged(plan: Plan) -> dict[str, Any]:
+    """What the rows of a protection depend on besides its images."""
+    return {
+        "protocol": plan.suite.spec.protocol.model_dump(),
+        "fidelity": plan.fidelity_score,
+        "judges": {
+            name: [plan.judge_score(name), {f"{far:g}": value for far, value in config.thresholds.items()}]
+            for name, config in plan.suite.recognizers.items()
+        },
+    }
+
+
+def _summary(items: pd.DataFrame, cell: dict[str, Any]) -> dict[str, Any]:
+    """Scores and costs of a protection.
+
+    ``psr/black_box`` and ``psr/white_box`` are there where one goal is asked: a mean over goals would mean nothing.
+    ``psr/<role>/<goal>`` is always there, and ``psr/<role>/<goal>/<target>/<judge>`` tells the parts.
+    """
+    values: dict[str, Any] = {"cost/warm_up_seconds": cell.get("warm_up_seconds")}
+    for kind, amount in cell.get("peak_memory", {}).items():
+        values[f"cost/peak_{kind}_bytes"] = amount
+    if items.empty:
+        return values
+    keys = ["role", "goal", "target", "judge"]
+    for depth in (2, 4):
+        for parts, group in items.groupby(keys[:depth]):
+            name = "/".join(part for part in ("psr", *map(str, parts)) if part)
+            values[name] = float(group["success"].mean())
+    if len(set(items["goal"])) == 1:
+        for role, group in items.groupby("role"):
+            values[f"psr/{role}"] = float(group["success"].mean())
+    images = items.drop_duplicates("item")
+    for column in ("psnr", "ssim", "seconds", "forward", "backward"):
+        values[column] = float(images[column].mean())
+    return values
+
+
+def _sortable(values: dict[str, Any]) -> dict[str, float]:
+    """Without what is not known or infinite (a clean image's PSNR): W&B cannot sort or plot it."""
+    return {key: value for key, value in values.items() if value is not None and math.isfinite(value)}
