@@ -238,7 +238,7 @@ def to_rich(plan: Plan, table: pd.DataFrame, width: int) -> list[Table]:
         fitting, left_out = _fitting(shown, [_short(name) for name in plan.suite.recognizers], width)
         caption = f"left out for width: {escape(', '.join(left_out))} (see leaderboard.md)" if left_out else None
         grid = RichTable(
-            title=f"{plan.suite.name}: {goal}",
+            title=escape(f"{plan.suite.name}: {goal}"),
             title_justify="left",
             header_style="bold",
             caption=caption,
@@ -248,7 +248,7 @@ def to_rich(plan: Plan, table: pd.DataFrame, width: int) -> list[Table]:
             grid.add_column(escape(column), justify="left" if column in {"method", "family"} else "right", no_wrap=True)
         kinds = shown["family"].tolist()
         for row, family, following in zip(fitting.to_numpy().tolist(), kinds, [*kinds[1:], None], strict=True):
-            grid.add_row(*row, end_section=following not in (family, None))
+            grid.add_row(*map(escape, row), end_section=following not in (family, None))
         tables.append(grid)
     return tables
 

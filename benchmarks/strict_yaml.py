@@ -100,10 +100,10 @@ class _Loader(yaml.SafeLoader):
             alias: yaml.AliasEvent = self.peek_event()  # type: ignore[no-untyped-call]
             node: Node | None = super().compose_node(parent, index)
             if id(node) not in self._sizes:
-                raise _Refused(alias, f"*{shown(alias.anchor)} is inside what it stands for; write the values out")
+                raise _Refused(alias, f"*{shown(str(alias.anchor))} is inside what it stands for; write the values out")
             self._repeated += self._sizes[id(node)]
             if self._repeated > MOST_REPEATED:
-                raise _Refused(alias, f"aliases such as *{shown(alias.anchor)} repeat too much; write the values out")
+                raise _Refused(alias, f"aliases such as *{shown(str(alias.anchor))} repeat too much; write the values out")
             return node
         self._depth += 1
         if self._depth > DEEPEST:
