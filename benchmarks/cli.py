@@ -175,7 +175,9 @@ def sweep(
     except KeyboardInterrupt as error:
         sys.stderr.write(INTERRUPTED)
         raise typer.Exit(130) from error
-    console.print(result.front.to_string(index=False) if len(result.front) else "no trial keeps the constraints", markup=False)
+    console.print(
+        result.front.to_string(index=False) if len(result.front) else "no trial keeps the constraints", markup=False
+    )
     console.print(f"front, picture and best.yaml: {result.folder}", highlight=False, markup=False)
 
 

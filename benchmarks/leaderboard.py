@@ -224,8 +224,13 @@ def to_markdown(plan: Plan, table: pd.DataFrame) -> str:
     parts = []
     for goal, shown in display(plan, table).items():
         rows = [list(shown.columns), ["---"] * 2 + ["---:"] * (len(shown.columns) - 2), *shown.to_numpy().tolist()]
-        parts.append(f"### {goal}\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows))
+        parts.append(f"### {goal}\n\n" + "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows))
     return "\n\n".join([*parts, notes(plan, table)]) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Text inside a Markdown table: a bar would begin another column."""
+    return text.replace("|", "\\|")
 
 
 def to_rich(plan: Plan, table: pd.DataFrame, width: int) -> list[Table]:

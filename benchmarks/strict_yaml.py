@@ -103,7 +103,9 @@ class _Loader(yaml.SafeLoader):
                 raise _Refused(alias, f"*{shown(str(alias.anchor))} is inside what it stands for; write the values out")
             self._repeated += self._sizes[id(node)]
             if self._repeated > MOST_REPEATED:
-                raise _Refused(alias, f"aliases such as *{shown(str(alias.anchor))} repeat too much; write the values out")
+                raise _Refused(
+                    alias, f"aliases such as *{shown(str(alias.anchor))} repeat too much; write the values out"
+                )
             return node
         self._depth += 1
         if self._depth > DEEPEST:

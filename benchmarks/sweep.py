@@ -313,6 +313,8 @@ class Sweep:
         across, up = (names[1], names[0]) if len(names) > 1 else (first, names[0])
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.subplots()
+        if not pd.api.types.is_numeric_dtype(trials[across]):  # words, perhaps with null among them
+            trials, front = (table.assign(**{across: table[across].map(str)}) for table in (trials, front))
         broken = trials[~trials["feasible"]]
         axes.scatter(trials[across], trials[up], color="tab:gray", label="trials", s=24)
         if len(broken):
@@ -320,12 +322,14 @@ class Sweep:
         ordered = front.sort_values(across)
         axes.plot(ordered[across], ordered[up], "o-", color="tab:blue", label="front" if len(names) > 1 else "best")
         for row in ordered.to_dict("records"):
-            axes.annotate(f"{first} {row[first]:g}" if isinstance(row[first], float) else f"{row[first]}",
-                          (row[across], row[up]), textcoords="offset points", xytext=(5, 5), fontsize=7)  # fmt: skip
+            text = f"{first} {row[first]:g}" if isinstance(row[first], float) else str(row[first])
+            place = (row[across], row[up])
+            axes.annotate(text, place, textcoords="offset points", xytext=(5, 5), fontsize=7, parse_math=False)
         choice = self.spec.parameters[first]
         if across == first and isinstance(choice, Range) and choice.log:
             axes.set_xscale("log")
-        axes.set(xlabel=across, ylabel=up, title=f"{self.spec.method} on {self.spec.suite}")
+        axes.set(xlabel=across, ylabel=up)
+        axes.set_title(f"{self.spec.method} on {self.spec.suite}", parse_math=False)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
         figure.savefig(self.folder / "front.png", dpi=150)

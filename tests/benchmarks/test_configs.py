@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import time
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
 from veilbench.benchmarks.configs import CONFIGS, read_yaml
 from veilbench.benchmarks.errors import UserError
+from veilbench.benchmarks.plan import Plan
 from veilbench.benchmarks.strict_yaml import load
 from veilbench.benchmarks.suite import load_suite, parse_setting
+from veilbench.benchmarks.tradeoff import tradeoff
+
+from .conftest import Outcome
 
 
 @pytest.mark.parametrize(
@@ -161,3 +168,34 @@ def test_the_file_of_a_method_is_named_for_its_own_parameters(world: Path) -> No
     rewrite(world / "suite.yaml", methods=[{"method": "./mine.yaml", "params": {"epsilon": 0.1}}])
     with pytest.raises(UserError, match=r"mine\.yaml: params: key 'steps' has value 'ten'"):
         load_suite(str(world / "suite.yaml"))
+
+
+def test_names_are_shown_as_they_are(world: Path, veilbench: Callable[..., Outcome]) -> None:
+    """In a terminal's markup ``[red]`` is a colour, in a picture ``$`` begins a formula (and this one has no end)."""
+    labels = ["[red]x[/red]", r"costs $5 $\frac{ too", "a|b"]
+    entries = [{"method": "pgd", "label": label, "params": {"steps": 2 + n}} for n, label in enumerate(labels)]
+    suite = rewrite(world / "suite.yaml", methods=["clean", *entries])
+    suite = suite.rename(world / r"a $\frac$ [b]s.yaml")
+    common = (suite, "--results", world / "r")
+    for command in ("run", "status", "leaderboard", "plan"):
+        outcome = veilbench(command, *common, *(("--tracker", "none") if command == "run" else ()))
+        assert outcome.code == 0, outcome
+        assert suite.stem in outcome.out
+        if command != "plan":
+            assert all(label in outcome.out for label in labels)
+    table = (world / "r" / "suites" / suite.stem / "leaderboard.md").read_text(encoding="utf-8")
+    assert r"| a\|b |" in table
+
+
+def test_pictures_take_any_text(world: Path) -> None:
+    """Three settings of one method make a curve, and so a legend."""
+    label = r"$\frac{"
+    entries = [{"method": "pgd", "label": f"{label}{n}", "params": {"steps": n}} for n in (1, 2, 3)]
+    loaded = Plan(load_suite(str(rewrite(world / "suite.yaml", methods=entries))))
+    rows = [
+        {"goal": "impersonate", "method": f"{label}{n}", "psnr": 20.0 + n, "psr": 0.5, "psr_low": 0.4, "psr_high": 0.6}
+        for n in (1, 2, 3)
+    ]
+    picture = io.BytesIO()
+    tradeoff(loaded, pd.DataFrame(rows)).savefig(picture)
+    assert picture.getvalue().startswith(b"\x89PNG")
