@@ -116,11 +116,13 @@ def run(
     console = _console()
     with console.status("loading"):
         opened, store = _open(suite, set_, method, results)
+        from rich.markup import escape  # noqa: PLC0415
+
         from .report import write_report  # noqa: PLC0415
         from .run import Runner  # noqa: PLC0415
         from .trackers import make_tracker  # noqa: PLC0415
     for line in opened.skipped:
-        console.print(f"[yellow]skipped:[/yellow] {line}", highlight=False)
+        console.print(f"[yellow]skipped:[/yellow] {escape(line)}", highlight=False)
     told = make_tracker(tracker, results, partial(_say, console))
     runner = Runner(opened, store, told, console, batch_size, devices, jobs)
     try:
@@ -133,7 +135,7 @@ def run(
     for line in told.parting():
         _say(console, line)
     for line in failures:
-        console.print(f"[red]failed:[/red] {line}", highlight=False)
+        console.print(f"[red]failed:[/red] {escape(line)}", highlight=False)
     if failures:
         raise typer.Exit(1)
 
@@ -145,7 +147,7 @@ def collect(suite: SuiteName, set_: Settings = None, method: Only = None, result
 
     opened, store = _open(suite, set_, method, results)
     _, folder = write_report(opened, store)
-    _console().print(f"wrote {folder}", highlight=False)
+    _console().print(f"wrote {folder}", highlight=False, markup=False)
 
 
 @app.command()
@@ -178,8 +180,10 @@ def sweep(
     except KeyboardInterrupt as error:
         sys.stderr.write(INTERRUPTED)
         raise typer.Exit(130) from error
-    console.print(result.front.to_string(index=False) if len(result.front) else "no trial keeps the constraints")
-    console.print(f"front, picture and best.yaml: {result.folder}", highlight=False)
+    console.print(
+        result.front.to_string(index=False) if len(result.front) else "no trial keeps the constraints", markup=False
+    )
+    console.print(f"front, picture and best.yaml: {result.folder}", highlight=False, markup=False)
     for line in told.parting():
         _say(console, line)
 
@@ -265,8 +269,8 @@ def _print_leaderboard(console: Console, opened: Plan, table: object, folder: Pa
     assert isinstance(table, pd.DataFrame)  # noqa: S101
     for grid in to_rich(opened, table, console.width):
         console.print(grid)
-    console.print(notes(opened, table), style="dim", highlight=False)
-    console.print(f"tables and pictures: {folder}", highlight=False)
+    console.print(notes(opened, table), style="dim", highlight=False, markup=False)
+    console.print(f"tables and pictures: {folder}", highlight=False, markup=False)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from veilbench.metrics.psr import dodged, impersonated
 
-from .plan import ANY_TARGET, Plan, Protection, Question
+from .plan import Plan, Protection, Question
 from .store import ItemRecord, Store
 from .suite import PROTOCOL_VERSION
 
@@ -102,7 +102,7 @@ def _question_frames(plan: Plan, scores: _Scores, question: Question) -> Iterato
         asked = cosines[cosines.index.isin(question.items)]
         if asked.empty:
             continue
-        rows = _decide(asked, question, {target.name for target in plan.dataset.targets}).join(images, how="inner")
+        rows = _decide(asked, question).join(images, how="inner")
         successes = {
             rate: _success(rows["similarity"], config.thresholds[rate], question) for rate in config.thresholds
         }
@@ -133,14 +133,13 @@ def _labels(plan: Plan, question: Question, judge: str, role: str) -> dict[str, 
     }
 
 
-def _decide(cosines: pd.DataFrame, question: Question, targets: set[str]) -> pd.DataFrame:
+def _decide(cosines: pd.DataFrame, question: Question) -> pd.DataFrame:
     """By item the similarity that decides success, and the one to the clean source: ``similarity_source``."""
     if question.goal == "dodge":
         # without another photo of the person nothing can be said of dodging: the item is left out, not guessed
         deciding = cosines["other"].dropna() if "other" in cosines else pd.Series(dtype=float)
     else:
-        names = sorted(targets) if question.target == ANY_TARGET else [question.target]
-        deciding = cosines[[f"target:{name}" for name in names]].max(axis=1)
+        deciding = cosines[[f"target:{name}" for name in question.targets]].max(axis=1)
     return pd.DataFrame({"similarity": deciding, "similarity_source": cosines["clean"]}).dropna(subset=["similarity"])
 
 

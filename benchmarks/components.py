@@ -5,11 +5,13 @@ A new method, data set or network is one file plus one YAML: nothing here knows 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from veilbench import registry
 from veilbench.errors import UserError
@@ -39,13 +41,33 @@ class ComponentSpec(BaseModel):
 class InputConfig(BaseModel):
     """The keys of ``input`` in a recogniser's YAML."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     height: int = Field(gt=0)
     width: int = Field(gt=0)
     mean: float = 0.5
     std: float = Field(default=0.5, gt=0)
     crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+
+    @field_validator("crop")
+    @classmethod
+    def _has_area(cls, crop: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        left, top, right, bottom = crop
+        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+            raise ValueError("give [left, top, right, bottom] in fractions of the photo, 0 <= left < right <= 1 and "
+                             "0 <= top < bottom <= 1")  # fmt: skip
+        return crop
+
+
+def _no_flag(value: Any) -> Any:
+    """A flag is no number, though Python counts with it."""
+    if isinstance(value, bool):
+        raise ValueError("a number is needed")  # noqa: TRY004 (pydantic reports ValueError only)
+    return value
+
+
+FalseAcceptRate = Annotated[float, BeforeValidator(_no_flag), Field(gt=0, lt=1, allow_inf_nan=False)]
+Cosine = Annotated[float, BeforeValidator(_no_flag), Field(ge=-1, le=1, allow_inf_nan=False)]
 
 
 class RecognizerSpec(BaseModel):
@@ -58,19 +80,32 @@ class RecognizerSpec(BaseModel):
     weights: Path | None = None
     arch: dict[str, Any] = Field(default_factory=dict)
     input: InputConfig
-    thresholds: dict[float, Annotated[float, Field(ge=-1, le=1)]] = Field(min_length=1)
+    thresholds: dict[FalseAcceptRate, Cosine] = Field(min_length=1)
     calibrated_on: str
     training_data: str = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A checked config: its name, its class (methods, data sets), every parameter with defaults filled in."""
+    """A checked config: its name, its class (methods, data sets), every parameter with defaults filled in.
+
+    Attributes:
+        where: the file that it is from.
+        origins: parameter -> where its value is from instead, e.g. ``--set pgd.steps=3``.
+    """
 
     name: str
     where: str
     cls: type[Any]
     params: dict[str, Any]
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def blame(self, message: str) -> str:
+        """Where the first parameter that a complaint names is from."""
+        for word in re.findall(r"\w+", message):
+            if word in self.params:
+                return self.origins.get(word, self.where)
+        return next(iter(self.origins.values()), self.where)
 
 
 def find_class(section: Section, kind: str, base: Path, where: str) -> type[Any]:
@@ -94,7 +129,12 @@ def find_layout(kind: str) -> Layout:
 
 
 def load_component(
-    section: Section, reference: str | ComponentSpec, base: Path, overrides: dict[str, Any] | None = None
+    section: Section,
+    reference: str | ComponentSpec,
+    base: Path,
+    overrides: dict[str, Any] | None = None,
+    origins: Mapping[str, str] | None = None,
+    file: str = "",
 ) -> Component:
     """Read and check a method's or data set's config.
 
@@ -103,19 +143,22 @@ def load_component(
         reference: a shipped name, a path to a YAML file, or the content itself.
         base: folder that relative paths inside an inline content start from.
         overrides: parameters that win over the file's.
+        origins: by overriding parameter, where it is from: errors in it name that and not the file.
+        file: the file that an inline content is from, for errors.
     """
     if isinstance(reference, str):
         path = find_config(section, reference, base)
         spec = parse(ComponentSpec, read_yaml(path), str(path))
         name, where, base = path.stem, str(path), path.parent
     else:
-        spec, name, where = reference, reference.kind, f"{base}: {section}"
+        spec, name, where = reference, reference.kind, f"{file or base}: {section}"
     cls = find_class(section, spec.kind, base, where)
     model = registry.signature_model(cls)
     shipped = parse(model, spec.params, f"{where}: params").model_dump()
     paths = {key: base / value for key, value in shipped.items() if isinstance(value, Path)}
     merged = {**spec.params, **paths, **(overrides or {})}
-    return Component(name, where, cls, parse(model, merged, f"{where}: params").model_dump())
+    params = parse(model, merged, f"{where}: params", origins).model_dump()
+    return Component(name, where, cls, params, origins or {})
 
 
 def load_recognizer_spec(reference: str | RecognizerSpec, base: Path) -> tuple[str, RecognizerSpec]:
@@ -146,7 +189,7 @@ def _construct(component: Component) -> Any:
     try:
         return component.cls(**component.params)
     except (ValueError, OSError) as error:
-        raise UserError(f"{component.where}: {error}") from error
+        raise UserError(f"{component.blame(str(error))}: {error}") from error
 
 
 def build_recognizer(name: str, spec: RecognizerSpec) -> Recognizer:

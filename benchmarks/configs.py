@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
+from veilbench.errors import UserError, did_you_mean, shown
 
-from veilbench.errors import UserError, did_you_mean
+from .strict_yaml import load
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -26,26 +26,36 @@ def find_config(section: str, name: str, base: Path | None = None) -> Path:
     if name.endswith((".yaml", ".yml")) or "/" in name:
         candidates = [*([base / name] if base else []), Path(name)]
         for candidate in candidates:
-            if candidate.is_file():
+            if _is_file(candidate):
                 return candidate.resolve()
         raise UserError(
-            f"{name}: no such file; give a path to a YAML file or one of: {', '.join(config_names(section))}"
+            f"{shown(name)}: no such file; give a path to a YAML file or one of: {', '.join(config_names(section))}"
         )
     path = CONFIGS / section / f"{name}.yaml"
-    if not path.is_file():
+    if not _is_file(path):
         raise UserError(f"no config {name!r} in configs/{section}; {did_you_mean(name, config_names(section))}")
     return path
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # no file can have such a name
+        return False
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.  Raises :class:`UserError` when it cannot be read or is something else."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        detail = " ".join(str(error).split())
-        raise UserError(f"{path}: not valid YAML ({detail}); correct the file") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not valid YAML (not UTF-8 at byte {error.start}); correct the file") from error
+    content = load(text, str(path))
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds {type(content).__name__}, not a mapping of keys to values; see configs/")
-    return {str(key): value for key, value in content.items()}
+    for key in content:
+        if not isinstance(key, str):
+            raise UserError(f"{path}: key {key!r} is not a word; see configs/")
+    return content

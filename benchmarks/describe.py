@@ -56,7 +56,7 @@ def _details(section: str, name: str) -> Table:
     elif section == "recognizers":
         values = load_recognizer_spec(name, path.parent)[1].model_dump()
     for key, value in values.items():
-        table.add_row(key, escape(_lines(value)))
+        table.add_row(escape(key), escape(_lines(value)))
     table.add_row("file", f"configs/{path.relative_to(CONFIGS)}")
     return table
 
@@ -85,7 +85,7 @@ def _lines(value: Any) -> str:
 
 def plan_table(plan: Plan, store: Store) -> Table:
     """One row for each protection: how far it is."""
-    table = Table(title=f"{plan.suite.name}: {len(plan.protections)} protections, {len(plan.items)} sources")
+    table = Table(title=f"{escape(plan.suite.name)}: {len(plan.protections)} protections, {len(plan.items)} sources")
     for column in ("protection", "surrogates", "state", "images"):
         table.add_column(column)
     for protection in plan.protections.values():
@@ -93,7 +93,7 @@ def plan_table(plan: Plan, store: Store) -> Table:
         style = STYLES[state.word]
         table.add_row(
             protection.id,
-            ", ".join(protection.surrogates) or "-",
+            escape(", ".join(protection.surrogates)) or "-",
             f"[{style}]{state.word}[/{style}]",
             f"{state.finished}/{state.total}",
         )
@@ -103,7 +103,7 @@ def plan_table(plan: Plan, store: Store) -> Table:
 
 def status_tables(plan: Plan, store: Store) -> list[Table]:
     """How far each method is, and the failures."""
-    table = Table(title=f"{plan.suite.name}: {_counts(plan, store)}", title_justify="left")
+    table = Table(title=f"{escape(plan.suite.name)}: {_counts(plan, store)}", title_justify="left")
     for column in ("method", "finished", "images", "failed cells"):
         table.add_column(column)
     broken = Table(title="failures", title_justify="left")
@@ -113,7 +113,7 @@ def status_tables(plan: Plan, store: Store) -> list[Table]:
         states = [(cell, status(store, cell)) for cell in plan.protections.values() if cell.label == label]
         failed = [(cell, state) for cell, state in states if state.error]
         table.add_row(
-            label,
+            escape(label),
             f"{sum(state.word == 'cached' for _, state in states)}/{len(states)}",
             f"{sum(state.finished for _, state in states)}/{sum(state.total for _, state in states)}",
             str(len(failed)),

@@ -224,8 +224,13 @@ def to_markdown(plan: Plan, table: pd.DataFrame) -> str:
     parts = []
     for goal, shown in display(plan, table).items():
         rows = [list(shown.columns), ["---"] * 2 + ["---:"] * (len(shown.columns) - 2), *shown.to_numpy().tolist()]
-        parts.append(f"### {goal}\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows))
+        parts.append(f"### {goal}\n\n" + "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows))
     return "\n\n".join([*parts, notes(plan, table)]) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Text inside a Markdown table: a bar would begin another column."""
+    return text.replace("|", "\\|")
 
 
 def to_rich(plan: Plan, table: pd.DataFrame, width: int) -> list[Table]:
@@ -238,7 +243,7 @@ def to_rich(plan: Plan, table: pd.DataFrame, width: int) -> list[Table]:
         fitting, left_out = _fitting(shown, [_short(name) for name in plan.suite.recognizers], width)
         caption = f"left out for width: {escape(', '.join(left_out))} (see leaderboard.md)" if left_out else None
         grid = RichTable(
-            title=f"{plan.suite.name}: {goal}",
+            title=escape(f"{plan.suite.name}: {goal}"),
             title_justify="left",
             header_style="bold",
             caption=caption,
@@ -248,7 +253,7 @@ def to_rich(plan: Plan, table: pd.DataFrame, width: int) -> list[Table]:
             grid.add_column(escape(column), justify="left" if column in {"method", "family"} else "right", no_wrap=True)
         kinds = shown["family"].tolist()
         for row, family, following in zip(fitting.to_numpy().tolist(), kinds, [*kinds[1:], None], strict=True):
-            grid.add_row(*row, end_section=following not in (family, None))
+            grid.add_row(*map(escape, row), end_section=following not in (family, None))
         tables.append(grid)
     return tables
 

@@ -64,13 +64,15 @@ class Question:
 
     Attributes:
         held_out: the recogniser that the method may not use; None where all are attacked.
-        target: the target's name, ``any``, or an empty string when dodging.
+        target: the word for the target in tables: its name, ``any``, or an empty string when dodging.
+        targets: names of the targets that being taken for counts; decides, as a target may itself be called ``any``.
         items: ids of the sources that it asks about; the protection may cover more.
     """
 
     label: str
     goal: Goal
     target: str
+    targets: tuple[str, ...]
     held_out: str | None
     items: tuple[str, ...]
     protection: Protection
@@ -166,7 +168,8 @@ class Plan:
             for word, targets in self._targets(goal):
                 items = self._group(targets)
                 protection = self._protect(label, component, goal, targets, surrogates, items)
-                questions.append(Question(label, goal, word, held_out, items, protection))
+                names_asked = tuple(target.name for target in targets)
+                questions.append(Question(label, goal, word, names_asked, held_out, items, protection))
         return questions
 
     def _targets(self, goal: Goal) -> list[tuple[str, tuple[Target, ...]]]:
@@ -200,7 +203,7 @@ class Plan:
         try:
             identity: dict[str, Any] = component.cls.identity(component.params)
         except (ValueError, OSError) as error:
-            raise UserError(f"{component.where}: {error}") from error
+            raise UserError(f"{component.blame(str(error))}: {error}") from error
         return registry.without_defaults(component.cls, identity)
 
     def _protect(
@@ -267,7 +270,8 @@ class Plan:
         if name is None:
             return next(iter(references.values()))
         if name not in references:
-            raise UserError(f"{component.where}: no makeup reference {name!r}; {did_you_mean(name, references)}")
+            where = component.origins.get("reference", component.where)
+            raise UserError(f"{where}: no makeup reference {name!r}; {did_you_mean(name, references)}")
         return references[name]
 
     def training_faces(self, count: int) -> FaceDataset:

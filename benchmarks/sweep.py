@@ -25,7 +25,7 @@ from .leaderboard import leaderboard
 from .plan import Plan
 from .run import Runner
 from .store import Store
-from .suite import Strict, Suite, load_suite
+from .suite import Setting, Strict, Suite, load_suite, parse_setting
 
 if TYPE_CHECKING:
     import optuna
@@ -150,17 +150,34 @@ class Sweep:
         self._check(self._suite({}))
 
     def _check(self, suite: Suite) -> None:
-        known = suite.methods[self.spec.method].params
-        for name in self.spec.parameters:
-            if name not in known:
+        """What no trial is needed to know."""
+        component = suite.methods[self.spec.method]
+        for name, choice in self.spec.parameters.items():
+            if name not in component.params:
+                known = set(component.params)
                 raise UserError(
-                    f"{self.where}: {self.spec.method} has no parameter {name!r}; {did_you_mean(name, set(known))}"
+                    f"{self.where}: {self.spec.method} has no parameter {name!r}; {did_you_mean(name, known)}"
                 )
+            for value in [choice.low, choice.high] if isinstance(choice, Range) else choice:
+                self._suite({name: value})
         if self.spec.sampler == "grid" and any(isinstance(one, Range) for one in self.spec.parameters.values()):
             raise UserError(f"{self.where}: sampler grid needs lists of choices; give lists or use tpe or random")
+        attacks_all = suite.spec.protocol.surrogates == "all" and component.cls.uses_surrogates
+        columns: list[Objective | Constraint] = [*self.spec.objectives, *self.spec.constraints]
+        for one in columns:
+            if one.goal not in suite.spec.protocol.goals:
+                goals = ", ".join(suite.spec.protocol.goals)
+                raise UserError(f"{self.where}: the suite has no goal {one.goal!r}; it has {goals}")
+            if attacks_all and one.column.startswith("psr") and not one.column.startswith("psr_white_box"):
+                raise UserError(
+                    f"{self.where}: {one.column} is empty where every recogniser is attacked; use psr_white_box, "
+                    "or set protocol.surrogates to leave_one_out"
+                )
 
     def _suite(self, chosen: dict[str, Any]) -> Suite:
-        settings = [*self.spec.set, *(f"{self.spec.method}.{name}={value}" for name, value in chosen.items())]
+        settings = [parse_setting(text, f"{self.where}: set:") for text in self.spec.set]
+        for name, value in chosen.items():
+            settings.append(Setting(self.spec.method, name, value, f"{self.where}: parameters.{name}: {value}"))
         suite = str(self.where.parent / self.spec.suite) if "/" in self.spec.suite else self.spec.suite
         return load_suite(suite, settings, [self.spec.method])
 
@@ -249,7 +266,12 @@ class Sweep:
             raise UserError(f"{self.where}: the suite has no goal {goal!r}; it has {', '.join(map(str, table.index))}")
         if column not in table:
             raise UserError(f"{self.where}: no column {column!r}; {did_you_mean(column, set(map(str, table)))}")
-        return float(table[column].to_dict()[goal])
+        value = table[column].to_dict()[goal]
+        if isinstance(value, str):
+            raise UserError(f"{self.where}: {column} is words ({value}), not a number; name another column")
+        if pd.isna(value):
+            raise UserError(f"{self.where}: {column} is empty for {self.spec.method}; name another column")
+        return float(value)
 
     def write(self, study: optuna.Study) -> SweepResult:
         """Write ``trials.csv``, ``front.csv``, ``front.png`` and ``best.yaml`` into the sweep's folder."""
@@ -270,17 +292,18 @@ class Sweep:
         write_bytes(self.folder / "trials.csv", trials.to_csv(index=False, float_format="%.6g").encode())
         write_bytes(self.folder / "front.csv", front.to_csv(index=False, float_format="%.6g").encode())
         if len(front):
-            write_bytes(self.folder / "best.yaml", self._method_yaml(front.iloc[0]).encode())
+            best = next(trial for trial in _finished(study) if trial.number == front.iloc[0]["trial"])
+            write_bytes(self.folder / "best.yaml", self._method_yaml(best).encode())
         self._draw(trials, front, names)
         return SweepResult(trials, front, self.folder)
 
-    def _method_yaml(self, best: pd.Series[Any]) -> str:
+    def _method_yaml(self, best: optuna.trial.FrozenTrial) -> str:
         component = self._suite({}).methods[self.spec.method]
-        params = {**component.params, **{name: _plain(best[name]) for name in self.spec.parameters}}
+        params = {**component.params, **best.user_attrs["chosen"]}  # as proposed: a table has no null among numbers
         params = {name: str(value) if isinstance(value, Path) else value for name, value in params.items()}
         content = {
             "kind": component.cls.kind,
-            "description": f"best of sweep {self.name}, trial {int(best['trial'])}",
+            "description": f"best of sweep {self.name}, trial {best.number}",
             "params": params,
         }
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
@@ -293,6 +316,8 @@ class Sweep:
         across, up = (names[1], names[0]) if len(names) > 1 else (first, names[0])
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.subplots()
+        if not pd.api.types.is_numeric_dtype(trials[across]):  # words, perhaps with null among them
+            trials, front = (table.assign(**{across: table[across].map(str)}) for table in (trials, front))
         broken = trials[~trials["feasible"]]
         axes.scatter(trials[across], trials[up], color="tab:gray", label="trials", s=24)
         if len(broken):
@@ -300,12 +325,14 @@ class Sweep:
         ordered = front.sort_values(across)
         axes.plot(ordered[across], ordered[up], "o-", color="tab:blue", label="front" if len(names) > 1 else "best")
         for row in ordered.to_dict("records"):
-            axes.annotate(f"{first} {row[first]:g}" if isinstance(row[first], float) else f"{row[first]}",
-                          (row[across], row[up]), textcoords="offset points", xytext=(5, 5), fontsize=7)  # fmt: skip
+            text = f"{first} {row[first]:g}" if isinstance(row[first], float) else str(row[first])
+            place = (row[across], row[up])
+            axes.annotate(text, place, textcoords="offset points", xytext=(5, 5), fontsize=7, parse_math=False)
         choice = self.spec.parameters[first]
         if across == first and isinstance(choice, Range) and choice.log:
             axes.set_xscale("log")
-        axes.set(xlabel=across, ylabel=up, title=f"{self.spec.method} on {self.spec.suite}")
+        axes.set(xlabel=across, ylabel=up)
+        axes.set_title(f"{self.spec.method} on {self.spec.suite}", parse_math=False)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
         figure.savefig(self.folder / "front.png", dpi=150)

@@ -32,7 +32,7 @@ def tradeoff(plan: Plan, table: pd.DataFrame) -> Figure:
     figure = NewFigure(figsize=(9, 5 * len(goals)), layout="constrained")
     for axes, goal in zip(figure.subplots(len(goals), squeeze=False)[:, 0], goals, strict=True):
         _panel(axes, plan, table[table["goal"] == goal].set_index("method"))
-        axes.set_title(f"{plan.suite.name}: {goal}", loc="left")
+        axes.set_title(f"{plan.suite.name}: {goal}", loc="left", parse_math=False)
     return figure
 
 
@@ -54,7 +54,8 @@ def _panel(axes: Axes, plan: Plan, rows: pd.DataFrame) -> None:
     axes.margins(x=0.1)
     axes.grid(alpha=0.3)
     if drawn:
-        axes.legend(fontsize=8)
+        for text in axes.legend(fontsize=8).get_texts():
+            text.set_parse_math(False)
     _number(axes, [(str(label), row["psnr"], 100 * row[rate]) for label, row in rows.iterrows()])
 
 
@@ -72,7 +73,8 @@ def _number(axes: Axes, points: list[tuple[str, float, float]]) -> None:
         )
         taken.append(place + offset)
     key = "\n".join(f"{number:>2}  {label}" for number, (label, _, _) in enumerate(points, start=1))
-    axes.annotate(key, (1.02, 1), xycoords="axes fraction", va="top", fontsize=8, family="monospace")
+    axes.annotate(key, (1.02, 1), xycoords="axes fraction", va="top", fontsize=8, family="monospace",
+                  parse_math=False)  # fmt: skip
 
 
 def curves(plan: Plan, labels: list[str]) -> dict[str, list[str]]:

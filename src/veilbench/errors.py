@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -28,3 +29,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}known: {', '.join(names) or 'none'}"
+
+
+def shown(value: str, most: int = 200) -> str:
+    """Text for one line of a message: blanks run together, what cannot be printed escaped, long text cut."""
+    words = " ".join(value[: 4 * most].split())
+    safe = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in words)
+    return safe if len(safe) <= most else f"{safe[:most]}..."
+
+
+def unprintable(value: str) -> str | None:
+    """The first character of a text that no terminal or file name should get; None when there is none."""
+    return next((char for char in value if char not in "\n\t" and unicodedata.category(char) in {"Cc", "Cs"}), None)

@@ -23,7 +23,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, create_model
 
-from .errors import UserError, did_you_mean
+from .errors import UserError, did_you_mean, shown
 
 # This module poses as a package whose submodules are files anywhere on disk, their paths written in hex.  Classes from
 # such files have an importable name that way, so that they reach worker processes by pickle as any others do.
@@ -219,26 +219,45 @@ def _same(value: Any, default: Any) -> bool:
     return bool(value == default) and isinstance(value, bool) == isinstance(default, bool)
 
 
-def parse(model: type[Model], content: dict[str, Any], where: str) -> Model:
-    """Validate ``content``.  Raises :class:`UserError` with ``where``, the key, the value, the nearest valid name."""
+def parse(model: type[Model], content: dict[str, Any], where: str, origins: Mapping[str, str] | None = None) -> Model:
+    """Validate ``content``.
+
+    Args:
+        model: what it must be.
+        content: as read.
+        where: the file that it is from.
+        origins: dotted key -> where its value is from instead, e.g. ``--set suite.seed=x``.
+
+    Raises:
+        UserError: with where the value is from, the key, the value and the nearest valid name.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{where}: {describe(error, model)}") from error
+        key = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
+        raise UserError(f"{origin(key, origins or {}) or where}: {describe(error, model)}") from error
+
+
+def origin(key: str, origins: Mapping[str, str]) -> str | None:
+    """Where the value at ``key`` is from: of what was set there, above or below it, the last."""
+    found = [text for name, text in origins.items() if f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.")]
+    return found[-1] if found else None
 
 
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
     """The first validation problem in one line."""
     first = error.errors(include_url=False)[0]
     location = [part for part in first["loc"] if isinstance(part, int) or str(part).isidentifier()]
-    key = ".".join(str(part) for part in location)
+    key = shown(".".join(str(part) for part in location))
     if first["type"] == "extra_forbidden":
-        known = _fields_at(model, location[:-1])
-        return f"unknown key {key!r}; {did_you_mean(str(location[-1]), known)}"
+        # an unknown key need not be an identifier
+        *above, unknown = first["loc"]
+        key = shown(".".join(str(part) for part in [*(part for part in above if part in location), unknown]))
+        return f"unknown key {key!r}; {did_you_mean(str(unknown), _fields_at(model, list(above)))}"
     if first["type"] == "missing":
         return f"key {key!r} is missing; add it"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"key {key!r} has value {first['input']!r}: {message[0].lower()}{message[1:]}"
+    message = shown(first["msg"].removeprefix("Value error, "))
+    return f"key {key!r} has value {shown(repr(first['input']), 80)}: {message[0].lower()}{message[1:]}"
 
 
 def _fields_at(model: type[BaseModel], location: list[int | str]) -> list[str]:

@@ -41,16 +41,16 @@ SUITES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "parameter": (
         {"methods": [{"method": "pgd", "params": {"step": 3}}]},
-        ("pgd.yaml: params: unknown key 'step'; did you mean 'steps'?",),
+        ("suite.yaml: pgd: params: unknown key 'step'; did you mean 'steps'?",),
     ),
     "type": ({"batch_size": "many"}, ("suite.yaml: key 'batch_size' has value 'many'",)),
     "parameter type": (
         {"methods": [{"method": "pgd", "params": {"steps": "ten"}}]},
-        ("pgd.yaml: params: key 'steps' has value 'ten'",),
+        ("suite.yaml: pgd: params: key 'steps' has value 'ten'",),
     ),
     "parameter range": (
         {"methods": [{"method": "pgd", "params": {"epsilon": 8}}]},
-        ("epsilon is 8; pixel values run from 0 to 1",),
+        ("suite.yaml: pgd: params: epsilon is 8; pixel values run from 0 to 1",),
     ),
     "goal": ({"protocol": {"goals": ["vanish"]}}, ("protocol.goals", "'vanish'")),
     "far": ({"protocol": {"far": 0.02}}, ("protocol.far is 0.02", "thresholds at 0.001, 0.01, 0.1")),
@@ -80,6 +80,20 @@ SUITES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("nowhere.pth: LPIPS needs torchvision's AlexNet", "preservation=embedded_features"),
     ),
     "missing": ({"methods": None}, ("methods",)),
+    "far above 1": ({"protocol": {"far": 1.5}}, ("suite.yaml: key 'protocol.far' has value 1.5", "less than 1")),
+    "far of 0": ({"protocol": {"far": 0}}, ("suite.yaml: key 'protocol.far' has value 0", "greater than 0")),
+    "far a flag": ({"protocol": {"far": True}}, ("suite.yaml: key 'protocol.far' has value True: a number",)),
+    "confidence": ({"protocol": {"confidence": 1}}, ("suite.yaml: key 'protocol.confidence' has value 1",)),
+    "dataset parameter": (
+        {"dataset": {"kind": "synthetic", "params": {"sourcs": 2}}},
+        ("suite.yaml: datasets: params: unknown key 'sourcs'; did you mean 'sources'?",),
+    ),
+    "label of a scope": (
+        {"methods": [{"method": "pgd", "label": "method"}]},
+        ("suite.yaml: key 'methods.0.label' has value 'method'", "give another name"),
+    ),
+    "label of blanks": ({"methods": [{"method": "pgd", "label": "  "}]}, ("methods.0.label", "one line of text")),
+    "label of two lines": ({"methods": [{"method": "pgd", "label": "a\nb"}]}, ("methods.0.label", "one line of text")),
 }
 
 
@@ -99,6 +113,34 @@ def test_a_suite_that_is_wrong(case: str, world: Path, veilbench: Veilbench) -> 
         (("plan", "embedded", "--set", "pgdd.steps=3"), ("--set pgdd.steps", "did you mean 'pgd'?")),
         (("plan", "embedded", "--set", "method.stepps=3"), ("did you mean 'steps'?",)),
         (("plan", "embedded", "-m", "tipim"), ("no method 'tipim'", "did you mean 'tip_im'?")),
+        (
+            ("plan", "embedded", "--set", "pgd.steps=ten"),
+            ("veilbench: --set pgd.steps=ten: key 'steps' has value 'ten'",),
+        ),
+        (("plan", "embedded", "--set", "pgd.stepps=3"), ("veilbench: --set pgd.stepps=3: unknown key 'stepps'",)),
+        (("plan", "embedded", "--set", "dataset.sources=x"), ("veilbench: --set dataset.sources=x: key 'sources'",)),
+        (("plan", "embedded", "--set", "dataset.sources=0"), ("veilbench: --set dataset.sources=0: sources is 0",)),
+        (("plan", "embedded", "--set", "suite.seed=x"), ("veilbench: --set suite.seed=x: key 'seed' has value 'x'",)),
+        (
+            ("plan", "embedded", "--set", "suite.protocol.far=0.02"),
+            ("veilbench: --set suite.protocol.far=0.02: protocol.far is 0.02",),
+        ),
+        (("plan", "embedded", "--set", "suite.protocol.fra=0.1"), ("--set suite.protocol.fra=0.1: unknown key",)),
+        (("plan", "embedded", "--set", "suite.methods.0=pgd"), ("suite.methods is ['clean'", "has no keys")),
+        (("plan", "embedded", "--set", "suite.batch_size.b.c=1"), ("suite.batch_size is 16 and has no keys",)),
+        (("plan", "embedded", "--set", "suite.realism.b=1"), ("suite.realism is 'embedded_irse50' and has no keys",)),
+        (("plan", "embedded", "--set", "suite..b=1"), ("write it as scope.key=value",)),
+        (("plan", "embedded", "--set", "suite.=1"), ("write it as scope.key=value",)),
+        (("plan", "embedded", "--set", "method.steps={a: 1, a: 2}"), ("--set method.steps={a: 1, a: 2}: key 'a'",)),
+        (("plan", "embedded", "--set", "method.steps=010"), ("010 can be read in two ways",)),
+        (("plan", "embedded", "--set", "method.steps=" + "9" * 5000), ("has more than 18 digits",)),
+        (("plan", "embedded", "--set", "method.steps=" + "[" * 5000), ("lists or mappings inside each other",)),
+        (("plan", "embedded", "--set", "a\nb.\x1b=[1"), ("veilbench: --set a b.\\x1b=[1: ",)),
+        (("plan", "embedded", "-m", "\x1b[31m\n"), ("no method '\\x1b[31m\\n'",)),
+        (("plan", "embedded", "-m", "[red]clean[/red]"), ("no method '[red]clean[/red]'",)),
+        (("plan", "./a\nb.yaml"), ("./a b.yaml: no such file",)),
+        (("plan", "./" + "a" * 5000 + ".yaml"), ("no such file",)),
+        (("plan", "\x1b[31m"), ("no config '\\x1b[31m' in configs/suites",)),
         (("run", "embedded", "--tracker", "mlflow"), ("--tracker mlflow: choose wandb, offline or none",)),
     ],
 )
@@ -111,6 +153,30 @@ def test_not_yaml(world: Path, veilbench: Veilbench) -> None:
     refused(veilbench("plan", world / "suite.yaml"), "suite.yaml: not valid YAML")
     (world / "suite.yaml").write_text("just words", encoding="utf-8")
     refused(veilbench("plan", world / "suite.yaml"), "suite.yaml: holds str, not a mapping")
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"thresholds": {0.01: True}}, "has value True: a number is needed"),
+        ({"thresholds": {0.01: 1.5}}, "has value 1.5: input should be less than or equal to 1"),
+        ({"thresholds": {0.01: -1.5}}, "has value -1.5"),
+        ({"thresholds": {0.01: float("nan")}}, "is not a finite number"),
+        ({"thresholds": {0.01: "high"}}, "has value 'high'"),
+        ({"thresholds": {1.5: 0.5}}, "has value 1.5: input should be less than 1"),
+        ({"thresholds": {0: 0.5}}, "has value 0: input should be greater than 0"),
+        ({"input": {"height": 32, "width": 32, "crop": [0.5, 0, 0.5, 1]}}, "[0.5, 0, 0.5, 1]"),
+        ({"input": {"height": 32, "width": 32, "crop": [0, 0.9, 1, 0.1]}}, "[0, 0.9, 1, 0.1]"),
+        ({"input": {"height": 32, "width": 32, "crop": [0, 0, 1.5, 1]}}, "give [left, top, right, bottom]"),
+        ({"input": {"height": 32, "width": 32, "crop": [-0.1, 0, 1, 1]}}, "give [left, top, right, bottom]"),
+    ],
+)
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_a_recogniser_that_is_wrong(
+    command: str, changes: dict[str, Any], part: str, world: Path, veilbench: Veilbench
+) -> None:
+    change(world / "two.yaml", **changes)
+    refused(veilbench(command, world / "suite.yaml", "--results", world / "r"), world / "two.yaml", part)
 
 
 WEIGHTS: dict[str, tuple[Callable[[Path], object], str]] = {

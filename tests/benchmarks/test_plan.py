@@ -6,11 +6,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 import yaml
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from veilbench.benchmarks.collect import _decide
 from veilbench.benchmarks.plan import Plan
 from veilbench.benchmarks.suite import load_suite
 
@@ -149,3 +152,31 @@ def test_all_surrogates_leave_nobody_out(world: Path) -> None:
 
 def test_a_setting_may_name_one_method(world: Path) -> None:
     assert plan(world, "pgd.steps=7").suite.methods["pgd"].params["steps"] == 7
+
+
+def test_a_target_called_any_has_its_own_numbers(tmp_path: Path, world: Path) -> None:
+    """Target ``any`` is one of two: what counts for it is its own similarity, not the higher one."""
+    for role in ("sources", "targets", "targets_other"):
+        (tmp_path / role).mkdir()
+    for number, name in enumerate(
+        ("sources/s", "targets/any", "targets/bob", "targets_other/any", "targets_other/bob")
+    ):
+        Image.new("RGB", (40, 40), (40 * number, 200 - 30 * number, 10)).save(tmp_path / f"{name}.png")
+    params = {"root": "sources", "targets": "targets", "targets_other": "targets_other", "size": 32}
+    suite = yaml.safe_load((world / "suite.yaml").read_text(encoding="utf-8"))
+    suite |= {
+        "dataset": {"kind": "folder", "params": {key: str(tmp_path / str(value)) if key != "size" else value
+                                                 for key, value in params.items()}},
+        "methods": ["clean"],
+        "protocol": {"goals": ["impersonate"]},
+    }  # fmt: skip
+    (world / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    similarities = {"target:any": 0.25, "target:bob": 0.75, "clean": 1.0}
+
+    def decided(*settings: str) -> dict[str, float]:
+        made = plan(world, *settings)
+        cosines = pd.DataFrame(similarities, index=["s"])
+        return {question.target: float(_decide(cosines, question)["similarity"].item()) for question in made.questions}
+
+    assert decided() == {"any": 0.25, "bob": 0.75}
+    assert decided("suite.protocol.targets=any") == {"any": 0.75}

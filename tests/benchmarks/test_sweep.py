@@ -97,6 +97,13 @@ def test_a_grid_tries_every_combination_once(world: Path, veilbench: Callable[..
         ({"objectives": [{"column": "psnrr"}]}, "no column 'psnrr'; did you mean 'psnr'"),
         ({"parameters": {"epsilon": {"low": 2, "high": 1}}}, "low is 2, which is not below high = 1"),
         ({"sampler": "grid"}, "sampler grid needs lists of choices"),
+        ({"parameters": {"epsilon": [0.1, 8]}}, "sweep.yaml: parameters.epsilon: 8: epsilon is 8; pixel values"),
+        ({"parameters": {"steps": [2, "ten"]}}, "sweep.yaml: parameters.steps: ten: key 'steps' has value 'ten'"),
+        ({"parameters": {"steps": [None]}}, "sweep.yaml: parameters.steps: None: key 'steps' has value None"),
+        ({"set": ["suite.batch_size=x"]}, "sweep.yaml: set: suite.batch_size=x: key 'batch_size' has value 'x'"),
+        ({"set": ["dataset.sourcs=2"]}, "sweep.yaml: set: dataset.sourcs=2: unknown key 'sourcs'"),
+        ({"objectives": [{"column": "psnr", "goal": "dodge"}]}, "the suite has no goal 'dodge'; it has impersonate"),
+        ({"objectives": [{"column": "family"}]}, "family is words"),
         ({"constraints": [{"column": "psnr"}]}, "give either at_least or at_most"),
     ],
 )
@@ -107,6 +114,44 @@ def test_bad_sweeps_are_named(
     assert outcome.code == 2
     assert message in outcome.err
     assert len(outcome.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("place", ["objectives", "constraints"])
+@pytest.mark.parametrize("column", ["psr", "psr_low", "psr_one"])
+def test_what_is_empty_in_every_trial_is_refused_before_the_first(
+    place: str, column: str, world: Path, veilbench: Callable[..., Outcome]
+) -> None:
+    asked: dict[str, Any] = {"objectives": [{"column": "psnr"}], place: [{"column": column, "at_least": 0.1}]}
+    if place == "objectives":
+        del asked[place][0]["at_least"]
+    outcome = run(veilbench, world, set=[*SWEEP["set"], "suite.protocol.surrogates=all"], **asked)
+    assert outcome.code == 2
+    assert f"{column} is empty where every recogniser is attacked; use psr_white_box" in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not (world / "r" / "sweeps").exists()
+
+
+def test_null_among_the_choices_is_null(world: Path, veilbench: Callable[..., Outcome]) -> None:
+    """WeakenDiff's `stop_margin` is a number, or null to run all iterations; the best one is written as it was."""
+    (world / "suite.yaml").write_text(
+        yaml.safe_dump({
+            **yaml.safe_load((world / "suite.yaml").read_text(encoding="utf-8")),
+            "dataset": {"kind": "synthetic", "params": {"sources": 1, "targets": 1, "size": 32}},
+            "methods": ["weaken_diff"],
+            "realism": None,
+        }), encoding="utf-8",
+    )  # fmt: skip
+    few = ["weaken_diff.iterations=1", "weaken_diff.embedding_iterations=1", "weaken_diff.start_step=19"]
+    outcome = run(
+        veilbench, world, method="weaken_diff", set=[*SWEEP["set"], *few], parameters={"stop_margin": [None, 0.5]},
+        objectives=[{"column": "psnr"}], sampler="grid",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome
+    folder = world / "r" / "sweeps" / "sweep"
+    assert sorted(pd.read_csv(folder / "trials.csv")["stop_margin"].isna()) == [False, True]
+    front = pd.read_csv(folder / "front.csv")
+    best = yaml.safe_load((folder / "best.yaml").read_text(encoding="utf-8"))["params"]["stop_margin"]
+    assert best == (None if pd.isna(front["stop_margin"].iloc[0]) else 0.5)
 
 
 def test_a_changed_sweep_does_not_mix_with_its_old_trials(world: Path, veilbench: Callable[..., Outcome]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from veilbench.benchmarks.plan import Plan
 from veilbench.benchmarks.suite import load_suite
-from veilbench.benchmarks.tracking import NoTracker, WandbTracker, make_tracker
+from veilbench.benchmarks.trackers import NoTracker, WandbTracker, make_tracker
 
 from .conftest import Outcome
 
