@@ -18,12 +18,13 @@ import torch
 from PIL import Image
 
 from veilbench.datasets.base import DataError
+from veilbench.datasets.celeba_hq import CelebAHQ
 from veilbench.datasets.folder import FolderFaces
 from veilbench.datasets.ladn import LADN
 from veilbench.datasets.photos import MAX_FILE_BYTES, decode_photo, read_photo, resize_photo
 from veilbench.datasets.preparation import prepare
 
-from ..fake_copies import make_ladn, save_noise
+from ..fake_copies import make_celeba_hq, make_ladn, mask_path, save_noise
 
 
 def fifo(path: Path) -> None:
@@ -81,6 +82,31 @@ def test_exotic_formats_are_no_photos(data: bytes | None) -> None:
         data = buffer.getvalue()
     with pytest.raises(DataError, match=r"a.png: not an image that can be read"):
         decode_photo(data, Path("a.png"))
+
+
+@pytest.mark.parametrize("make", [fifo, endless, Path.mkdir, sparse, lambda path: path.symlink_to("nowhere")])
+def test_a_strange_mask_is_no_hidden_part(make: Callable[[Path], None], tmp_path: Path) -> None:
+    root = make_celeba_hq(tmp_path / "celeba", numbers=range(4))
+    mask = mask_path(root, 0, "l_lip")
+    mask.unlink()
+    make(mask)
+    with pytest.raises(DataError, match=r"masks of 1 photo cannot be used: .*00000_l_lip.png: ") as caught:
+        prepare(CelebAHQ.layout, root, count=4)
+    one_line(caught)
+
+
+def test_the_number_of_photos_that_prepare_finds_is_explained(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ladn = make_ladn(tmp_path / "ladn")
+    (ladn / "after" / "10001.jpg").rename(ladn / "after" / "10001.jpg_")
+    with caplog.at_level(logging.WARNING):
+        assert len(prepare(LADN.layout, ladn, count=9).prepared.references) == 2
+    assert [r.getMessage().split("; put")[0] for r in caplog.records] == [
+        f"{ladn / 'after'}: 2 photos are used; 1 files of other endings (10001.jpg_) left out"
+    ]
+    (ladn / "before" / "00001.jpg").unlink()
+    (ladn / "before" / "00001.jpg").symlink_to("nowhere.jpg")
+    with pytest.raises(DataError, match=r"before: 1 links lead nowhere: 00001.jpg"):
+        prepare(LADN.layout, ladn, count=8)
 
 
 @pytest.fixture
