@@ -6,6 +6,7 @@ beside the background, drawn by hand at 512 x 512 over the whole 1024 x 1024 pho
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from veilbench.errors import DataError
 
 from .base import FaceParts
 from .photo_files import PhotoFile, some
-from .photos import read_file, resize_photo, sha256_file
+from .photos import MAX_TEXT_BYTES, read_file, resize_photo, sha256_file
 
 MASK_SIDE = 512
 PHOTOS_PER_FOLDER = 2000
@@ -36,7 +37,7 @@ def read_mapping(path: Path) -> dict[str, int]:
         DataError: when a line is not ``number number name``.
     """
     numbers: dict[str, int] = {}
-    for place, line in enumerate(read_file(path).decode("utf-8", "replace").splitlines()[1:], start=2):
+    for place, line in enumerate(read_file(path, MAX_TEXT_BYTES).decode("utf-8", "replace").splitlines()[1:], start=2):
         words = line.split()
         if not words:
             continue
@@ -59,10 +60,10 @@ def hq_number(stem: str, mapping: Mapping[str, int]) -> int | None:
 
 
 def find_masks(folder: Path, number: int) -> dict[str, Path]:
-    """The mask files that one photo has in ``CelebAMask-HQ-mask-anno``, by part."""
+    """What one photo has in ``CelebAMask-HQ-mask-anno``, by part; files or not, for reading to tell."""
     place = folder / str(number // PHOTOS_PER_FOLDER)
     paths = {part: place / f"{number:05d}_{part}.png" for part in PARTS}
-    return {part: path for part, path in paths.items() if path.is_file()}
+    return {part: path for part, path in paths.items() if os.path.lexists(path)}
 
 
 def check_masks(paths: Mapping[str, Path]) -> tuple[dict[str, PhotoFile], bool]:
@@ -88,13 +89,13 @@ def read_layers(files: Mapping[str, PhotoFile]) -> dict[str, Tensor]:
     masks = {}
     for part, file in files.items():
         mask = file.decode()
-        if mask.shape[-2:] != (MASK_SIDE, MASK_SIDE):
-            height, width = mask.shape[-2:]
+        height, width = mask.shape[:2]
+        if (height, width) != (MASK_SIDE, MASK_SIDE):
             raise DataError(
                 f"{file.path}: the mask is {height} high and {width} wide; those of CelebAMask-HQ are {MASK_SIDE} x "
                 f"{MASK_SIDE} over the whole photo; copy the original file"
             )
-        masks[part] = mask[0] > 0
+        masks[part] = torch.from_numpy(mask[..., 0] > 0)
     covered = torch.zeros(MASK_SIDE, MASK_SIDE, dtype=torch.bool)
     layers = {}
     for part in reversed(PARTS):

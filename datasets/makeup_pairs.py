@@ -8,14 +8,12 @@ are references too, for methods that find the parts and the bare face themselves
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from veilbench.errors import DataError
@@ -23,7 +21,7 @@ from veilbench.errors import DataError
 from .base import MakeupReference
 from .celebamask import makeup_parts
 from .photo_files import PhotoFile, check_photo, list_photos, some
-from .photos import read_file, sha256_file
+from .photos import open_image, read_file, sha256_file
 
 MADE_UP, BARE, MASK = "_m", "_nm", "_mask"
 LABELS = {"skin": 1, "l_eye": 4, "r_eye": 5, "nose": 6, "u_lip": 7, "l_lip": 9}
@@ -54,7 +52,7 @@ def _read_pair(folder: Path, name: str, files: dict[str, Path], size: int) -> Ma
     made_up = check_photo(files[name + MADE_UP], None)
     bare = check_photo(files[name + BARE], None) if name + BARE in files else None
     mask = files[name + MASK]
-    labels, shape = _read_map(mask), tuple(made_up.decode().shape[-2:])
+    labels, shape = _read_map(mask), tuple(made_up.decode().shape[:2])
     if tuple(labels.shape) != shape:
         raise DataError(
             f"{mask}: {labels.shape[0]} high and {labels.shape[1]} wide, but its photo is {shape[0]} high and "
@@ -98,12 +96,14 @@ def _loaded(photo: PhotoFile | None, size: int) -> Tensor | None:
 
 def _read_map(path: Path) -> Tensor:
     """Numbers ``H x W``; a palette's colours are only for the eye."""
+    data = read_file(path)
     try:
-        with Image.open(io.BytesIO(read_file(path))) as image:
-            if image.mode not in {"L", "P"}:
-                raise DataError(
-                    f"{path}: {image.mode} pixels, not one number each; save it as 8-bit gray or palette PNG"
-                )
-            return torch.from_numpy(np.array(image, dtype=np.uint8))
-    except OSError as error:
-        raise DataError(f"{path}: not a map that can be read ({error}); save it as 8-bit gray PNG") from error
+        with open_image(data, path) as image:
+            mode = image.mode
+            labels = np.array(image, dtype=np.uint8) if mode in {"L", "P"} else None
+    except DataError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise DataError(f"{path}: not a map that can be read ({reason}); save it as 8-bit gray PNG") from error
+    if labels is None:
+        raise DataError(f"{path}: {mode} pixels, not one number each; save it as 8-bit gray or palette PNG")
+    return torch.from_numpy(labels)

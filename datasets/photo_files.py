@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from torch import Tensor
@@ -14,12 +16,17 @@ from torch import Tensor
 from veilbench.errors import DataError
 
 from .base import Target
-from .photos import Box, check_box, decode_photo, from_uint8, read_file, resize_photo, to_uint8
+from .photos import Box, Pixels, check_box, decode_pixels, fit_photo, from_uint8, read_file, to_uint8
+
+logger = logging.getLogger(__name__)
 
 # Endings that mean "a photo".  Some need a Pillow plug-in: such a file is refused, never silently left out.
 PHOTO_ENDINGS = frozenset({
     ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp",
 })  # fmt: skip
+# What lies beside photos and is meant to be none; hidden files (.DS_Store, AppleDouble's ._x) count as such too.
+CLUTTER_NAMES = frozenset({"thumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "license", "readme"})
+CLUTTER_ENDINGS = frozenset({".csv", ".html", ".json", ".log", ".md", ".txt", ".xml", ".yaml", ".yml"})
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 NAMED_IN_ERRORS = 5
 # Raise it when the pixels of the same files would change (decoding, resizing).
@@ -34,8 +41,8 @@ class PhotoFile:
     sha256: str
     box: Box | None
 
-    def decode(self) -> Tensor:
-        """The whole photo, ``3 x H x W`` in ``[0, 1]``.
+    def decode(self) -> Pixels:
+        """The whole photo, as :func:`~veilbench.datasets.photos.decode_pixels` gives it: ``H x W x C`` integers.
 
         Raises:
             DataError: when the file is no longer the one that was checked.
@@ -43,7 +50,7 @@ class PhotoFile:
         data = read_file(self.path)
         if hashlib.sha256(data).hexdigest() != self.sha256:
             raise DataError(f"{self.path}: the file changed since it was checked; run the same command again")
-        return decode_photo(data, self.path)
+        return decode_pixels(data, self.path)
 
     def load(self, size: int) -> Tensor:
         """``3 x size x size`` in ``[0, 1]``, quantised to 8 bits: what is attacked is what a PNG can hold.
@@ -51,29 +58,35 @@ class PhotoFile:
         Raises:
             DataError: as :meth:`decode`.
         """
-        return from_uint8(to_uint8(resize_photo(self.decode(), size, self.box)))
+        return from_uint8(to_uint8(fit_photo(self.decode(), size, self.box)))
 
 
 def list_photos(folder: Path, key: str) -> dict[str, Path]:
     """The photos directly inside a folder, stem -> file, sorted by stem.
 
-    Hidden files and those without a photo's ending are left alone.
+    Hidden files, text and what systems leave behind are passed over.  Of folders in it, and of files whose ending is
+    no photo's, a warning tells how many there are: nothing that might be a photo is left out in silence.
 
     Args:
         folder: where to look.
         key: the config key that names the folder, for errors.
 
     Raises:
-        DataError: when the folder is missing or holds no photo, a stem is not safe as an id, or two files share one.
+        DataError: when the folder is missing or holds no photo, a link leads nowhere, a file is a pipe or a device, a
+            stem is not safe as an id, or two files share one.
     """
-    if not folder.is_dir():
-        found = "is not a folder" if folder.exists() else "does not exist"
-        raise DataError(f"{folder}: {found}; set `{key}` to a folder of photos")
-    files = [path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file()]
-    photos = sorted((path for path in files if path.suffix.lower() in PHOTO_ENDINGS), key=lambda path: path.name)
+    files, folders = _contents(folder, key)
+    photos = [path for path in files if path.suffix.lower() in PHOTO_ENDINGS]
+    left_out = _left_out(files, folders)
     if not photos:
         raise DataError(
             f"{folder}: no photos among {len(files)} files; `{key}` needs {', '.join(sorted(PHOTO_ENDINGS))} files"
+            + (f" ({left_out} in it)" if left_out else "")
+        )
+    if left_out:
+        _warn(
+            f"{folder}: {len(photos)} photos are used; {left_out} left out; put photos directly into the folder as "
+            f"{', '.join(sorted(PHOTO_ENDINGS))}, or move the rest elsewhere"
         )
     unsafe = [path.name for path in photos if not SAFE_ID.fullmatch(path.stem)]
     if unsafe:
@@ -83,6 +96,45 @@ def list_photos(folder: Path, key: str) -> dict[str, Path]:
         )
     _check_unique(folder, photos)
     return {path.stem: path for path in sorted(photos, key=lambda path: path.stem)}
+
+
+def _contents(folder: Path, key: str) -> tuple[list[Path], list[Path]]:
+    """Files and folders in a folder, hidden ones aside, sorted by name.  Raises as :func:`list_photos`."""
+    try:
+        if not folder.is_dir():
+            found = "is not a folder" if folder.exists() else "does not exist"
+            raise DataError(f"{folder}: {found}; set `{key}` to a folder of photos")
+        paths = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda path: path.name)
+        files = [path for path in paths if path.is_file()]
+        folders = [path for path in paths if path.is_dir()]
+        lost = [path for path in paths if not path.exists()]
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
+    if lost:
+        raise DataError(
+            f"{folder}: {len(lost)} links lead nowhere: {some([path.name for path in lost])}; restore the files that "
+            "they lead to, or remove them"
+        )
+    if strange := sorted({path.name for path in paths} - {path.name for path in [*files, *folders]}):
+        raise DataError(f"{folder}: pipes, sockets or devices, not photos: {some(strange)}; remove them")
+    return files, folders
+
+
+def _left_out(files: Iterable[Path], folders: Iterable[Path]) -> str:
+    """How many files and folders are no photos though somebody may take them for some; empty when none is."""
+    endings = PHOTO_ENDINGS | CLUTTER_ENDINGS
+    found = {
+        "files of other endings": [path.name for path in files if path.suffix.lower() not in endings],
+        "folders": [path.name for path in folders],
+    }
+    meant = {kind: [name for name in names if name.lower() not in CLUTTER_NAMES] for kind, names in found.items()}
+    return " and ".join(f"{len(names)} {kind} ({some(names)})" for kind, names in meant.items() if names)
+
+
+@cache
+def _warn(line: str) -> None:
+    """Once a process: several data sets may read one folder."""
+    logger.warning(line)
 
 
 def _check_unique(folder: Path, photos: Iterable[Path]) -> None:
@@ -125,9 +177,9 @@ def pick(photos: Mapping[str, Path], names: Collection[str], folder: Path, key: 
 def check_photo(path: Path, box: Box | None) -> PhotoFile:
     """Decode a photo and hash its bytes.  Raises :class:`DataError` when it, or the box in it, cannot be used."""
     data = read_file(path)
-    image = decode_photo(data, path)
+    pixels = decode_pixels(data, path)
     if box is not None:
-        check_box(box, image, path)
+        check_box(box, pixels.shape[:2], path)
     return PhotoFile(path, hashlib.sha256(data).hexdigest(), box)
 
 
@@ -170,4 +222,5 @@ def raise_problems(problems: Collection[str]) -> None:
 def some(items: Collection[str], separator: str = ", ") -> str:
     """The first few items, and how many more there are."""
     rest = len(items) - NAMED_IN_ERRORS
-    return separator.join(list(items)[:NAMED_IN_ERRORS]) + (f" and {rest} more" if rest > 0 else "")
+    first = ["".join(sign if sign.isprintable() else "?" for sign in item) for item in list(items)[:NAMED_IN_ERRORS]]
+    return separator.join(first) + (f" and {rest} more" if rest > 0 else "")

@@ -1,4 +1,4 @@
-"""Photos in and out: any file that Pillow reads becomes an RGB tensor, and tensors become 8-bit PNG files.
+"""Photos in and out: a file of a common image format becomes an RGB tensor, and tensors become 8-bit PNG files.
 
 Pixel values are taken as stored, as recognisers' own pipelines do: the colour profile of an RGB photo is ignored.
 Only CMYK, whose plain conversion is far off, goes through its profile.
@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import stat
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
@@ -26,6 +30,16 @@ from veilbench.files import write_bytes
 Box = tuple[int, int, int, int]
 """``(y0, y1, x0, x1)`` in pixels of the upright photo, ends excluded."""
 
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+
+# What Pillow may open, whatever a file is called: other formats are exotic, and EPS would start
+# Ghostscript.  MPO, of cameras with two lenses, comes with JPEG.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# Any photo of as many pixels as Pillow opens fits, even without compression at 8 bits a channel and transparency.
+MAX_FILE_BYTES = 384 << 20
+# Lists and records: all of CelebAMask-HQ with every mask has half of it.
+MAX_TEXT_BYTES = 128 << 20
+STRIP_PIXELS = 1 << 20
 WHITE_8_BIT = 255
 WHITE_16_BIT = 65535
 # What Pillow's decoders raise on damaged files; they have no common base below Exception.
@@ -46,16 +60,45 @@ def read_photo(path: Path | str) -> Tensor:
     return decode_photo(read_file(path), path)
 
 
-def read_file(path: Path) -> bytes:
-    """The bytes of a file.  Raises :class:`DataError` when it cannot be read."""
+def read_file(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
+    """The bytes of a file, or of the file that a link leads to.  Every file of a data set is read here.
+
+    Raises:
+        DataError: when it cannot be read, is no regular file (a folder, a pipe, a device), or has more than ``limit``
+            bytes; nothing is read then.
+    """
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):
+            raise DataError(f"{path}: {_kind(state.st_mode)}, not a file; name a file or remove it")
+        if state.st_size > limit:
+            raise DataError(
+                f"{path}: {state.st_size} bytes, more than the {limit >> 20} MiB that are read of one file; "
+                "make it smaller or check that it is the right file"
+            )
+        # Should a pipe have taken the file's place since, opening it must not wait for a writer.
+        with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+            return file.read(state.st_size)
+    except (OSError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{path}: cannot be read ({reason}); check the path and its permissions") from error
 
 
-def decode_photo(data: bytes, path: Path) -> Tensor:
-    """What :func:`read_photo` gives for a file's bytes; ``path`` is only named in errors."""
+def _kind(mode: int) -> str:
+    """In words, what is no regular file."""
+    kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+@contextmanager
+def open_image(data: bytes, path: Path) -> Iterator[Image.Image]:
+    """The image in a file's bytes, for reading within the block; ``path`` is only named in errors.
+
+    Raises:
+        DataError: when it is empty, of no format of :data:`FORMATS`, too large, or turns out damaged within the block.
+    """
     if not data:
         raise DataError(f"{path}: the file is empty (0 bytes); copy the photo again")
     try:
@@ -63,8 +106,10 @@ def decode_photo(data: bytes, path: Path) -> Tensor:
             # Pillow warns of damaged metadata, which no pixel depends on; damaged pixels raise.
             warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as image:
-                pixels = _rgb_pixels(_upright(image))
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                yield image
+    except DataError:
+        raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         limit = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
         raise DataError(f"{path}: more than {limit} million pixels; make the photo smaller") from error
@@ -75,12 +120,30 @@ def decode_photo(data: bytes, path: Path) -> Tensor:
     except DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: a damaged or unsupported image ({reason}); export the photo again as PNG") from error
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def decode_photo(data: bytes, path: Path) -> Tensor:
+    """What :func:`read_photo` gives for a file's bytes; ``path`` is only named in errors."""
+    return _as_floats(decode_pixels(data, path))
+
+
+def decode_pixels(data: bytes, path: Path) -> Pixels:
+    """The pixels of :func:`decode_photo` in as few bytes as they need; :func:`fit_photo` makes the tensor of them.
+
+    Returns:
+        ``H x W x 3`` of ``uint8``, or of 16-bit gray ``H x W x 1`` of ``uint16``.
+    """
+    with open_image(data, path) as image:
+        return _pixels(_upright(image))
 
 
 def stored_size(path: Path) -> tuple[int, int]:
-    """``(height, width)`` of an image file that :func:`read_photo` accepts, before EXIF turns it; decodes no pixel."""
-    with Image.open(path) as image:
+    """``(height, width)`` of an image file before EXIF turns it; decodes no pixel.
+
+    Raises:
+        DataError: as :func:`read_photo`, but for damaged pixels.
+    """
+    with open_image(read_file(path), path) as image:
         return image.height, image.width
 
 
@@ -88,31 +151,61 @@ def _upright(image: Image.Image) -> Image.Image:
     """The image as its EXIF orientation says; EXIF data that cannot be read is no reason to refuse a photo."""
     image.load()
     try:
+        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return image  # `exif_transpose` would copy it
         return ImageOps.exif_transpose(image)
     except DAMAGE:
         return image
 
 
-def _rgb_pixels(image: Image.Image) -> NDArray[np.float32]:
-    """``H x W x 3`` in ``[0, 1]``."""
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        return _sixteen_bit_gray(image)
+def _pixels(image: Image.Image) -> Pixels:
+    """Pixels as :func:`decode_pixels` gives them, converted strip by strip: each step of a conversion is a copy."""
     if image.mode == "F":
         raise ValueError("floating-point pixels have no defined white")
+    gray = image.mode == "I" or image.mode.startswith("I;16")
+    pixels: Pixels = (
+        np.empty((image.height, image.width, 1), np.uint16)
+        if gray
+        else np.empty((image.height, image.width, 3), np.uint8)
+    )
+    rows = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        pixels[top : top + rows] = _sixteen_bit_gray(strip)[..., None] if gray else np.asarray(_rgb(strip))
+    return pixels
+
+
+def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "CMYK":
         image = _cmyk_to_rgb(image)
     elif image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(WHITE_8_BIT)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _sixteen_bit_gray(image: Image.Image) -> NDArray[np.float32]:
-    values = np.asarray(image).astype(np.int64)
+def _sixteen_bit_gray(image: Image.Image) -> NDArray[np.uint16]:
+    values = np.asarray(image)
     if values.min() < 0 or values.max() > WHITE_16_BIT:
         raise ValueError(f"gray values from {values.min()} to {values.max()}, more than 16 bits")
-    gray = values.astype(np.float32) / np.float32(WHITE_16_BIT)
-    return np.repeat(gray[:, :, None], 3, axis=2)
+    return values.astype(np.uint16)
+
+
+def _as_floats(pixels: Pixels) -> Tensor:
+    """``3 x H x W`` in ``[0, 1]``."""
+    height, width, channels = pixels.shape
+    image = torch.empty(3, height, width)
+    for channel in range(3):
+        image[channel] = _channel(pixels, channel % channels)
+    return image
+
+
+def _channel(pixels: Pixels, channel: int) -> Tensor:
+    """One channel, ``H x W`` in ``[0, 1]``."""
+    white = WHITE_8_BIT if pixels.dtype == np.uint8 else WHITE_16_BIT
+    values = pixels[..., channel].astype(np.float32)
+    values /= np.float32(white)
+    return torch.from_numpy(values)
 
 
 def _cmyk_to_rgb(image: Image.Image) -> Image.Image:
@@ -128,11 +221,23 @@ def _cmyk_to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def fit_photo(pixels: Pixels, size: int | tuple[int, int], crop: Box | None = None) -> Tensor:
+    """:func:`resize_photo` of :func:`decode_pixels`, to the bit, without a float copy of the whole photo.
+
+    Returns:
+        ``3 x height x width`` in ``[0, 1]``.
+    """
+    y0, y1, x0, x1 = _kept_box(pixels.shape[:2], size, crop)
+    part = pixels[y0:y1, x0:x1]
+    channels = [_resized(_channel(part, channel)[None], size) for channel in range(part.shape[-1])]
+    return torch.cat(channels * (3 // len(channels)))
+
+
 def resize_photo(image: Tensor, size: int | tuple[int, int], crop: Box | None = None) -> Tensor:
     """Resize with antialiased bilinear interpolation; a photo of the right size is left as it is.
 
     Args:
-        image: ``3 x H x W``.
+        image: ``C x H x W``.
         size: side of a square, or ``(height, width)``.  Smaller photos are enlarged.
         crop: box to keep, then stretched to ``size`` whatever its shape, as the fixed target crops of CLIP2Protect's
             protocol are.  None keeps the largest centred box of the shape of ``size``, so that faces keep theirs.
@@ -140,20 +245,29 @@ def resize_photo(image: Tensor, size: int | tuple[int, int], crop: Box | None = 
     Raises:
         DataError: when the box is empty or leaves the photo.
     """
+    y0, y1, x0, x1 = _kept_box(image.shape[-2:], size, crop)
+    return _resized(image[..., y0:y1, x0:x1], size)
+
+
+def _resized(part: Tensor, size: int | tuple[int, int]) -> Tensor:
     height, width = (size, size) if isinstance(size, int) else size
-    photo_height, photo_width = image.shape[-2:]
-    if crop is not None:
-        check_box(crop, image)
-    y0, y1, x0, x1 = crop or _centred_box(photo_height, photo_width, height, width)
-    part = image[..., y0:y1, x0:x1]
     if part.shape[-2:] == (height, width):
         return part.contiguous()
     return functional.interpolate(part[None], (height, width), mode="bilinear", antialias=True)[0]
 
 
-def check_box(box: Box, image: Tensor, name: Path | str = "resize_photo") -> None:
-    """Raise :class:`DataError`, beginning with ``name``, when a box is empty or leaves the photo (``3 x H x W``)."""
-    height, width = image.shape[-2:]
+def _kept_box(photo: Sequence[int], size: int | tuple[int, int], crop: Box | None) -> Box:
+    """The box of a photo of ``(height, width)`` that :func:`resize_photo` keeps."""
+    height, width = (size, size) if isinstance(size, int) else size
+    if crop is None:
+        return _centred_box(photo[0], photo[1], height, width)
+    check_box(crop, photo)
+    return crop
+
+
+def check_box(box: Box, photo: Sequence[int], name: Path | str = "resize_photo") -> None:
+    """Raise :class:`DataError`, beginning with ``name``, when a box is empty or leaves a photo ``(height, width)``."""
+    height, width = photo
     y0, y1, x0, x1 = box
     if not (0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width):
         raise DataError(
@@ -201,5 +315,5 @@ def write_png(path: Path, image: Tensor) -> None:
 
 
 def sha256_file(path: Path) -> str:
-    """Hex sha256 of a file's bytes.  Raises :class:`DataError` when it cannot be read."""
+    """Hex sha256 of a file's bytes.  Raises :class:`DataError` as :func:`read_file`."""
     return hashlib.sha256(read_file(path)).hexdigest()

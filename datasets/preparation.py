@@ -5,6 +5,7 @@ What is missing or too much is counted and named, everything in one line; of a w
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from veilbench.errors import DataError
 
 from .celebamask import check_masks, find_masks, hq_number, read_mapping, without_numbers
 from .photo_files import PhotoFile, check_photos, list_photos, pair_by_stem, pick, some
-from .photos import read_file, stored_size
+from .photos import MAX_TEXT_BYTES, read_file, stored_size
 from .prepared import Prepared, PreparedItem, read_record, write_record
 from .protocol import TARGETS
 
@@ -174,7 +175,7 @@ def _choose(
 
 def _read_names(path: Path) -> list[str]:
     """File names, one a line.  Raises :class:`DataError` when there is none, or one is there twice."""
-    lines = [line.strip() for line in read_file(path).decode("utf-8", "replace").splitlines()]
+    lines = [line.strip() for line in read_file(path, MAX_TEXT_BYTES).decode("utf-8", "replace").splitlines()]
     names = [line for line in lines if line]
     if not names:
         raise DataError(f"{path}: holds no file name; write one a line")
@@ -230,7 +231,7 @@ def _masks(
         return {}
     folder, mapping = source / layout.masks, {}
     with survey.noting():
-        mapping = read_mapping(source / MAPPING) if (source / MAPPING).is_file() else {}
+        mapping = read_mapping(source / MAPPING) if os.path.lexists(source / MAPPING) else {}
     nameless = without_numbers(list(photos), mapping)
     if nameless:
         survey.problems.append(f"{folder}: {nameless}")

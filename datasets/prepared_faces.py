@@ -153,7 +153,7 @@ def _boxed(photo: PhotoFile, other: PhotoFile) -> tuple[PhotoFile, PhotoFile]:
     if photo.path.name not in known:
         raise DataError(f"{photo.path}: no fixed box for it; set `target_crop` to whole")
     for file in (photo, other):
-        height, width = file.decode().shape[-2:]
+        height, width = file.decode().shape[:2]
         if (height, width) != (TARGET_SIDE, TARGET_SIDE):
             raise DataError(
                 f"{file.path}: {height} high and {width} wide; the fixed boxes are for {TARGET_SIDE} x {TARGET_SIDE}; "
