@@ -384,7 +384,8 @@ def test_bottleneck_offsets_have_gradients_of_the_second_half(method: Callable[.
     offset = ours._origin(begin).requires_grad_(True)
     image, structure = ours._forward(offset, begin, ours._clean_maps(begin))
     latents = method(dtype=torch.float32).render(begin.latent, begin)
-    assert torch.equal(image.detach(), latents)  # no offset: the same image
+    # No offset: the same image, up to the roundings of a pass with gradients, which may take other kernels.
+    torch.testing.assert_close(image.detach(), latents, rtol=1e-4, atol=1e-5)
     (gradient,) = torch.autograd.grad(image.sum() + structure.sum(), offset)
     assert (gradient.flatten(1).abs().sum(dim=1) > 0).all()
 
