@@ -159,6 +159,7 @@ def test_it_is_an_ordinary_pipeline(embedded: PixelDiffusion) -> None:
     assert torch.allclose(embedded.predict_noise(noisy, 40), pipeline.unet(noisy, 40).sample, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_held_out_faces_come_back(embedded: PixelDiffusion) -> None:
     """Above 40 dB with DiffAM's steps, and as the card says, which was measured on more people."""
     reached = reconstruction(embedded, makeup_pairs(0, list(Split.EVALUATION.value[:COUNT])))
