@@ -7,9 +7,10 @@ ARGS ?=
 
 BIN := .venv/bin
 READY := .venv/.ready
+NUMERIC = $(BIN)/python -m pytest -q -m "not slow" tests/models tests/methods tests/metrics $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench leaderboard ablation perf test lint typecheck format snapshot embedded-weights lock clean
+.PHONY: help install bench leaderboard ablation perf test test-processors lint typecheck format snapshot embedded-weights lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +32,11 @@ perf: $(READY) ## Measure WeakenDiff against a plain implementation of it (long)
 
 test: $(READY) ## Run the tests, two at a time
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+# The kernels of an old processor, one at a time, and those of one with AVX2 alone, such as an AMD EPYC of 2019.
+test-processors: $(READY) ## Run the quick numeric tests as on other processors (a few minutes)
+	@ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1 $(NUMERIC)
+	@ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2 $(NUMERIC)
 
 lint: $(READY) ## Check style and format with ruff
 	@$(BIN)/python -m ruff check .

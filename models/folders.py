@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
 
 from veilbench.errors import WeightsError
 from veilbench.files import file_sha256
@@ -20,6 +23,10 @@ EMBEDDED = "embedded"
 EMBEDDED_WEIGHTS = Path(__file__).resolve().parent / "embedded"
 HASHED = {".json", ".safetensors", ".bin", ".txt"}
 VERSION_FIELDS = {"_diffusers_version", "_name_or_path", "transformers_version"}
+UNREADABLE = (  # what the libraries raise for files that they cannot make sense of
+    *(OSError, ValueError, LookupError, AttributeError, TypeError, RuntimeError, EOFError, MemoryError),
+    *(SafetensorError, pickle.UnpicklingError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,13 @@ class Layout:
         return None
 
     def sha256(self, folder: Path) -> str:
-        """One hash over the names and contents of every file that decides what the networks compute."""
+        """One hash over the names and contents of every file that decides what the networks compute.
+
+        What is hidden, by a name that starts with a dot, is no part of the folder: copying programs leave it there.
+
+        Raises:
+            WeightsError: when a config is not JSON.
+        """
         paths = [self._present(folder, part) for part in self.parts]
         return _sha256(folder, tuple(path for path in paths if path is not None))
 
@@ -103,7 +116,7 @@ class Layout:
         subfolder = {"subfolder": part} if part else {}
         try:
             return read(folder, local_files_only=True, **subfolder, **words)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except UNREADABLE as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise WeightsError(
                 f"{folder / part}: cannot be read ({reason}); a {self.what} folder holds {self}"
@@ -113,11 +126,15 @@ class Layout:
         """:meth:`read` of a network, all of whose weights must be in the file.
 
         Raises:
-            WeightsError: also when some are missing, which the libraries would fill with random numbers.
+            WeightsError: also when some are missing, which the libraries would fill with random numbers, or are not
+                finite.
         """
         network, report = self.read(folder, part, read, dtype=dtype, output_loading_info=True)
         if missing := sorted(report["missing_keys"]):
             raise WeightsError(f"{folder / part}: of another architecture: the weights have no {missing[0]!r}")
+        for name, value in network.named_parameters():
+            if not value.isfinite().all():
+                raise WeightsError(f"{folder / part}: {name!r} has non-finite values; download or train it again")
         return network
 
 
@@ -126,7 +143,8 @@ def _sha256(folder: Path, parts: tuple[Path, ...]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         for path in sorted(part.rglob("*")) if part.is_dir() else [part]:
-            if path.is_file() and path.suffix in HASHED:
+            hidden = any(name.startswith(".") for name in path.relative_to(part).parts)
+            if not hidden and path.is_file() and path.suffix in HASHED:
                 content = _settings(path) if path.suffix == ".json" else file_sha256(path)
                 digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
     return digest.hexdigest()
@@ -134,7 +152,14 @@ def _sha256(folder: Path, parts: tuple[Path, ...]) -> str:
 
 def _settings(path: Path) -> str:
     """A config without the fields that only say which library version wrote it."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise WeightsError(
+            f"{path}: line {error.lineno}: not JSON ({error.msg}); mend it, or download it again"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: not a JSON file ({error}); download it again") from error
     if isinstance(content, dict):
         content = {key: value for key, value in content.items() if key not in VERSION_FIELDS}
     return json.dumps(content, sort_keys=True)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from .errors import VeilbenchError
 
 CHUNK = 1 << 20
 TEMPORARY = ".*.tmp"
@@ -69,9 +72,25 @@ def _sync_folder(folder: Path) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """Hash of a file's bytes, in hex.  Hashed once per process unless the file changes.  Raises :class:`OSError`."""
+    """Hash of a file's bytes, in hex.  Hashed once per process unless the file changes.
+
+    Raises:
+        VeilbenchError: for what is no file of bytes with an end (a pipe, a device, a folder).
+        OSError: when it is missing or cannot be read.
+    """
     stamp = path.stat()
+    check_regular(path, stamp.st_mode)
     return _sha256(path, stamp.st_mtime_ns, stamp.st_size)
+
+
+def check_regular(path: Path, mode: int) -> None:
+    """Raise :class:`VeilbenchError` unless ``mode`` is a plain file's.
+
+    Opening a pipe waits for ever, and a device may have no end.
+    """
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise VeilbenchError(f"{path}: {what}, not a plain file; give the path of the file itself")
 
 
 @lru_cache(maxsize=256)

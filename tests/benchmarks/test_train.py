@@ -138,8 +138,8 @@ def test_a_training_is_the_plain_loop(
     kept = load_file(folder.weights)
     assert set(kept) == set(expected)
     for name, value in expected.items():
-        assert torch.equal(kept[name], value)
-        assert torch.equal(method.network.state_dict()[name], value)
+        torch.testing.assert_close(kept[name], value)  # another loop: nothing promises its roundings
+        assert torch.equal(method.network.state_dict()[name], kept[name])
     record = folder.record
     assert record["steps"] == 3 * 3
     assert record["forward"] == {"one": 3 * (5 + 3)}  # each face, and the target once a step
@@ -413,7 +413,8 @@ def test_a_reference_s_makeup_is_put_on_and_shown(world: Path, veilbench: Veilbe
     with Image.open(folder / "grid.png") as grid:
         shown = np.asarray(grid.crop((left, top, left + TILE, top + TILE)))
     expected = (worn * 255).round().to(torch.uint8).permute(1, 2, 0).numpy().repeat(TILE // 32, 0).repeat(TILE // 32, 1)
-    np.testing.assert_array_equal(shown, expected)
+    # One level apart at most: faces drawn in another number at once may round otherwise.
+    np.testing.assert_allclose(shown.astype(int), expected, rtol=0, atol=1)
 
 
 def test_a_makeup_reference_of_two_faces_is_one_line(

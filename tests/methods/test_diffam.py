@@ -277,6 +277,7 @@ def test_gradients_reach_the_whole_denoiser(
         assert torch.equal(value, before[name])
 
 
+@pytest.mark.slow
 def test_training_lowers_what_it_minimises(
     method: Callable[..., DiffAM], task: Callable[..., Task], dataset: SyntheticMakeup, tmp_path: Path
 ) -> None:
@@ -296,6 +297,7 @@ def test_training_lowers_what_it_minimises(
     assert total() < 0.9 * before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 2, 3])
 def test_a_killed_training_ends_with_the_same_bits(
     method: Callable[..., DiffAM], task: Callable[..., Task], dataset: SyntheticMakeup, tmp_path: Path, stop: int
@@ -332,6 +334,7 @@ def test_memory_is_saved_without_changing_the_result(
         torch.testing.assert_close(results[1][name], value, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_inversions_are_kept_for_other_trainings(
     method: Callable[..., DiffAM], task: Callable[..., Task], dataset: SyntheticMakeup, tmp_path: Path
 ) -> None:

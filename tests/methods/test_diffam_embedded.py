@@ -23,6 +23,7 @@ from veilbench.models.clip.folder import CLIP
 from veilbench.models.recognizers.base import Recognizer
 
 FACES = 4
+pytestmark = pytest.mark.slow  # a training comes first
 
 
 @pytest.fixture(scope="module")

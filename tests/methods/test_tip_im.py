@@ -139,7 +139,8 @@ def test_each_step_keeps_the_candidate_of_the_largest_gain(
                     margin -= float((seen - surrogate(target.image[None])).norm())
                 terms.append(math.exp(margin / len(surrogates)))
             gains.append(math.log1p(float(reductions[gain](terms))))
-        assert torch.equal(result[place], alone[int(np.argmax(gains))][place])
+        # Up to rounding: with several targets the losses are summed in other shapes than with one.
+        torch.testing.assert_close(result[place], alone[int(np.argmax(gains))][place], rtol=0, atol=1e-5)
 
 
 def test_a_natural_image_is_kept_by_the_discrepancy(

@@ -166,6 +166,7 @@ def test_first_iteration_agrees_in_single_precision(
     _close(gradient, plain.first_gradient, relative=1e-4)
 
 
+@pytest.mark.slow
 def test_passes_are_those_that_are_needed(method: Callable[..., WeakenDiff], task: Callable[..., Task]) -> None:
     """The "needed" row of section 7 of the facts: 3 f + 60 b + 3 f + n x 3 b + 3 f + 3 f, and n b decodes."""
     count, n = 2, 5
@@ -237,6 +238,7 @@ def test_steps_are_those_of_diffusers(method: Callable[..., WeakenDiff]) -> None
         _close(latents, expected, 1e-6)
 
 
+@pytest.mark.slow
 def test_learnt_embeddings_lead_back_to_the_path(method: Callable[..., WeakenDiff]) -> None:
     ours = method(embedding_iterations=20, embedding_learning_rate=0.01)
     backbone, empty = ours.backbone, ours.backbone.empty_text(3)
@@ -249,6 +251,7 @@ def test_learnt_embeddings_lead_back_to_the_path(method: Callable[..., WeakenDif
     assert (errors[0] < 0.97 * errors[1]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"checkpointing": True}, {"channels_last": True}])
 def test_memory_options_change_nothing(
     method: Callable[..., WeakenDiff], task: Callable[..., Task], options: dict[str, bool]
@@ -262,6 +265,7 @@ def test_memory_options_change_nothing(
     _close(results[1], results[0], 1e-9)
 
 
+@pytest.mark.slow
 def test_autocast_stays_near(method: Callable[..., WeakenDiff], task: Callable[..., Task]) -> None:
     images = photos(3, torch.float32)
     results = []
@@ -273,6 +277,7 @@ def test_autocast_stays_near(method: Callable[..., WeakenDiff], task: Callable[.
     assert 0 < float((results[1] - results[0]).abs().mean()) < 0.05
 
 
+@pytest.mark.slow
 def test_what_depends_on_the_photo_alone_is_learnt_once(
     method: Callable[..., WeakenDiff], task: Callable[..., Task], tmp_path: Path
 ) -> None:
@@ -294,6 +299,7 @@ def test_what_depends_on_the_photo_alone_is_learnt_once(
     assert other.predict_step(batch).cost.forward["vae_encoder"] == 1
 
 
+@pytest.mark.slow
 def test_a_broken_image_spares_its_neighbours(method: Callable[..., WeakenDiff], task: Callable[..., Task]) -> None:
     images = photos(3, torch.float32)
     poisoned = images.clone()
@@ -309,6 +315,7 @@ def test_a_broken_image_spares_its_neighbours(method: Callable[..., WeakenDiff],
         assert torch.equal(results["poisoned"].images[place], results["whole"].images[place])
 
 
+@pytest.mark.slow
 def test_an_image_that_is_done_stands_still(method: Callable[..., WeakenDiff], task: Callable[..., Task]) -> None:
     """With a margin that every image passes at once nothing is moved; with one that none passes nothing changes."""
     batch = FaceBatch(("a", "b", "c"), photos(3, torch.float32), (None,) * 3)
@@ -324,6 +331,7 @@ def test_an_image_that_is_done_stands_still(method: Callable[..., WeakenDiff], t
     assert torch.equal(results[-5.0].images, ours.predict_step(batch).images)
 
 
+@pytest.mark.slow
 def test_a_light_decoder_is_for_the_search_alone(method: Callable[..., WeakenDiff], task: Callable[..., Task]) -> None:
     """The search looks through it; what comes out is drawn by the pipeline's own decoder."""
     torch.manual_seed(8)
@@ -357,6 +365,7 @@ def test_what_is_off_stays_out_of_the_identity() -> None:
     assert worded == {**known, **words, "makeup_weight": 0.1, "clip": CLIP.identity("embedded")}
 
 
+@pytest.mark.slow
 def test_a_makeup_prompt_moves_images_its_way(method: Callable[..., WeakenDiff], task: Callable[..., Task]) -> None:
     """Its loss ends lower with the prompt than without, and an image does not depend on its batch."""
     images = photos(3, torch.float32)
@@ -384,11 +393,13 @@ def test_bottleneck_offsets_have_gradients_of_the_second_half(method: Callable[.
     offset = ours._origin(begin).requires_grad_(True)
     image, structure = ours._forward(offset, begin, ours._clean_maps(begin))
     latents = method(dtype=torch.float32).render(begin.latent, begin)
-    assert torch.equal(image.detach(), latents)  # no offset: the same image
+    # No offset: the same image, up to the roundings of a pass with gradients, which may take other kernels.
+    torch.testing.assert_close(image.detach(), latents, rtol=1e-4, atol=1e-5)
     (gradient,) = torch.autograd.grad(image.sum() + structure.sum(), offset)
     assert (gradient.flatten(1).abs().sum(dim=1) > 0).all()
 
 
+@pytest.mark.slow
 def test_surrogates_see_the_face_that_was_found(
     method: Callable[..., WeakenDiff], task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from veilbench.errors import WeightsError
+from veilbench.models.diffusion.backbone import DiffusionBackbone
 from veilbench.models.diffusion.folder import LIGHT_DECODER, PIPELINE
 
 
@@ -53,6 +57,62 @@ def test_the_hash_follows_what_is_computed_and_nothing_else(tmp_path: Path) -> N
     other = make_folder(tmp_path / "three")
     (other / "vae" / "config.json").write_text(json.dumps({"a": 2}), encoding="utf-8")
     assert PIPELINE.sha256(other) != PIPELINE.sha256(one)
+
+
+def test_hidden_files_are_no_part_of_a_folder(tmp_path: Path) -> None:
+    """A Mac leaves its own data beside each file on exFAT and SMB, the Hub's client a folder of records."""
+    one, two = make_folder(tmp_path / "one"), make_folder(tmp_path / ".two")
+    for hidden in ("unet/._config.json", "vae/.config.json", "vae/.cache/x.json", "scheduler/._a.safetensors"):
+        (two / hidden).parent.mkdir(exist_ok=True)
+        (two / hidden).write_bytes(b"\0\5\26\7\0\2\0\0Mac OS X        ")
+    assert PIPELINE.sha256(one) == PIPELINE.sha256(two)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b'{\n"a": 1,\n}', "line 3: not JSON"), (b"", "line 1: not JSON"), (b'{"a": "\xff"}', "not a JSON file")],
+)
+def test_a_broken_config_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    folder = make_folder(tmp_path / "p")
+    (folder / "unet" / "config.json").write_bytes(content)
+    with pytest.raises(WeightsError, match=message) as caught:
+        PIPELINE.sha256(folder)
+    assert str(caught.value).startswith(f"{folder / 'unet' / 'config.json'}: ")
+    assert "\n" not in str(caught.value)
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1234567\n"
+
+
+@pytest.mark.parametrize("damage", [POINTER, b"", b"\x10\0\0\0\0\0\0\0{not json at all}"])
+@pytest.mark.parametrize(
+    ("part", "file"),
+    [
+        ("text_encoder", "model.safetensors"),
+        ("unet", "diffusion_pytorch_model.safetensors"),
+        ("vae", "diffusion_pytorch_model.safetensors"),
+    ],
+)
+def test_a_part_whose_weights_are_damaged_is_named(tmp_path: Path, part: str, file: str, damage: bytes) -> None:
+    folder = tmp_path / "p"
+    shutil.copytree(PIPELINE.embedded_folder, folder)
+    (folder / part / file).write_bytes(damage)
+    with pytest.raises(WeightsError) as caught:
+        DiffusionBackbone.load(folder)
+    assert str(caught.value).startswith(f"{folder / part}: cannot be read (")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["text_encoder", "unet"])
+def test_weights_that_are_not_finite_are_named(tmp_path: Path, part: str) -> None:
+    folder = tmp_path / "p"
+    shutil.copytree(PIPELINE.embedded_folder, folder)
+    (path,) = (folder / part).glob("*.safetensors")
+    state = load_file(path)
+    name = min(state)
+    save_file({**state, name: torch.full_like(state[name], torch.nan)}, path, {"format": "pt"})
+    with pytest.raises(WeightsError, match=f"{part}: .* has non-finite values"):
+        DiffusionBackbone.load(folder)
 
 
 def test_a_folder_of_something_else_is_no_light_decoder(tmp_path: Path) -> None:

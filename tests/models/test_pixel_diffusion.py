@@ -118,13 +118,14 @@ def test_a_trainable_copy_leaves_the_original_alone(model: PixelDiffusion, image
     twin = model.trainable_copy()
     latents = model.invert(images, [0, 30, 60])
     before = model.generate(latents, [0, 60])
-    assert torch.equal(twin.generate(latents, [0, 60]), before)
+    # Its pass keeps what gradients need: other kernels on some processors, hence other roundings.
+    torch.testing.assert_close(twin.generate(latents, [0, 60]), before, rtol=1e-4, atol=1e-5)
     assert not before.requires_grad
     optimizer = torch.optim.SGD([weight for weight in twin.parameters() if weight.requires_grad], lr=0.1)
     twin.generate(latents, [0, 60]).square().mean().backward()
     assert all(weight.grad is not None for weight in twin.unet.parameters())
     optimizer.step()
-    assert not torch.equal(twin.generate(latents, [0, 60]), before)
+    assert float((twin.generate(latents, [0, 60]) - before).abs().max()) > 1e-3  # far beyond roundings
     assert torch.equal(model.generate(latents, [0, 60]), before)
     twin.train()
     assert not twin.training
@@ -158,6 +159,7 @@ def test_it_is_an_ordinary_pipeline(embedded: PixelDiffusion) -> None:
     assert torch.allclose(embedded.predict_noise(noisy, 40), pipeline.unet(noisy, 40).sample, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_held_out_faces_come_back(embedded: PixelDiffusion) -> None:
     """Above 40 dB with DiffAM's steps, and as the card says, which was measured on more people."""
     reached = reconstruction(embedded, makeup_pairs(0, list(Split.EVALUATION.value[:COUNT])))

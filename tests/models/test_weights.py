@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from veilbench.errors import WeightsError
+from veilbench.errors import VeilbenchError, WeightsError
 from veilbench.files import file_sha256
 from veilbench.models.recognizers.loading import load_recognizer
 from veilbench.models.weights import load_weights, read_state_dict
@@ -54,6 +55,12 @@ def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def huge(path: Path) -> None:
+    """Starts like an archive and goes on for a terabyte without taking any room."""
+    path.write_bytes(b"PK\x03\x04")
+    os.truncate(path, 2**40)
+
+
 CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (
         lambda path: path.unlink(missing_ok=True),
@@ -69,7 +76,51 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "pickle": (pickled, "a pickle with more than weights in it"),
     "code": (with_code, "a pickle with more than weights in it"),
     "list": (lambda path: torch.save([torch.zeros(1)], path), "holds list, not a state dict"),
-    "wrapped": (lambda path: torch.save({"state_dict": {"a": torch.zeros(1)}}, path), "'state_dict' is dict, not a"),
+    "optimizer": (
+        lambda path: torch.save({"optimizer": {"a": torch.zeros(1)}}, path),
+        "'optimizer' is dict, not a tensor",
+    ),
+    "two networks": (
+        lambda path: torch.save({"state_dict": network().state_dict(), "model": network().state_dict()}, path),
+        "holds two networks, 'state_dict' and 'model'; save one's state dict alone",
+    ),
+    "numbered": (lambda path: torch.save({0: torch.zeros(1)}, path), "the key 0 is no name"),
+    "part": (
+        broken(lambda state: [state.update({f"backbone.{key}": state.pop(key)}) for key in list(state)]),
+        "it has no '0.weight' (4, 3); it has 'backbone.0.weight': save the state dict of 'backbone'",
+    ),
+    "twice": (
+        broken(lambda state: state.update({"module.0.bias": torch.zeros(4)})),
+        "of another architecture: the network has no 'module.0.bias' (4,)",
+    ),
+    "integers": (
+        broken(lambda state: state.update({"0.bias": torch.zeros(4, dtype=torch.int8)})),
+        "'0.bias' holds int8, the network's is float32",
+    ),
+    "complex": (
+        broken(lambda state: state.update({"0.bias": torch.zeros(4, dtype=torch.complex64)})),
+        "'0.bias' holds complex64, the network's is float32",
+    ),
+    "complex counter": (
+        broken(lambda state: state.update({"1.num_batches_tracked": torch.zeros((), dtype=torch.complex64)})),
+        "'1.num_batches_tracked' holds complex64, the network's is int64",
+    ),
+    "sparse": (
+        broken(lambda state: state.update({"0.weight": torch.zeros(4, 3).to_sparse()})),
+        "'0.weight' is quantised, sparse or without values",
+    ),
+    "beyond the precision": (
+        broken(lambda state: state.update({"0.bias": torch.full((4,), 1e300, dtype=torch.float64)})),
+        "'0.bias' has non-finite values",
+    ),
+    "pipe": (os.mkfifo, "a pipe or a device, not a plain file"),
+    "folder": (lambda path: path.mkdir(), "a folder, not a plain file"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "a pipe or a device, not a plain file"),
+    "huge": (huge, "not a PyTorch weight file, or damaged"),
+    "pointer": (
+        lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
+        "a Git LFS pointer, not weights; run `git lfs pull`",
+    ),
     "key": (broken(lambda state: state.pop("0.bias")), "of another architecture: it has no '0.bias' (4,)"),
     "shape": (
         broken(lambda state: state.update({"0.weight": torch.zeros(4, 5)})),
@@ -96,6 +147,32 @@ def test_one_line_says_what_is_wrong(tmp_path: Path, case: str) -> None:
     assert str(caught.value).startswith(f"{path}: ")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrapper", ["", "state_dict", "model"])
+@pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod."])
+def test_wrapped_networks_load(tmp_path: Path, wrapper: str, prefix: str) -> None:
+    """As DataParallel, torch.compile and training scripts leave them."""
+    source, copy, path = network(), network(), tmp_path / "w.pth"
+    state = {f"{prefix}{key}": value for key, value in source.state_dict().items()}
+    torch.save({wrapper: state, "epoch": 3} if wrapper else state, path)
+    load_weights(copy, path)
+    for key, value in copy.state_dict().items():
+        assert torch.equal(value, source.state_dict()[key])
+
+
+def test_data_parallel_s_own_file_loads(tmp_path: Path) -> None:
+    source, copy, path = network(), network(), tmp_path / "w.pth"
+    torch.save(nn.DataParallel(source).state_dict(), path)
+    load_weights(copy, path)
+    assert torch.equal(copy.state_dict()["0.weight"], source.state_dict()["0.weight"])
+
+
+def test_only_files_with_an_end_are_hashed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        with pytest.raises(VeilbenchError, match="not a plain file"):
+            file_sha256(path)
 
 
 def test_a_damaged_safetensors_file_is_refused(tmp_path: Path) -> None:
