@@ -288,7 +288,7 @@ def test_a_method_that_fails_is_recorded_shown_and_tried_again(plugged: Path, ve
     words = ("run", plugged / "suite.yaml", "--results", plugged / "r", "--tracker", "none")
     outcome = veilbench(*words)
     assert outcome.code == 1
-    assert outcome.out.count("RuntimeError: no such layer") == 2
+    assert outcome.out.count("RuntimeError: no such layer (2 cells: broken-dodge") == 1
     failures = pd.read_csv(plugged / "r" / "suites" / "suite" / "failures.csv")
     assert failures["method"].tolist() == ["broken"] * 2
     assert "broken" not in set(items_of(plugged / "r")["method"])

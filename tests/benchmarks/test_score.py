@@ -85,8 +85,8 @@ def test_streamed_scores_are_those_of_single_photos_to_the_bit(
             assert rows.loc[item, "other"] == float(alone[item] @ recognizer(other[None])[0])
         image = read_photo(protected.image(item))[None]
         assert tuple(quality.loc[item]) == (float(psnr(image, source)), float(ssim(image, source)))
-        assert made.loc[item].tolist() == alone[item].tolist()
-        assert real.loc[item].tolist() == recognizer(source)[0].tolist()
+        assert made.loc[[item]].to_numpy()[0].tolist() == alone[item].tolist()
+        assert real.loc[[item]].to_numpy()[0].tolist() == recognizer(source)[0].tolist()
 
 
 def test_no_more_than_a_batch_is_held_and_each_photo_is_read_once(
@@ -104,11 +104,12 @@ def test_no_more_than_a_batch_is_held_and_each_photo_is_read_once(
 
     monkeypatch.setattr(score, "read_photo", counted)
     judge = Judge(make_recognizer(), faces)
-    for compute in (
+    computations: tuple[Callable[[], object], ...] = (
         lambda: judge.similarities(protected, items),
         lambda: fidelity(faces, protected, items),
         lambda: features(judge.recognizer, protected, items),
-    ):
+    )
+    for compute in computations:
         faces.asked.clear()
         read.clear()
         compute()
