@@ -84,7 +84,7 @@ class Runner:
             yield
         finally:
             for line in grouped(failures):
-                self.console.print(f"[red]failed:[/red] {escape(line)}", highlight=False)
+                self.console.print(f"[red]failed:[/red] {escape(line)}", highlight=False, soft_wrap=True)
 
     def _judge(self, name: str) -> Judge:
         if name not in self._judges:
