@@ -93,8 +93,9 @@ def _question_frames(plan: Plan, scores: _Scores, question: Question) -> Iterato
         return
     far = plan.suite.spec.protocol.far
     for judge, config in plan.suite.recognizers.items():
-        role = WHITE_BOX if judge in protection.surrogates else BLACK_BOX
-        if role == BLACK_BOX and question.held_out not in (None, judge):
+        # where nobody is held out, the white-box judges are everybody's, also of methods that attack none (`clean`)
+        role = WHITE_BOX if question.held_out is None or judge in protection.surrogates else BLACK_BOX
+        if role == BLACK_BOX and question.held_out != judge:
             continue  # a method that uses no surrogates would show up once for every held-out recogniser
         cosines = scores.similarities(protection.id, judge)
         if cosines is None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from veilbench.errors import UserError, did_you_mean
 
-from .cells import status
-from .components import load_component, load_recognizer_spec
 from .configs import CONFIGS, config_names, find_config, read_yaml
-from .plan import Plan
-from .store import Store
+
+if TYPE_CHECKING:
+    from .plan import Plan
+    from .store import Store
 
 SECTIONS = ("suites", "methods", "datasets", "recognizers", "sweeps")
 STYLES = {"cached": "green", "partial": "yellow", "missing": "dim", "failed": "red"}
@@ -33,31 +34,54 @@ def overview() -> list[Table]:
 
 
 def details(name: str) -> list[Table]:
-    """Everything about the shipped configs of that name, one table for each section that has it.
+    """Everything about the configs of that name, one table for each section that has it.
+
+    Args:
+        name: of shipped configs, or the path of a YAML file.
 
     Raises:
-        UserError: when no section has it.
+        UserError: when no section has it, or the file is not there or like none of them.
     """
-    tables = [_details(section, name) for section in SECTIONS if name in config_names(section)]
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        path = find_config("suites", name)
+        return [_details(_section(path), path)]
+    tables = [_details(section, find_config(section, name)) for section in SECTIONS if name in config_names(section)]
     if tables:
         return tables
     known = [word for section in SECTIONS for word in config_names(section)]
     raise UserError(f"nothing is called {name!r}; {did_you_mean(name, known)}")
 
 
-def _details(section: str, name: str) -> Table:
-    path = find_config(section, name)
-    table = Table(title=f"{section}: {name}", title_justify="left", show_header=False)
+def _section(path: Path) -> str:
+    """What kind of config a file of one's own is, by the keys that only this kind has."""
+    content = read_yaml(path)
+    for section, key in (("sweeps", "suite"), ("suites", "methods"), ("recognizers", "thresholds")):
+        if key in content:
+            return section
+    kind = content.get("kind")
+    for section in ("methods", "datasets"):
+        if (Path(__file__).parent.parent / section / f"{kind}.py").is_file():
+            return section
+    raise UserError(
+        f"{path}: neither a suite (key `methods`), a sweep (`suite`), a recogniser (`thresholds`) nor a method or data "
+        f"set (`kind` is {kind!r}); see `veilbench list`"
+    )
+
+
+def _details(section: str, path: Path) -> Table:
+    from .components import load_component, load_recognizer_spec  # noqa: PLC0415 (the classes are heavy)
+
+    table = Table(title=f"{section}: {path.stem}", title_justify="left", show_header=False)
     values: dict[str, Any] = read_yaml(path)
     if section in {"methods", "datasets"}:
-        component = load_component("methods" if section == "methods" else "datasets", name, path.parent)
+        component = load_component("methods" if section == "methods" else "datasets", str(path), path.parent)
         values = {**values, "params": component.params}
         table.add_row("about", escape(reflowed(component.cls.__doc__ or "")))
     elif section == "recognizers":
-        values = load_recognizer_spec(name, path.parent)[1].model_dump()
+        values = load_recognizer_spec(str(path), path.parent)[1].model_dump()
     for key, value in values.items():
         table.add_row(escape(key), escape(_lines(value)))
-    table.add_row("file", f"configs/{path.relative_to(CONFIGS)}")
+    table.add_row("file", f"configs/{path.relative_to(CONFIGS)}" if path.is_relative_to(CONFIGS) else str(path))
     return table
 
 
@@ -85,6 +109,8 @@ def _lines(value: Any) -> str:
 
 def plan_table(plan: Plan, store: Store) -> Table:
     """One row for each protection: how far it is."""
+    from .cells import status  # noqa: PLC0415 (loads torch and Lightning)
+
     table = Table(title=f"{escape(plan.suite.name)}: {len(plan.protections)} protections, {len(plan.items)} sources")
     for column in ("protection", "surrogates", "state", "images"):
         table.add_column(column)
@@ -103,6 +129,8 @@ def plan_table(plan: Plan, store: Store) -> Table:
 
 def status_tables(plan: Plan, store: Store) -> list[Table]:
     """How far each method is, and the failures."""
+    from .cells import status  # noqa: PLC0415 (loads torch and Lightning)
+
     table = Table(title=f"{escape(plan.suite.name)}: {_counts(plan, store)}", title_justify="left")
     for column in ("method", "finished", "images", "failed cells"):
         table.add_column(column)
@@ -124,5 +152,7 @@ def status_tables(plan: Plan, store: Store) -> list[Table]:
 
 
 def _counts(plan: Plan, store: Store) -> str:
+    from .cells import status  # noqa: PLC0415 (loads torch and Lightning)
+
     words = [status(store, protection).word for protection in plan.protections.values()]
     return ", ".join(f"{words.count(word)} {word}" for word in STYLES if word in words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,10 @@ import pandas as pd
 from veilbench.errors import UserError
 from veilbench.metrics.statistics import wilson_interval
 
+from .cells import status
 from .collect import BLACK_BOX, WHITE_BOX
 from .plan import Plan
+from .progress import grouped
 from .run import REFERENCE_CELL
 from .store import Store
 
@@ -51,7 +54,7 @@ def leaderboard(plan: Plan, store: Store, items: pd.DataFrame) -> pd.DataFrame:
         UserError: when ``items`` mixes protocol versions.
     """
     if items.empty:
-        raise UserError(f"suite {plan.suite.name}: nothing is scored yet; run `veilbench run {plan.suite.name}`")
+        raise UserError(f"suite {plan.suite.name}: {_nothing(plan, store)}")
     versions = sorted(set(items["protocol"]))
     if len(versions) > 1:
         raise UserError(f"these rows mix protocol versions {', '.join(versions)}; run the older ones again")
@@ -70,6 +73,21 @@ def leaderboard(plan: Plan, store: Store, items: pd.DataFrame) -> pd.DataFrame:
         .drop(columns=["_goal", "_family"])
         .reset_index(drop=True)
     )
+
+
+def _nothing(plan: Plan, store: Store) -> str:
+    """Why there is no row at all, and what to do."""
+    name = plan.suite.name
+    states = {cell: status(store, protection) for cell, protection in plan.protections.items()}
+    reasons = grouped([f"{cell}: {state.error}" for cell, state in states.items() if state.error])
+    if reasons:
+        return f"nothing is scored, cells failed: {'; '.join(reasons)}; mend that and run `veilbench run {name}` again"
+    if states and all(state.finished == state.total for state in states.values()):
+        return (
+            "nothing can be scored: dodging needs another photo of each person, and the data set has none; give some "
+            "(`others` of a folder), or set protocol.goals to [impersonate]"
+        )
+    return f"nothing is scored yet; run `veilbench run {name}`"
 
 
 def _row(plan: Plan, store: Store, goal: str, method: str, group: pd.DataFrame, confidence: float) -> dict[str, Any]:
@@ -115,11 +133,14 @@ def _prefixed(name: str, rate: dict[str, Any]) -> dict[str, Any]:
 
 
 def _realism(plan: Plan, store: Store, cells: Iterable[str]) -> dict[str, float]:
-    """FID and KID of all images of a row against the clean sources, named after the network that saw them."""
+    """FID and KID of all images of a row against the clean sources, named after the network that saw them, and n.
+
+    n is that of the smaller set; below two images there is no covariance and both are NaN.
+    """
     name = plan.suite.spec.realism
     if name is None:
         return {}
-    from veilbench.metrics.realism import fid, kid  # noqa: PLC0415 (clean-fid is slow to import)
+    from veilbench.metrics.realism import FEWEST, fid, kid  # noqa: PLC0415 (clean-fid is slow to import)
 
     score = plan.feature_score(name)
     reference = store.read_score(REFERENCE_CELL, f"{score}-{plan.dataset.manifest.digest[:12]}")
@@ -128,7 +149,9 @@ def _realism(plan: Plan, store: Store, cells: Iterable[str]) -> dict[str, float]
         return {}
     real = reference.drop(columns="item").to_numpy()
     made = pd.concat(frames).drop(columns="item").to_numpy()
-    return {f"fid[{name}]": fid(real, made), f"kid[{name}]": kid(real, made)}
+    n = min(len(real), len(made))
+    distances = (fid(real, made), kid(real, made)) if n >= FEWEST else (math.nan, math.nan)
+    return {f"fid[{name}]": distances[0], f"kid[{name}]": distances[1], f"fid[{name}]_n": n}
 
 
 def _training(plan: Plan, store: Store, cells: Iterable[str]) -> dict[str, float]:
@@ -172,8 +195,8 @@ def display(plan: Plan, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         shown["SSIM"] = rows["ssim"].map("{:.3f}".format)
         if realism and f"fid[{realism}]" in rows:
             shown[f"FID [{realism}]"] = rows[f"fid[{realism}]"].map(
-                lambda value: f"{round(value, 3) + 0.0:.3f}"
-            )  # no -0.000
+                lambda value: "-" if pd.isna(value) else f"{value:.3f}"
+            )
         shown["s/image"] = rows["seconds_per_image"].map("{:.2f}".format)
         if "seconds_per_training" in rows and rows["seconds_per_training"].notna().any():
             shown["s/training"] = rows["seconds_per_training"].map(
@@ -186,7 +209,7 @@ def display(plan: Plan, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
             shown["UNet passes"] = rows["unet_passes_per_image"].map(
                 lambda count: "-" if pd.isna(count) else f"{count:.0f}"
             )
-        shown["n"] = [str(int(row["psr_n"] or row["psr_white_box_n"])) for _, row in rows.iterrows()]
+        shown["n"] = _decisions(rows).astype(str)
         if rows["failed"].any():
             shown["failed"] = rows["failed"].astype(str)
         tables[str(goal)] = shown
@@ -199,8 +222,8 @@ def notes(plan: Plan, table: pd.DataFrame) -> str:
     lines = [
         f"PSR at FAR {protocol.far:g}, from 8-bit PNGs read back from disk; "
         f"{100 * protocol.confidence:.0f} % Wilson intervals.",
-        "Black-box: judged by the recogniser that the method could not use; white-box: by those that it attacked.",
-        "n: decisions behind the PSR, one for each photo, target and held-out recogniser.",
+        _roles(plan),
+        "n: decisions behind the PSR, one for each photo, target and held-out recogniser." + _unequal(table),
         "Passes: recogniser forward+backward passes per image.",
     ]
     if "unet_passes_per_image" in table:
@@ -214,9 +237,47 @@ def notes(plan: Plan, table: pd.DataFrame) -> str:
         )
     if realism:
         lines.append(f"FID uses features of {realism}, not Inception: comparable within this table only.")
+        lines += _few_images(table, realism)
     if plan.dataset.drawn:
         lines.append("Faces are drawn by a program: nothing here is a result about real faces.")
     return " ".join(lines)
+
+
+def _roles(plan: Plan) -> str:
+    if plan.suite.spec.protocol.surrogates == "all":
+        return (
+            "White-box: no recogniser is held out; every row, clean too, is judged by all of them, which the methods "
+            "attacked."
+        )
+    return "Black-box: judged by the recogniser that the method could not use; white-box: by those that it attacked."
+
+
+def _decisions(table: pd.DataFrame) -> pd.Series[Any]:
+    """The n of each row: of the black-box rate, or of the white-box one where there is no other."""
+    return table["psr_n"].where(table["psr_n"] > 0, table["psr_white_box_n"]).astype(int)
+
+
+def _unequal(table: pd.DataFrame) -> str:
+    """A warning where rows rest on unequal n: other photos or targets were asked about, so rates cannot be compared."""
+    counts = _decisions(table).groupby(table["goal"], sort=False).unique()
+    if len({int(n) for values in counts for n in values}) == 1:
+        return ""
+    found = "; ".join(f"{goal} {', '.join(str(n) for n in sorted(values))}" for goal, values in counts.items())
+    return f" It is not the same everywhere ({found}): do not compare rows of unequal n."
+
+
+def _few_images(table: pd.DataFrame, realism: str) -> list[str]:
+    """A warning where FID rests on too few images."""
+    from veilbench.metrics.realism import ENOUGH  # noqa: PLC0415 (clean-fid is slow to import)
+
+    column = f"fid[{realism}]_n"
+    few = sorted({int(n) for n in table[column].dropna() if n < ENOUGH}) if column in table else []
+    if not few:
+        return []
+    return [
+        f"FID of n = {', '.join(map(str, few))}: fewer than {ENOUGH:,} images bias it upwards and KID varies; compare "
+        "rows of equal n only, and no other table. Of fewer than two images there is none."
+    ]
 
 
 def to_markdown(plan: Plan, table: pd.DataFrame) -> str:
@@ -233,13 +294,17 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def to_rich(plan: Plan, table: pd.DataFrame, width: int) -> list[Table]:
-    """The leaderboard for a terminal of ``width`` characters; where it is too narrow, lesser columns are left out."""
+def to_rich(plan: Plan, table: pd.DataFrame, width: int, plain: bool = False) -> list[Table]:
+    """The leaderboard for a terminal of ``width`` characters; where it is too narrow, lesser columns are left out.
+
+    ``plain``: with ASCII alone, for terminals that know nothing else.
+    """
     from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table as RichTable  # noqa: PLC0415
 
     tables = []
-    for goal, shown in display(plan, table).items():
+    for goal, text in display(plan, table).items():
+        shown = text.replace("∞", "inf") if plain else text
         fitting, left_out = _fitting(shown, [_short(name) for name in plan.suite.recognizers], width)
         caption = f"left out for width: {escape(', '.join(left_out))} (see leaderboard.md)" if left_out else None
         grid = RichTable(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.markup import escape
 
 from .cells import Cells, status
 from .plan import Plan, Protection
+from .progress import Advance, grouped, progress
 from .score import Judge, features, fidelity, source_features
 from .store import ProtectionFolder, Store
 from .workers import protect_all, usual_jobs
@@ -55,13 +56,19 @@ class Runner:
         self._judges: dict[str, Judge] = {}
 
     def run(self) -> list[str]:
-        """Bring everything up to date.
+        """Bring everything up to date.  Why cells failed is printed, whatever else goes wrong afterwards.
 
         Returns:
             One line for each cell that failed.
         """
         failures: list[str] = []
-        with self.store.lock(), self._progress() as advance, closing(self._protected(advance)) as protected:
+        total = sum(len(protection.items) for protection in self.plan.protections.values())
+        with (
+            self._told(failures),
+            self.store.lock(),
+            progress(self.console, total) as advance,
+            closing(self._protected(advance)) as protected,
+        ):
             for protection, failure in protected:
                 if failure:
                     failures.append(failure)
@@ -70,27 +77,40 @@ class Runner:
             self._score_sources()
         return failures
 
+    @contextmanager
+    def _told(self, failures: Sequence[str]) -> Iterator[None]:
+        """Print in the end the failures that came up, also where the run ends early."""
+        try:
+            yield
+        finally:
+            for line in grouped(failures):
+                self.console.print(f"[red]failed:[/red] {escape(line)}", highlight=False, soft_wrap=True)
+
     def _judge(self, name: str) -> Judge:
         if name not in self._judges:
             self._judges[name] = Judge(self.cells.recognizer(name), self.plan.dataset)
         return self._judges[name]
 
-    def _protected(self, advance: Callable[[str, int], None]) -> Generator[tuple[Protection, str]]:
+    def _protected(self, advance: Advance) -> Generator[tuple[Protection, str]]:
         """Every protection once it is as far as it gets, with its failure or an empty string."""
         pending = []
+
+        def made(cell: str, count: int) -> None:
+            advance(cell, count, False)
+
         for protection in self.plan.protections.values():
             before = status(self.store, protection)
-            advance(protection.id, before.finished)
+            advance(protection.id, before.finished, True)
             if before.finished == before.total:
                 yield protection, ""
             else:
                 pending.append(protection)
         jobs = min(self.jobs or usual_jobs(), len(pending)) if self.cells.devices == 1 else 1
         if jobs > 1:
-            yield from protect_all(self.cells, pending, jobs, advance)
+            yield from protect_all(self.cells, pending, jobs, made)
             return
         for protection in pending:
-            yield protection, self.cells.protect(protection, partial(advance, protection.id))
+            yield protection, self.cells.protect(protection, partial(made, protection.id))
 
     def _score(self, protection: Protection) -> None:
         folder = self.store.protection(protection.id)
@@ -124,24 +144,3 @@ class Runner:
                 self.store.write_score(
                     cell, score, source_features(self.cells.recognizer(realism), self.plan.dataset), digest
                 )
-
-    @contextmanager
-    def _progress(self) -> Iterator[Callable[[str, int], None]]:
-        """A bar over all items of all protections, with the time left."""
-        total = sum(len(protection.items) for protection in self.plan.protections.values())
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TextColumn("images"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=self.console, transient=True) as progress:
-            bar = progress.add_task("protecting", total=total)
-
-            def advance(description: str, count: int) -> None:
-                progress.update(bar, description=description[:60], advance=count)
-
-            yield advance

@@ -19,6 +19,8 @@ from torchmetrics import Metric
 
 from veilbench.models.recognizers.base import Recognizer
 
+FEWEST = 2  # images that have a covariance
+ENOUGH = 2048  # images from which on FID is taken as comparable between papers; fewer bias it upwards
 KID_SUBSET = 1000
 KID_SUBSETS = 100
 
@@ -49,7 +51,8 @@ class RecognizerFeatures:
 def fid(real: NDArray[Any], made: NDArray[Any]) -> float:
     """Frechet distance between Gaussians fitted to two sets of features (Heusel et al., NeurIPS 2017).
 
-    Biased upwards for few images: compare only at equal n.
+    Biased upwards for few images: compare only at equal n.  Never below zero: it is a squared distance, and what
+    rounding in the matrix square root leaves below is cut off.
 
     Args:
         real: ``N x D``.
@@ -60,7 +63,7 @@ def fid(real: NDArray[Any], made: NDArray[Any]) -> float:
     """
     real, made = _checked(real), _checked(made)
     moments = (real.mean(0), np.cov(real, rowvar=False), made.mean(0), np.cov(made, rowvar=False))
-    return float(frechet_distance(*moments))
+    return max(0.0, float(frechet_distance(*moments)))
 
 
 def kid(real: NDArray[Any], made: NDArray[Any]) -> float:
@@ -81,7 +84,7 @@ def kid(real: NDArray[Any], made: NDArray[Any]) -> float:
 
 
 def _checked(features: NDArray[Any]) -> NDArray[np.float64]:
-    if features.ndim != 2 or len(features) < 2:  # noqa: PLR2004
+    if features.ndim != 2 or len(features) < FEWEST:  # noqa: PLR2004
         raise ValueError(f"features of shape {features.shape}; a distance needs at least two rows on each side")
     return features.astype(np.float64)
 

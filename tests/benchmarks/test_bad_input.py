@@ -108,6 +108,7 @@ def test_a_suite_that_is_wrong(case: str, world: Path, veilbench: Veilbench) -> 
     ("words", "parts"),
     [
         (("run", "embeded"), ("no config 'embeded' in configs/suites", "did you mean 'embedded'?")),
+        (("describe", "no/such.yaml"), ("no/such.yaml: no such file",)),
         (("describe", "ti_dm"), ("nothing is called 'ti_dm'", "did you mean 'ti_dim'?")),
         (("plan", "embedded", "--set", "steps=3"), ("--set steps=3: write it as scope.key=value",)),
         (("plan", "embedded", "--set", "pgdd.steps=3"), ("--set pgdd.steps", "did you mean 'pgd'?")),
@@ -242,3 +243,20 @@ def test_a_results_folder_that_is_a_file_is_refused(world: Path, veilbench: Veil
 def test_nothing_to_show_yet(world: Path, veilbench: Veilbench) -> None:
     outcome = veilbench("leaderboard", world / "suite.yaml", "--results", world / "results")
     refused(outcome, "nothing is scored yet; run `veilbench run suite`")
+
+
+def test_nobody_can_be_judged(world: Path, veilbench: Veilbench) -> None:
+    """Everything is protected, but there is no other photo of anybody: running again would change nothing."""
+    suite = change(
+        world / "suite.yaml",
+        dataset={"kind": "folder", "params": {"root": str(photos(world / "mine")), "size": 32}},
+        protocol={"goals": ["dodge"]},
+        methods=["clean"],
+    )
+    outcome = veilbench("run", suite, "--results", world / "r", "--tracker", "none")
+    refused(outcome, "dodging needs another photo of each person", "`others`")
+
+
+def test_a_config_that_is_like_none(world: Path, veilbench: Veilbench) -> None:
+    (world / "odd.yaml").write_text("kind: pdg\n", encoding="utf-8")
+    refused(veilbench("describe", world / "odd.yaml"), "odd.yaml: neither a suite", "'pdg'")

@@ -280,7 +280,7 @@ def test_a_method_that_fails_is_recorded_shown_and_tried_again(world: Path, veil
     words = ("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none")
     outcome = veilbench(*words)
     assert outcome.code == 1
-    assert outcome.out.count("RuntimeError: no such layer") == 2
+    assert outcome.out.count("RuntimeError: no such layer (2 cells: broken-dodge") == 1
     failures = pd.read_csv(world / "r" / "suites" / "suite" / "failures.csv")
     assert failures["method"].tolist() == ["broken"] * 2
     assert "broken" not in set(items_of(world / "r")["method"])

@@ -1,0 +1,112 @@
+"""What a run says while it goes on: a bar in a terminal, a line now and then anywhere else, and why cells failed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
+
+LINE_EVERY = 30.0  # seconds between lines where there is no terminal
+NAMED = 3  # cells named of each group of failures
+Advance = Callable[[str, int, bool], None]
+"""Told of a protection's id, a number of its images, and whether they were there before this run."""
+
+
+@contextmanager
+def progress(console: Console, total: int) -> Iterator[Advance]:
+    """Show how far ``total`` images are."""
+    with _bar(console, total) if console.is_terminal else _lines(console, total) as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(console: Console, total: int) -> Iterator[Advance]:
+    """A bar with numbers and the time left; where a line is short, the name gives way and not the numbers."""
+    columns = (
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+        BarColumn(bar_width=16 if console.width < 100 else 30),  # noqa: PLR2004
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TextColumn("images", table_column=Column(no_wrap=True)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        TextColumn("left", table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+    )
+    with Progress(*columns, console=console, transient=True, expand=True) as shown:
+        bar = shown.add_task("protecting", total=total)
+
+        def advance(description: str, count: int, cached: bool) -> None:
+            del cached
+            shown.update(bar, description=description, advance=count)
+
+        yield advance
+
+
+class Tally:
+    """Counts images, those of earlier runs apart: they say nothing of how fast this one is."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.done = 0
+        self.made = 0
+        self._start = time.monotonic()
+
+    def add(self, count: int, cached: bool) -> None:
+        """``count`` more are there, made now or (``cached``) before."""
+        self.done += count
+        self.made += 0 if cached else count
+
+    def line(self) -> str:
+        """``12 of 96 images, 84 left, 0.80 images/s, 1:45 to go``."""
+        rate = self.made / max(time.monotonic() - self._start, 1e-9)
+        left = self.total - self.done
+        to_go = f"{_clock(left / rate)} to go" if rate else "time to go unknown"
+        return f"{self.done} of {self.total} images, {left} left, {rate:.2f} images/s, {to_go}"
+
+
+@contextmanager
+def _lines(console: Console, total: int) -> Iterator[Advance]:
+    """A line every :data:`LINE_EVERY` seconds, also while a single image takes longer than that."""
+    tally, over = Tally(total), threading.Event()
+
+    def speak() -> None:
+        while not over.wait(LINE_EVERY):
+            console.print(tally.line(), highlight=False, markup=False, soft_wrap=True)
+
+    def advance(description: str, count: int, cached: bool) -> None:
+        del description
+        tally.add(count, cached)
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    speaker.start()
+    try:
+        yield advance
+    finally:
+        over.set()
+        speaker.join()
+
+
+def _clock(seconds: float) -> str:
+    """``3725`` as ``1:02:05``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def grouped(failures: Sequence[str]) -> list[str]:
+    """Failures ``<cell>: <reason>`` by reason: one line for each, with how many cells it cost and the first of them."""
+    cells: dict[str, list[str]] = {}
+    for failure in failures:
+        cell, _, reason = failure.partition(": ")
+        cells.setdefault(reason, []).append(cell)
+    return [f"{reason} ({_some(names)})" for reason, names in cells.items()]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    cells = "1 cell" if len(names) == 1 else f"{len(names)} cells"
+    return f"{cells}: {', '.join(names[:NAMED])}{more}"
