@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from veilbench.benchmarks.errors import UserError
-from veilbench.benchmarks.store import ItemRecord, ProtectionFolder, Store, write_bytes
+from veilbench.benchmarks.records import ItemRecord
+from veilbench.benchmarks.store import ProtectionFolder, Store, write_bytes
 from veilbench.datasets.photos import write_png
 
 
