@@ -29,11 +29,13 @@ class Status:
     finished: int
     total: int
     error: str
+    whole: bool = True
+    """Whether the files beside the pictures are undamaged."""
 
     @property
     def word(self) -> Literal["cached", "failed", "partial", "missing"]:
         """One word for it."""
-        if self.finished == self.total:
+        if self.finished == self.total and self.whole:
             return "cached"
         if self.error:
             return "failed"
@@ -45,7 +47,11 @@ def status(store: Store, protection: Protection) -> Status:
     folder = store.protection(protection.id)
     items = set(protection.items)
     errors = [record.error for item, record in folder.records().items() if record.error and item in items]
-    return Status(len(set(folder.finished()) & items), len(items), folder.error or (errors[0] if errors else ""))
+    finished = len(set(folder.finished()) & items)
+    if finished < len(items):
+        folder.name_lost_lines()
+    error = folder.error or (errors[0] if errors else "")
+    return Status(finished, len(items), error, whole=not folder.damaged())
 
 
 class Cells:
@@ -95,6 +101,7 @@ class Cells:
         try:
             folder.create(protection.spec)
             folder.clear_error()
+            folder.mend()
             self._train(method, protection)
             protect(
                 method,

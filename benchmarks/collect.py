@@ -11,7 +11,8 @@ import pandas as pd
 from veilbench.metrics.psr import dodged, impersonated
 
 from .plan import Plan, Protection, Question
-from .store import ItemRecord, Store
+from .records import ItemRecord
+from .store import Store
 from .suite import PROTOCOL_VERSION
 
 BLACK_BOX, WHITE_BOX = "black_box", "white_box"

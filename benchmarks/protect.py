@@ -13,12 +13,12 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 from veilbench.datasets.base import FaceBatch, FaceDataset
 from veilbench.datasets.module import FacesDataModule
 from veilbench.datasets.photos import write_png
-from veilbench.files import write_json
 from veilbench.methods.base import ProtectedBatch, ProtectionMethod
 
 from .provenance import peak_memory, provenance, reset_peak_memory
-from .store import ItemRecord, ProtectionFolder
-from .trainer import interruptible, make_trainer
+from .records import ItemRecord
+from .store import ProtectionFolder, write_json
+from .trainer import LeaveWithParent, interruptible, make_trainer
 
 
 class StoreItems(BasePredictionWriter):
@@ -44,10 +44,12 @@ class StoreItems(BasePredictionWriter):
         records = []
         for item, image in zip(prediction.ids, prediction.images.cpu(), strict=True):
             error = prediction.errors.get(item, "")
+            cost = prediction.cost
+            record = ItemRecord(item, cost.seconds, dict(cost.forward), dict(cost.backward), error)
             if not error:
                 write_png(self.folder.image(item), image)
-            cost = prediction.cost
-            records.append(ItemRecord(item, cost.seconds, dict(cost.forward), dict(cost.backward), error))
+                record = self.folder.record(record)
+            records.append(record)
         self.folder.append(records, trainer.global_rank)
         self.done(len(records))
 
@@ -109,19 +111,21 @@ def protect(
         # a trained method has seen its masks in training; a photo without usable ones can still be protected
         masked = method.uses_parts and not method.trains
         data = FacesDataModule(dataset, batch_size=batch_size, pending=pending, with_parts=masked)
-        callbacks = [warm_up, StoreItems(folder, (devices == 1 and done) or _Silent())]
+        callbacks = [LeaveWithParent(), warm_up, StoreItems(folder, (devices == 1 and done) or _Silent())]
         trainer = make_trainer(devices, accelerator, callbacks, inference_mode=False)
         with interruptible():
             trainer.predict(method, datamodule=data, return_predictions=False)
+    elif folder.cell:
+        return  # what the last run took still says where the images come from
     write_json(
         folder.path / "cell.json",
         {
-            "seconds": time.perf_counter() - start,
-            "warm_up_seconds": warm_up.seconds,
+            # where only this record was lost, what the images took is lost with it
+            **({"seconds": time.perf_counter() - start, "peak_memory": peak_memory()} if pending else {}),
+            **({"warm_up_seconds": warm_up.seconds} if pending else {}),
             "items": len(pending),
             "batch_size": batch_size,
             "devices": devices,
-            "peak_memory": peak_memory(),
             "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             **provenance(),
         },

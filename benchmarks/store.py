@@ -14,50 +14,56 @@ Layout below the results folder::
     suites/<suite>/                         tables, pictures and the CSV log of a suite
 
 A PNG is in place before its line is written, and a line is one ``write``: whatever the moment of a kill, an item is
-either finished or it is not.
+either finished or it is not.  What is damaged later counts as missing; see :mod:`~benchmarks.intact`.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import re
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from veilbench.errors import UserError
-from veilbench.files import write_bytes, write_json
+from veilbench.files import write_bytes
+
+from .intact import BLANK, fill_mark, mark_holds, png_content, sealed, tell, unsealed
+from .records import ItemRecord
 
 if TYPE_CHECKING:
     import pandas as pd
 
 STORE_VERSION = 1
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}  # of file systems without flock
+SCRAP = re.compile(r"\.(.+\.\d+|.+\.tmp|last\.ckpt)")  # names of half-written files that a kill leaves
+COSTS = {"seconds": int | float, "steps": int, "forward": dict, "backward": dict}  # that a training's record has
 
 
-@dataclass(frozen=True, slots=True)
-class ItemRecord:
-    """What protecting one item gave.  ``error`` is empty for a finished item."""
-
-    id: str
-    seconds: float = 0.0
-    forward: Mapping[str, float] = field(default_factory=dict)
-    backward: Mapping[str, float] = field(default_factory=dict)
-    error: str = ""
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write atomically and sealed: readers see the old file or the new one, and damage."""
+    write_bytes(path, (json.dumps(sealed(content), indent=1, sort_keys=True) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The content, or None where there is no file."""
+    """The content; None where there is no file, or a damaged one, which is named."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: object = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not valid JSON (line {error.lineno}); delete it and run the suite again") from error
-    return content
+    except ValueError:
+        content = None
+    found = unsealed(content)
+    if found is None:
+        tell(path, "not what was written")
+    return found
 
 
 class ProtectionFolder:
@@ -78,7 +84,7 @@ class ProtectionFolder:
     def append(self, records: Collection[ItemRecord], rank: int = 0) -> None:
         """Add item records; one ``write`` so that a kill leaves whole lines or none."""
         path = self.path / f"items.{rank}.jsonl"
-        lines = "".join(json.dumps(asdict(record)) + "\n" for record in records)
+        lines = "".join(json.dumps(sealed(asdict(record))) + "\n" for record in records)
         with path.open("ab") as file:
             if file.tell() and not _ends_with_newline(path):
                 lines = "\n" + lines  # a kill tore the last line; start a new one
@@ -87,30 +93,75 @@ class ProtectionFolder:
             os.fsync(file.fileno())
 
     def records(self) -> dict[str, ItemRecord]:
-        """Records by item id; the last one of an item counts, a torn line does not."""
+        """Records by item id; the last one of an item counts, a torn or damaged line does not."""
         found: dict[str, ItemRecord] = {}
-        for path in sorted(self.path.glob("items.*.jsonl")):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    record = ItemRecord(**json.loads(line))
-                except (json.JSONDecodeError, TypeError):
-                    continue
-                if not (record.error and record.id in found and not found[record.id].error):
-                    found[record.id] = record
+        for _, _, record in self._lines():
+            if record and not (record.error and record.id in found and not found[record.id].error):
+                found[record.id] = record
         return found
 
+    def _lines(self) -> Iterator[tuple[Path, bytes, ItemRecord | None]]:
+        for path in sorted(self.path.glob("items.*.jsonl")):
+            for line in path.read_bytes().split(b"\n"):
+                if line.strip():
+                    yield path, line, ItemRecord.parse(line)
+
+    def damaged(self) -> list[Path]:
+        """Files beside the pictures that are not whole; lines count once they cost an item."""
+        names = [self.path / name for name in ("spec.json", "cell.json", "error.json")]
+        return [path for path in names if path.is_file() and read_json(path) is None]
+
+    def name_lost_lines(self) -> None:
+        """Name the files of item records that have damaged lines."""
+        for path in dict.fromkeys(path for path, _, record in self._lines() if record is None):
+            tell(path, "lines that are no records", "their items are made again by `veilbench run`")
+
+    def mend(self) -> None:
+        """Drop damaged lines, so that they are not named for ever."""
+        lines = list(self._lines())
+        for broken in {path for path, _, record in lines if record is None}:
+            whole = [line + b"\n" for path, line, record in lines if path == broken and record is not None]
+            write_bytes(broken, b"".join(whole))
+
     def finished(self) -> dict[str, ItemRecord]:
-        """Records of the items that have their PNG."""
-        return {
-            item: record for item, record in self.records().items() if not record.error and self.image(item).is_file()
-        }
+        """Records of the items that have their PNG, whole."""
+        return {item: record for item, record in self.records().items() if not record.error and self._has(record)}
+
+    def _has(self, record: ItemRecord) -> bool:
+        path = self.image(record.id)
+        if not path.is_file():
+            return False
+        if record.sha256 and (record.size, record.modified) == _size_and_time(path):
+            return True  # nobody has touched it
+        if png_content(path, *_size_and_time(path)):
+            return True
+        tell(path, "not a whole PNG")
+        return False
+
+    def record(self, record: ItemRecord) -> ItemRecord:
+        """``record`` with what its PNG, just written, is."""
+        path = self.image(record.id)
+        size, modified = _size_and_time(path)
+        return replace(record, sha256=png_content(path, size, modified), size=size, modified=modified)
 
     def images_stamp(self, items: Collection[str]) -> str:
-        """Changes whenever a PNG does: a hash of sizes and times, so that a check costs no reading."""
-        digest = hashlib.sha256()
+        """Changes whenever a PNG's content does, and not when results are copied.
+
+        Only PNGs that were touched since they were recorded are read, and recorded anew, so that it happens once.
+        """
+        records, seen, digest = self.records(), [], hashlib.sha256()
         for item in sorted(items):
-            stat = self.image(item).stat()
-            digest.update(f"{item}:{stat.st_size}:{stat.st_mtime_ns};".encode())
+            path, known = self.image(item), records.get(item)
+            found = _size_and_time(path)
+            if known and known.sha256 and (known.size, known.modified) == found:
+                content = known.sha256
+            else:
+                content = png_content(path, *found)
+                if known and known.sha256 in ("", content):
+                    seen.append(self.record(known))
+            digest.update(f"{item}:{content};".encode())
+        if seen:
+            self.append(seen)
         return digest.hexdigest()
 
     @property
@@ -155,33 +206,60 @@ class TrainingFolder:
     def finish(self, weights: bytes, record: Mapping[str, Any]) -> None:
         """Keep the trained network with its cost and provenance; checkpoints are no longer needed."""
         write_bytes(self.weights, weights)
-        write_json(self.path / "training.json", record)
+        write_json(self.path / "training.json", {**record, "weights_sha256": hashlib.sha256(weights).hexdigest()})
         self.last.unlink(missing_ok=True)
 
     @property
     def finished(self) -> bool:
-        """Whether the network is there."""
-        return bool(self.record) and self.weights.is_file()
+        """Whether the network is there, as it was written."""
+        record = self.record
+        if not record or not self.weights.is_file():
+            return False
+        expected = record.get("weights_sha256")
+        if expected and hashlib.sha256(self.weights.read_bytes()).hexdigest() != expected:
+            tell(self.weights, "not the weights that training.json records", "the network is trained again")
+            return False
+        return True
 
     @property
     def record(self) -> dict[str, Any]:
-        """Cost and provenance of a finished training; empty before."""
-        return read_json(self.path / "training.json") or {}
+        """Cost and provenance of a finished training; empty before, and where it is damaged."""
+        path = self.path / "training.json"
+        found = read_json(path)
+        if found is not None and not all(isinstance(found.get(name), kind) for name, kind in COSTS.items()):
+            tell(path, "without its costs")
+            return {}
+        return found or {}
 
 
 class Store:
     """The results folder."""
 
     def __init__(self, root: Path) -> None:
+        beginning = next((path for path in (root, *root.parents) if path.exists()), root)
+        if beginning.exists() and not beginning.is_dir():
+            raise UserError(f"{root}: {beginning} is a file, not a folder for results; choose another --results")
         self.root = root
+        self._known: set[Path] = set()
 
     def protection(self, cell: str) -> ProtectionFolder:
-        """The folder of one protection."""
-        return ProtectionFolder(self.root / "store" / "protections" / cell)
+        """The folder of one protection.  Raises :class:`UserError` when it is of another version of the store."""
+        return ProtectionFolder(self._of_this_version(self.root / "store" / "protections" / cell))
 
     def training(self, training: str) -> TrainingFolder:
-        """The folder of one training."""
-        return TrainingFolder(self.root / "store" / "trainings" / training)
+        """The folder of one training.  Raises :class:`UserError` when it is of another version of the store."""
+        return TrainingFolder(self._of_this_version(self.root / "store" / "trainings" / training))
+
+    def _of_this_version(self, path: Path) -> Path:
+        if path not in self._known:
+            version = (read_json(path / "spec.json") or {}).get("store_version", STORE_VERSION)
+            if version != STORE_VERSION:
+                raise UserError(
+                    f"{self.root}: a store of version {version!r} ({path.name}); this veilbench reads and writes "
+                    f"version {STORE_VERSION}: choose another --results, or use the veilbench that wrote it"
+                )
+            self._known.add(path)
+        return path
 
     @property
     def cache(self) -> Path:
@@ -191,7 +269,10 @@ class Store:
     def suite(self, name: str) -> Path:
         """The folder of one suite's tables and pictures; created."""
         path = self.root / "suites" / name
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror}); choose another --results") from error
         return path
 
     def score_path(self, cell: str, score: str) -> Path:
@@ -203,31 +284,35 @@ class Store:
         import io  # noqa: PLC0415
 
         buffer = io.BytesIO()
-        rows.attrs = {"stamp": stamp}
+        rows.attrs = {"stamp": stamp, "seal": BLANK.decode()}
         rows.to_parquet(buffer, index=False)
-        write_bytes(self.score_path(cell, score), buffer.getvalue())
+        write_bytes(self.score_path(cell, score), fill_mark(buffer.getvalue()))
 
     def read_score(self, cell: str, score: str, stamp: str | None = None) -> pd.DataFrame | None:
-        """A stored score; None where there is none, or where the images have changed since (``stamp`` given)."""
+        """A stored score; None where there is none or a damaged one, or the images have changed (``stamp`` given)."""
+        import pyarrow as pa  # noqa: PLC0415
         from pyarrow.parquet import ParquetFile  # noqa: PLC0415
 
         path = self.score_path(cell, score)
         if not path.is_file():
             return None
-        # pandas.read_parquet goes through the data set reader, three times as slow for files this small
-        with ParquetFile(path) as file:
-            rows: pd.DataFrame = file.read().to_pandas()
-        return rows if stamp in (None, rows.attrs.get("stamp")) else None
+        data = path.read_bytes()
+        try:
+            if not mark_holds(data):
+                raise ValueError("not what was written")  # noqa: TRY301
+            # pandas.read_parquet goes through the data set reader, three times as slow for files this small
+            with ParquetFile(pa.BufferReader(data)) as file:
+                rows: pd.DataFrame = file.read().to_pandas()
+        except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
+            tell(path, (str(error).splitlines() or ["cannot be read"])[0][:100])
+            return None
+        attributes = {key: value for key, value in rows.attrs.items() if key != "seal"}
+        rows.attrs = attributes
+        return rows if stamp in (None, attributes.get("stamp")) else None
 
     def has_score(self, cell: str, score: str, stamp: str) -> bool:
-        """Whether a score is stored for exactly the images of ``stamp``; reads no rows."""
-        from pyarrow.parquet import read_schema  # noqa: PLC0415
-
-        path = self.score_path(cell, score)
-        if not path.is_file():
-            return False
-        attributes = (read_schema(path).metadata or {}).get(b"PANDAS_ATTRS", b"{}")
-        return bool(json.loads(attributes).get("stamp") == stamp)
+        """Whether a score is stored, whole, for exactly the images of ``stamp``."""
+        return self.read_score(cell, score, stamp) is not None
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -242,19 +327,46 @@ class Store:
         except OSError as error:
             raise UserError(f"{self.root}: cannot be written ({error.strerror}); choose another --results") from error
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                holder = file.read().strip() or "unknown"
-                raise UserError(
-                    f"{self.root}: another run (process {holder}) is writing here; "
-                    "wait for it to end or choose another --results"
-                ) from error
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            if self._locked(file.fileno()):
+                remove_scraps(self.root)
+                file.truncate(0)
+                file.write(str(os.getpid()))
+                file.flush()
             yield
+
+    def _locked(self, descriptor: int) -> bool:
+        """Whether the lock could be taken; False, with a word, where the file system has none."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = (self.root / ".lock").read_text(encoding="utf-8", errors="replace").strip() or "unknown"
+            raise UserError(
+                f"{self.root}: another run (process {holder}) is writing here; "
+                "wait for it to end or choose another --results"
+            ) from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise UserError(f"{self.root}: no lock ({error.strerror}); choose another --results") from error
+            sys.stderr.write(
+                f"veilbench: {self.root}: this file system has no locks ({error.strerror}); the run goes on without: "
+                "start no second one with the same --results\n"
+            )
+            return False
+        return True
+
+
+def remove_scraps(root: Path) -> None:
+    """Remove the half-written files that a kill left; only for whoever holds the lock."""
+    for top in ("store", "suites", "sweeps"):
+        for folder, _, names in os.walk(root / top):
+            for name in filter(SCRAP.fullmatch, names):
+                (Path(folder) / name).unlink(missing_ok=True)
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    """Bytes, and the time of the last change in ns."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def _ends_with_newline(path: Path) -> bool:

@@ -16,8 +16,9 @@ from veilbench.errors import WeightsError
 from veilbench.files import replacing
 from veilbench.methods.trained import PREFIX, TrainedMethod
 from veilbench.models.recognizers.base import PassCounter
-from veilbench.models.weights import fitting_weights, load_weights, read_torch
+from veilbench.models.weights import fitting_weights, read_state_dict, read_torch
 
+from .intact import tell, whole_archive
 from .provenance import peak_memory, provenance, reset_peak_memory
 from .store import TrainingFolder
 from .trainer import interruptible, make_trainer
@@ -96,12 +97,9 @@ def train(
     Raises:
         WeightsError: when what is in ``folder`` does not fit the method's network, or the training diverged.
     """
-    if folder.finished:
-        load_weights(method.network, folder.weights)
+    if folder.finished and _use_kept(method, folder.weights):
         return
-    last = folder.last if folder.last.is_file() else None
-    if last is not None:
-        _check_checkpoint(method, last)
+    last = _checkpoint(method, folder.last)
     reset_peak_memory()
     cost = TrainingCost(method.networks())
     trainer = make_trainer(
@@ -135,13 +133,39 @@ def train(
     )
 
 
-def _check_checkpoint(method: TrainedMethod, path: Path) -> None:
-    """Lightning would complain of every tensor that does not fit; one line is enough."""
-    content = read_torch(path)
+def _use_kept(method: TrainedMethod, path: Path) -> bool:
+    """Fill the network with the weights that are kept; False, with a word, where the file is damaged."""
+    try:
+        found = read_state_dict(path)
+    except WeightsError:
+        tell(path, "not a weight file", "the network is trained again")
+        return False
+    method.network.load_state_dict(fitting_weights(method.network, found, path))
+    return True
+
+
+def _checkpoint(method: TrainedMethod, path: Path) -> Path | None:
+    """The checkpoint to go on from; None, with a word, where it is damaged.
+
+    Lightning would complain of every tensor that does not fit; one line is enough.
+    """
+    if not path.is_file():
+        return None
+    content = _read_checkpoint(path)
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict):
-        raise WeightsError(f"{path}: not a checkpoint of a training; delete it to train anew")
+        tell(path, "not a checkpoint of a training", "the training starts again")
+        path.unlink()
+        return None
     try:
         fitting_weights(method.network, {key.removeprefix(PREFIX): value for key, value in state.items()}, path)
     except WeightsError as error:
         raise WeightsError(f"{error}; delete {path.name} to train anew") from error
+    return path
+
+
+def _read_checkpoint(path: Path) -> object:
+    try:
+        return read_torch(path) if whole_archive(path) else None
+    except WeightsError:
+        return None

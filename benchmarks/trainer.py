@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+
+from .watch import leave_with_parent
+
+
+class LeaveWithParent(pl.Callback):
+    """Ends the processes that share a protection when the run is gone."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Start watching; nothing in the run's own process."""
+        del trainer, pl_module, stage
+        leave_with_parent()
 
 
 def make_trainer(devices: int, accelerator: str, callbacks: Sequence[pl.Callback], **options: Any) -> pl.Trainer:
@@ -32,6 +45,8 @@ def make_trainer(devices: int, accelerator: str, callbacks: Sequence[pl.Callback
         devices=devices,
         strategy="ddp_spawn" if devices > 1 else "auto",
         callbacks=list(callbacks),
+        # we start our own processes, also in a job of a batch system, which Lightning would ask for them
+        plugins=[LightningEnvironment()],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -42,8 +57,14 @@ def make_trainer(devices: int, accelerator: str, callbacks: Sequence[pl.Callback
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Lightning turns Ctrl-C into an exit; the command line has its own word for it."""
+    """Lightning turns Ctrl-C into an exit; the command line has its own word for it.  No process is left behind."""
+    before = set(multiprocessing.active_children())
     try:
         yield
-    except SystemExit as error:
-        raise KeyboardInterrupt from error
+    except BaseException as error:
+        for child in set(multiprocessing.active_children()) - before:
+            child.kill()  # items are written whole or not at all
+            child.join()
+        if isinstance(error, SystemExit):
+            raise KeyboardInterrupt from error
+        raise

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
-from collections.abc import Callable, Collection, Generator
+import pickle
+import signal
+from collections.abc import Callable, Collection, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,13 +23,12 @@ from veilbench.errors import UserError
 from .cells import Cells
 from .plan import Plan, Protection
 from .store import Store
+from .watch import LOOK_EVERY, begin
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
-    from multiprocessing.synchronize import Event
 
 MOST = 4  # by default: each has networks of its own in memory
-LOOK_EVERY = 0.3  # seconds between looks at what the workers report
 
 _cells: Cells | None = None  # of this process, where it is a worker
 _reports: SimpleQueue[tuple[str, int]] | None = None
@@ -60,10 +61,11 @@ def protect_all(
     reports, stop = context.SimpleQueue(), context.Event()
     share, own = max(1, _cores() // jobs), torch.get_num_threads()
     torch.set_num_threads(share)  # more would wait for cores that the workers have, and wait busily
-    arguments = (cells.plan, cells.store.root, cells.batch_size, share, reports, stop)
-    pool = ProcessPoolExecutor(jobs, context, initializer=_become_worker, initargs=arguments)
+    payload = pickle.dumps(partial(_become_worker, cells.plan, cells.store.root, cells.batch_size, share))
+    pool = ProcessPoolExecutor(jobs, context, initializer=begin, initargs=(stop, payload, reports))
     try:
-        futures = {pool.submit(_protect, protection.id): protection for protection in pending}
+        with _deaf():
+            futures = {pool.submit(_protect, protection.id): protection for protection in pending}
         waiting: set[Future[str]] = set(futures)
         while waiting:
             finished, waiting = wait(waiting, LOOK_EVERY, FIRST_COMPLETED)
@@ -85,23 +87,27 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes started within ignore Ctrl-C and polite ends, which reach the whole group: the run itself ends them.
+
+    A signal that comes meanwhile waits, and is heard right after.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _become_worker(
-    plan: Plan, root: Path, batch_size: int, threads: int, reports: SimpleQueue[tuple[str, int]], stop: Event
+    plan: Plan, root: Path, batch_size: int, threads: int, reports: SimpleQueue[tuple[str, int]]
 ) -> None:
     import torch  # noqa: PLC0415
 
     global _cells, _reports
     torch.set_num_threads(threads)
     _cells, _reports = Cells(plan, Store(root), batch_size), reports
-    threading.Thread(target=_leave_with_parent, args=(stop,), daemon=True).start()
-
-
-def _leave_with_parent(stop: Event) -> None:
-    """End this process when the run is over, whatever it is doing: also when the run was killed outright."""
-    parent = multiprocessing.parent_process()
-    while parent is not None and parent.is_alive() and not stop.wait(LOOK_EVERY):
-        pass
-    os._exit(1)
 
 
 def _protect(cell: str) -> str:

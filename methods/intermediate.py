@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save, save_file
 from torch import Tensor
 
 from veilbench.files import replacing
@@ -29,13 +30,33 @@ def result_path(folder: Path, settings: Sequence[object], *tensors: Tensor) -> P
 
 
 def recall(paths: Sequence[Path], device: torch.device) -> list[dict[str, Tensor]] | None:
-    """What is kept at all of ``paths``; None where any is missing."""
-    if not all(path.is_file() for path in paths):
+    """What is kept at all of ``paths``; None where any is missing or damaged: it can be computed again."""
+    found = []
+    for path in paths:
+        tensors = _read(path) if path.is_file() else None
+        if tensors is None:
+            return None
+        found.append({name: tensor.to(device) for name, tensor in tensors.items()})
+    return found
+
+
+def _read(path: Path) -> dict[str, Tensor] | None:
+    """The tensors of one file; None unless they have the hash that was kept with them."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            expected = (file.metadata() or {}).get("sha256")
+    except (SafetensorError, OSError, ValueError, RuntimeError):
         return None
-    return [load_file(path, device=str(device)) for path in paths]
+    return tensors if _hash(tensors) == expected else None
+
+
+def _hash(tensors: Mapping[str, Tensor]) -> str:
+    return hashlib.sha256(save(dict(tensors))).hexdigest()
 
 
 def keep(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write one result; whole or not at all."""
+    content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, temporary)
+        save_file(content, temporary, metadata={"sha256": _hash(content)})

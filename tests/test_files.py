@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from veilbench.files import TEMPORARY, file_sha256, replacing, write_bytes, write_json
+from veilbench.files import TEMPORARY, file_sha256, replacing, write_bytes
 
 
 def test_folders_are_made_and_content_replaced(tmp_path: Path) -> None:
@@ -21,13 +20,6 @@ def test_folders_are_made_and_content_replaced(tmp_path: Path) -> None:
     write_bytes(path, b"new")
     assert path.read_bytes() == b"new"
     assert list(path.parent.iterdir()) == [path]
-
-
-def test_json_is_sorted_and_ends_with_a_newline(tmp_path: Path) -> None:
-    write_json(tmp_path / "x.json", {"b": 1, "a": [None, 0.5]})
-    text = (tmp_path / "x.json").read_text()
-    assert text.endswith("}\n")
-    assert list(json.loads(text)) == ["a", "b"]
 
 
 def test_a_failed_writer_leaves_the_old_file_alone(tmp_path: Path) -> None:

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from veilbench.datasets.photos import read_photo
-from veilbench.files import write_json
 
 from ..collect import collect_protection
 from ..grid import pairs
 from ..identity import fingerprint
 from ..plan import Plan, Protection, Question
-from ..store import ProtectionFolder, Store, read_json
+from ..store import ProtectionFolder, Store, read_json, write_json
 from .base import Tracker
 
 if TYPE_CHECKING:

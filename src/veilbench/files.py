@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from .errors import VeilbenchError
 
@@ -48,11 +46,6 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; folders are made.  Raises as :func:`replacing` does."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """:func:`write_bytes` of JSON with sorted keys."""
-    write_bytes(path, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
 
 
 def _sync(path: Path) -> None:

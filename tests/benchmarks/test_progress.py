@@ -14,7 +14,7 @@ from veilbench.benchmarks import progress as module
 from veilbench.benchmarks.progress import grouped, progress
 
 from .conftest import Outcome
-from .test_run import method_file  # noqa: F401 (a fixture)
+from .test_run import method_file
 
 Veilbench = Callable[..., Outcome]
 
@@ -53,7 +53,7 @@ def test_failures_are_grouped_by_reason() -> None:
     assert lines == ["E: full: 3 (5 cells: a0, a1, a2 and 2 more)", "E: other (1 cell: b)"]
 
 
-def test_where_every_cell_fails_the_reason_is_said(world: Path, veilbench: Veilbench) -> None:  # noqa: F811
+def test_where_every_cell_fails_the_reason_is_said(world: Path, veilbench: Veilbench) -> None:
     method_file(world, "raise RuntimeError('no such layer')")
     suite = world / "suite.yaml"
     words = (suite, "--results", world / "r", "-m", "broken")
@@ -69,7 +69,7 @@ def test_where_every_cell_fails_the_reason_is_said(world: Path, veilbench: Veilb
 
 
 def test_failures_are_said_also_where_scoring_ends_the_run(
-    world: Path,  # noqa: F811
+    world: Path,
     veilbench: Veilbench,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

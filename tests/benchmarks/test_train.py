@@ -205,12 +205,67 @@ def test_what_does_not_fit_is_named(
     torch.save({"state_dict": {"network.weight": torch.zeros(3, 3, 1, 1)}}, folder.last)
     with pytest.raises(WeightsError, match=r"last.ckpt: of another architecture: .*delete last.ckpt to train anew"):
         train(tinter(kernel=3), faces, folder)
-    folder.last.write_bytes(folder.last.read_bytes()[:-200])
-    with pytest.raises(WeightsError, match=r"last.ckpt: not a PyTorch weight file, or damaged"):
+
+
+def test_a_damaged_checkpoint_is_named_and_the_training_starts_again(
+    tinter: Callable[..., TrainedMethod], faces: SyntheticFaces, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, folder = folder_at(tmp_path / "whole"), folder_at(tmp_path / "t")
+    train(tinter(), faces, whole)
+    method = tinter()
+    step = method.training_step
+
+    def until(batch: FaceBatch, batch_idx: int) -> Tensor:
+        if method.global_step == 4:
+            raise RuntimeError("power cut")
+        return step(batch, batch_idx)
+
+    method.training_step = until  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(method, faces, folder, seconds_between_checkpoints=0)
+    good = folder.last.read_bytes()
+    weight = torch.load(folder.last, weights_only=True)["state_dict"]["network.weight"]
+    place = good.index(weight.numpy().tobytes())
+    flipped = good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :]
+    for damaged in (b"", good[:-200], flipped, b'{"weight": 1}'):
+        folder.last.write_bytes(damaged)
         train(tinter(), faces, folder)
-    torch.save({"weight": 1}, folder.last)
-    with pytest.raises(WeightsError, match=r"last.ckpt: not a checkpoint of a training; delete it"):
-        train(tinter(), faces, folder)
+        errors = capsys.readouterr().err
+        assert errors.count("\n") == 1
+        assert "last.ckpt: damaged" in errors
+        assert torch.equal(load_file(folder.weights)["weight"], load_file(whole.weights)["weight"])
+        assert folder.record["steps"] == 9  # from the beginning
+        folder.weights.unlink()
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "flipped"])
+@pytest.mark.parametrize("name", ["weights.safetensors", "training.json"])
+def test_a_damaged_network_is_named_and_trained_again(
+    tinter: Callable[..., TrainedMethod],
+    faces: SyntheticFaces,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    damage: str,
+    name: str,
+) -> None:
+    folder = folder_at(tmp_path / "t")
+    train(tinter(), faces, folder)
+    weights, path = folder.weights.read_bytes(), folder.path / name
+    good = path.read_bytes()
+    place = len(good) - 7
+    path.write_bytes(
+        {
+            "empty": b"",
+            "truncated": good[: len(good) // 2],
+            "flipped": good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :],
+        }[damage]
+    )
+    train(tinter(), faces, folder)
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
+    assert f"{name}: damaged" in errors
+    assert folder.finished
+    assert folder.weights.read_bytes() == weights
 
 
 def test_a_training_that_diverges_leaves_nothing_behind(
@@ -380,9 +435,28 @@ def test_a_data_set_without_training_faces_is_refused(plugged: Path, veilbench: 
     assert outcome.err.count("\n") == 1
 
 
-def test_weights_by_hand_of_another_size_are_the_cells_failure(done: Path, plugged: Path, veilbench: Veilbench) -> None:
+def test_weights_by_hand_are_not_the_recorded_ones(done: Path, plugged: Path, veilbench: Veilbench) -> None:
+    """What was trained is what is used: other weights in its place are named, and the network is trained again."""
+    before = {file: file.read_bytes() for file in done.glob("store/trainings/*/weights.safetensors")}
+    for file in before:
+        save_file({"weight": torch.zeros(3, 3, 5, 5), "bias": torch.zeros(3)}, file)
+    for file in done.glob("store/protections/tinter*/images/*.png"):
+        file.unlink()
+    outcome = veilbench("run", plugged / "suite.yaml", "--results", done, "--tracker", "none")
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count("weights.safetensors: damaged") == outcome.err.count("\n") == 4
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_weights_of_another_size_without_a_recorded_hash_are_the_cells_failure(
+    done: Path, plugged: Path, veilbench: Veilbench
+) -> None:
     for file in done.glob("store/trainings/*/weights.safetensors"):
         save_file({"weight": torch.zeros(3, 3, 5, 5), "bias": torch.zeros(3)}, file)
+        record = file.with_name("training.json")
+        content = json.loads(record.read_text(encoding="utf-8"))
+        kept = {key: value for key, value in content.items() if key not in {"seal", "weights_sha256"}}
+        record.write_text(json.dumps(kept), encoding="utf-8")
     for file in done.glob("store/protections/tinter*/images/*.png"):
         file.unlink()
     outcome = veilbench("run", plugged / "suite.yaml", "--results", done, "--tracker", "none")

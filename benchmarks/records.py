@@ -1,0 +1,47 @@
+"""What is kept of one item: a line of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from .intact import unsealed
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRecord:
+    """What protecting one item gave.
+
+    ``error`` is empty for a finished item.  ``sha256``, ``size`` (bytes) and ``modified`` (ns) are of its PNG when it
+    was last read whole; empty in records from before they were kept.
+    """
+
+    id: str
+    seconds: float = 0.0
+    forward: Mapping[str, float] = field(default_factory=dict)
+    backward: Mapping[str, float] = field(default_factory=dict)
+    error: str = ""
+    sha256: str = ""
+    size: int = 0
+    modified: int = 0
+
+    @classmethod
+    def parse(cls, line: bytes) -> ItemRecord | None:
+        """The record of a line, None where it is damaged; fields of later versions are left out."""
+        try:
+            content = unsealed(json.loads(line))
+        except ValueError:
+            return None
+        if content is None or not isinstance(content.get("id"), str):
+            return None
+        record = cls(**{field.name: content[field.name] for field in fields(cls) if field.name in content})
+        texts = (record.error, record.sha256)
+        numbers = (record.seconds, record.size, record.modified)
+        passes = (record.forward, record.backward)
+        right = (
+            all(isinstance(text, str) for text in texts)
+            and all(isinstance(number, int | float) for number in numbers)
+            and all(isinstance(one, dict) and all(isinstance(n, int | float) for n in one.values()) for one in passes)
+        )
+        return record if right else None
