@@ -1,72 +1,240 @@
-"""W&B offline: one run per protection, none twice, and results that do not depend on it."""
+"""W&B as it is set up: what it says is obeyed, no failure of it ends a run, and results do not depend on it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from veilbench.benchmarks.plan import Plan
+from veilbench.benchmarks.collect import collect_protection
+from veilbench.benchmarks.plan import Plan, Protection
+from veilbench.benchmarks.store import Store
 from veilbench.benchmarks.suite import load_suite
-from veilbench.benchmarks.trackers import NoTracker, WandbTracker, make_tracker
+from veilbench.benchmarks.trackers import CarefulTracker, NoTracker, Tracker, make_tracker
+from veilbench.benchmarks.trackers.wandb import _config, _name, _sortable, _summary, _tags
 
 from .conftest import Outcome
 
 Veilbench = Callable[..., Outcome]
+KEY = "0123456789" * 4
+MODE = (
+    "from pathlib import Path; from veilbench.benchmarks.trackers import WandbTracker; print(WandbTracker(Path()).mode)"
+)
+MAIN = "from veilbench.benchmarks.cli import main; main()"
+QUICK = ("--jobs", "1", "--set", "suite.protocol.goals=[dodge]")
 
 
-@pytest.fixture(autouse=True)
-def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The tests run without tracking; here it is the subject, still without a network or a key."""
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+def python(folder: Path, code: str, *words: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A fresh process: W&B reads its settings once.  It has no home, no key and no W&B variable but those given."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    environment = kept | {"HOME": str(home), "NETRC": str(home / "netrc")} | variables
+    command = [sys.executable, "-c", code, *map(str, words)]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def runs(results: Path) -> list[str]:
+def mode(folder: Path, **variables: str) -> str:
+    done = python(folder, MODE, **variables)
+    return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+
+
+def run(world: Path, *words: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    return python(world, MAIN, "run", world / "suite.yaml", "--results", world / "r", *QUICK, *words, **variables)
+
+
+@contextmanager
+def server() -> Iterator[tuple[str, list[str]]]:
+    """A W&B host on this machine that refuses everything, and the requests that reached it."""
+    requests: list[str] = []
+
+    class Refuse(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            requests.append(f"{self.command} {self.path}")
+            self.send_response(400)
+            self.end_headers()
+            self.wfile.write(b'{"errors": [{"message": "no"}]}')
+
+        do_GET = do_PUT = do_POST  # noqa: N815
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            del format, args
+
+    host = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuse)
+    thread = threading.Thread(target=host.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{host.server_address[1]}", requests
+    finally:
+        host.shutdown()
+        thread.join()
+        host.server_close()
+
+
+def offline_runs(results: Path) -> list[str]:
     return sorted(path.name.rsplit("-", 1)[-1] for path in results.glob("wandb/offline-run-*"))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::ResourceWarning")
-def test_one_run_per_protection_and_none_twice(world: Path, veilbench: Veilbench) -> None:
-    words = (
-        "run",
-        world / "suite.yaml",
-        "-m",
-        "clean",
-        "--set",
-        "suite.protocol.goals=[dodge]",
-        "--tracker",
-        "offline",
-    )
-    assert veilbench(*words, "--results", world / "r").code == 0
-    first = runs(world / "r")
-    assert len(first) == 1
-    assert veilbench(*words, "--results", world / "r").code == 0
-    assert runs(world / "r") == first
-    assert veilbench(*words[:-1], "none", "--results", world / "untracked").code == 0
+def test_without_a_key_runs_are_kept_once_and_change_no_result(world: Path) -> None:
+    first = run(world, "-m", "clean")
+    assert first.returncode == 0, first.stderr
+    runs = offline_runs(world / "r")
+    assert len(runs) == 1
+    told = [line for line in first.stdout.splitlines() if "wandb sync" in line]
+    assert len(told) == 1
+    command = told[0].split("to upload: ")[1]
+    listed = subprocess.run(
+        [sys.executable, "-m", "wandb", "sync", "--dry-run", *command.split()[2:]],
+        cwd=world, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "Would sync 1 run" in listed.stdout + listed.stderr
+    again = run(world, "-m", "clean")
+    assert offline_runs(world / "r") == runs
+    assert "wandb sync" not in again.stdout
+    assert python(
+        world, MAIN, "run", world / "suite.yaml", "--results", world / "u", *QUICK, "-m", "clean", "--tracker", "none"
+    ).returncode == 0  # fmt: skip
     tracked, untracked = (
         pd.read_csv(world / folder / "suites" / "suite" / "leaderboard.csv").drop(columns="seconds_per_image")
-        for folder in ("r", "untracked")
+        for folder in ("r", "u")
     )
     pd.testing.assert_frame_equal(tracked, untracked)
+    assert not (world / "u" / "wandb").exists()
 
 
-def test_the_run_is_named_after_the_cell(world: Path) -> None:
+def test_what_wandb_says_is_obeyed(tmp_path: Path) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"machine api.wandb.ai\n  login user\n  password {KEY}\n", encoding="utf-8")
+    assert mode(tmp_path) == "offline"
+    assert mode(tmp_path, WANDB_API_KEY=KEY) == "online"
+    assert mode(tmp_path, WANDB_API_KEY=KEY, WANDB_MODE="dryrun") == "offline"
+    assert mode(tmp_path, WANDB_API_KEY=KEY, WANDB_MODE="disabled") == "disabled"
+    hosted = {"NETRC": str(netrc), "WANDB_BASE_URL": "https://wandb.example.org"}
+    assert mode(tmp_path, **hosted) == "offline"  # a key, but of another host
+    netrc.write_text(f"machine wandb.example.org\n  login user\n  password {KEY}\n", encoding="utf-8")
+    assert mode(tmp_path, **hosted) == "online"
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "settings").write_text("[default]\nmode = offline\n", encoding="utf-8")
+    assert mode(tmp_path, WANDB_API_KEY=KEY) == "offline"
+
+
+def test_the_key_that_wandb_login_writes_is_seen(tmp_path: Path) -> None:
+    """Its host in the netrc file has changed before: the file is written by W&B itself."""
+    netrc = tmp_path / "netrc"
+    netrc.touch(mode=0o600)
+    login = [sys.executable, "-m", "wandb", "login", "--no-verify", KEY]
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    environment = kept | {"HOME": str(tmp_path), "NETRC": str(netrc)}
+    done = subprocess.run(login, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert KEY in netrc.read_text(encoding="utf-8"), done.stderr
+    assert mode(tmp_path, NETRC=str(netrc)) == "online"
+
+
+@pytest.mark.parametrize("how", ["settings", "variable", "disabled"])
+def test_nothing_leaves_a_machine_whose_owner_said_no(world: Path, how: str) -> None:
+    if how == "settings":  # as `wandb offline` writes it
+        (world / "wandb").mkdir()
+        (world / "wandb" / "settings").write_text("[default]\nmode = offline\n", encoding="utf-8")
+    modes = {"variable": {"WANDB_MODE": "offline"}, "disabled": {"WANDB_MODE": "disabled"}}.get(how, {})
+    words = ("--tracker", "offline") if how == "option" else ()
+    with server() as (url, requests):
+        done = run(world, "-m", "clean", *words, WANDB_BASE_URL=url, WANDB_API_KEY=KEY, **modes)
+    assert done.returncode == 0, done.stderr
+    assert requests == []
+    assert (world / "r" / "wandb").exists() == (how != "disabled")
+
+
+@pytest.mark.parametrize("how", ["bad key", "refused", "no network"])
+def test_a_failure_is_one_line_and_ends_nothing(world: Path, how: str) -> None:
+    with server() as (url, requests):
+        variables = {
+            "bad key": {"WANDB_API_KEY": "short"},
+            "refused": {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": url},
+            "no network": {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_INIT_TIMEOUT": "2"},
+            "read-only home": {"HOME": "/proc"},
+        }[how]
+        done = run(world, **variables)
+    assert done.returncode == 0, done.stderr
+    assert bool(requests) == (how == "refused")  # else the server would prove nothing elsewhere
+    assert done.stdout.count("tracker: ") + done.stdout.count("kept offline in") == 1, done.stdout
+    assert how == "read-only home" or "tracker: " in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    plan = Plan(load_suite(str(world / "suite.yaml"), ["suite.protocol.goals=[dodge]"]))
+    store = Store(world / "r")
+    assert all(len(store.protection(cell).finished()) == 6 for cell in plan.protections)
+    assert "pgd" in (world / "r" / "suites" / "suite" / "leaderboard.csv").read_text(encoding="utf-8")
+
+
+def test_after_a_failure_the_tracker_is_not_asked_again() -> None:
+    class Broken(Tracker):
+        asked = 0
+
+        def record(self, plan: Plan, store: Store, protection: Protection) -> None:
+            del plan, store, protection
+            self.asked += 1
+            raise OSError(30, "Read-only\nfile system")
+
+    said: list[str] = []
+    broken = Broken()
+    tracker = CarefulTracker(broken, said.append)
+    for _ in range(3):
+        tracker.record(None, None, None)  # type: ignore[arg-type]
+    assert broken.asked == 1
+    assert len(said) == 1
+    assert "Read-only file system" in said[0]
+    assert isinstance(make_tracker("none", Path(), said.append), NoTracker)
+
+
+def test_runs_have_ids_of_the_cell_and_names_for_people(world: Path) -> None:
     """The id is the cell's identity: whoever repeats a protection updates the same run."""
     plan = Plan(load_suite(str(world / "suite.yaml")))
-    ids = [cell[-64:] for cell in plan.protections]
-    assert len(set(ids)) == len(ids)
+    assert len({cell[-64:] for cell in plan.protections}) == len(plan.protections)
+    names = {_name(plan, protection): protection for protection in plan.protections.values()}
+    targets = [target.name for target in plan.dataset.targets]
+    assert {"clean", "pgd dodge, not one", "pgd dodge, not two"} <= set(names)
+    assert len(names) == len(plan.protections)
+    protection = (
+        names[f"pgd impersonate {targets[0]}, not two"] if len(names) > 5 else names["pgd impersonate any, not two"]
+    )
+    word = targets[0] if len(names) > 5 else "any"
+    assert _tags(plan, protection) == [
+        "pgd",
+        plan.suite.methods["pgd"].cls.family,
+        "impersonate",
+        f"target {word}",
+        "held out two",
+    ]
+    config = _config(plan, protection, {})
+    assert (config["dataset"], config["surrogates"], config["held_out"]) == ("synthetic", ["one"], ["two"])
+    assert config["targets"] == list(protection.targets)
+    assert config["params"]["steps"] == 3
+    assert config["digests"]["dataset"] == plan.dataset.manifest.digest
 
 
-def test_the_tracker_follows_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(make_tracker("none", tmp_path), NoTracker)
-    monkeypatch.delenv("WANDB_MODE")
-    assert WandbTracker(tmp_path).offline
-    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    assert not WandbTracker(tmp_path).offline
-    offline = make_tracker("offline", tmp_path)
-    assert isinstance(offline, WandbTracker)
-    assert offline.offline
+def test_summaries_are_numbers_to_sort_by(world: Path, veilbench: Veilbench) -> None:
+    assert veilbench("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none").code == 0
+    plan, store = Plan(load_suite(str(world / "suite.yaml"))), Store(world / "r")
+    for protection in plan.protections.values():
+        rows = collect_protection(plan, store, protection)
+        values = _sortable(_summary(rows, store.protection(protection.id).cell))
+        json.dumps(values, allow_nan=False)
+        assert values["ssim"] == pytest.approx(rows.groupby("item")["ssim"].first().mean())
+        assert ("psnr" in values) == (protection.label != "clean")
+        if protection.label == "pgd":
+            black = rows[rows["role"] == "black_box"]
+            assert values["psr/black_box"] == pytest.approx(black["success"].mean())
+            assert {"psr/white_box", "seconds"} <= set(values)
+        else:
+            assert "psr/black_box" not in values  # two goals: their mean would mean nothing
+            assert {"psr/black_box/dodge", "psr/black_box/impersonate"} <= set(values)
