@@ -27,6 +27,12 @@ PROJECT = "veilbench"
 SHOWN = 8
 LONGEST_TAG = 64  # W&B refuses longer ones
 
+HOME_FOLDERS = {  # W&B's variable, and where it writes without it
+    "WANDB_CACHE_DIR": ".cache/wandb",
+    "WANDB_CONFIG_DIR": ".config/wandb",
+    "WANDB_DATA_DIR": ".local/share/wandb",
+}
+
 Mode = Literal["online", "offline", "shared", "disabled"]
 
 
@@ -52,12 +58,12 @@ class WandbTracker(Tracker):
         Raises:
             Exception: whatever W&B raises when its settings or its key are not well formed.
         """
-        if self.forced_offline:
-            return "offline"
+        _find_room(self.folder)
         settings = _settings()
-        if settings.mode == "disabled":
+        if settings.mode == "disabled" and not self.forced_offline:
             return "disabled"
-        if settings.mode in {"offline", "dryrun"} or not _has_key(settings):
+        if self.forced_offline or settings.mode in {"offline", "dryrun"} or not _has_key(settings):
+            settings.mode = "offline"  # of this process: W&B's own telemetry asks it, too
             return "offline"
         return "shared" if settings.mode == "shared" else "online"
 
@@ -118,6 +124,15 @@ class WandbTracker(Tracker):
             # a list of all installed packages takes longer than the rest; those that count are in its config
             settings=wandb.Settings(console="off", silent=True, x_disable_stats=True, x_save_requirements=False),
         )
+
+
+def _find_room(folder: Path) -> None:
+    """Where W&B cannot write below the home folder, have it write below ``folder`` instead of failing."""
+    for variable, usual in HOME_FOLDERS.items():
+        try:
+            (Path.home() / usual).mkdir(parents=True, exist_ok=True)
+        except (OSError, RuntimeError):
+            os.environ.setdefault(variable, str(folder.absolute() / "wandb" / usual.replace("/", "_")))
 
 
 def _settings() -> wandb.Settings:

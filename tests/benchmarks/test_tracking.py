@@ -141,7 +141,7 @@ def test_the_key_that_wandb_login_writes_is_seen(tmp_path: Path) -> None:
     assert mode(tmp_path, NETRC=str(netrc)) == "online"
 
 
-@pytest.mark.parametrize("how", ["settings", "variable", "disabled"])
+@pytest.mark.parametrize("how", ["settings", "variable", "disabled", "option"])
 def test_nothing_leaves_a_machine_whose_owner_said_no(world: Path, how: str) -> None:
     if how == "settings":  # as `wandb offline` writes it
         (world / "wandb").mkdir()
@@ -155,7 +155,7 @@ def test_nothing_leaves_a_machine_whose_owner_said_no(world: Path, how: str) -> 
     assert (world / "r" / "wandb").exists() == (how != "disabled")
 
 
-@pytest.mark.parametrize("how", ["bad key", "refused", "no network"])
+@pytest.mark.parametrize("how", ["bad key", "refused", "no network", "read-only home"])
 def test_a_failure_is_one_line_and_ends_nothing(world: Path, how: str) -> None:
     with server() as (url, requests):
         variables = {
