@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from veilbench import registry
-from veilbench.errors import UserError
+from veilbench.errors import UserError, VeilbenchError, WeightsError
 from veilbench.registry import parse
 
 from .configs import find_config, read_yaml
@@ -107,6 +107,14 @@ class Component:
                 return self.origins.get(word, self.where)
         return next(iter(self.origins.values()), self.where)
 
+    def complaint(self, error: Exception) -> VeilbenchError:
+        """A complaint about its parameters, and where the one that it names is from.
+
+        One about a weight file names that file already; a config that merely holds the default did nothing wrong.
+        """
+        where = self.blame(str(error))
+        return error if isinstance(error, WeightsError) and where == self.where else UserError(f"{where}: {error}")
+
 
 def find_class(section: Section, kind: str, base: Path, where: str) -> type[Any]:
     """:func:`veilbench.registry.find`; its complaints begin with ``where``."""
@@ -189,7 +197,7 @@ def _construct(component: Component) -> Any:
     try:
         return component.cls(**component.params)
     except (ValueError, OSError) as error:
-        raise UserError(f"{component.blame(str(error))}: {error}") from error
+        raise component.complaint(error) from error
 
 
 def build_recognizer(name: str, spec: RecognizerSpec) -> Recognizer:

@@ -203,7 +203,7 @@ class Plan:
         try:
             identity: dict[str, Any] = component.cls.identity(component.params)
         except (ValueError, OSError) as error:
-            raise UserError(f"{component.blame(str(error))}: {error}") from error
+            raise component.complaint(error) from error
         return registry.without_defaults(component.cls, identity)
 
     def _protect(

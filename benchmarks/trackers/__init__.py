@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .base import CarefulTracker, NoTracker, Tracker
-from .wandb import WandbTracker
 
 CHOICES = ("wandb", "offline", "none")
 
-__all__ = ["CHOICES", "CarefulTracker", "NoTracker", "Tracker", "WandbTracker", "make_tracker"]
+__all__ = ["CHOICES", "CarefulTracker", "NoTracker", "Tracker", "make_tracker"]
 
 
 def make_tracker(choice: str, folder: Path, say: Callable[[str], None]) -> Tracker:
@@ -23,4 +22,6 @@ def make_tracker(choice: str, folder: Path, say: Callable[[str], None]) -> Track
     """
     if choice == "none":
         return NoTracker()
+    from .wandb import WandbTracker  # noqa: PLC0415 (loads torch)
+
     return CarefulTracker(WandbTracker(folder, offline=choice == "offline"), say)

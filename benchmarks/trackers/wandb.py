@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 import shlex
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from veilbench.datasets.photos import read_photo
 
@@ -18,6 +17,7 @@ from ..identity import fingerprint
 from ..plan import Plan, Protection, Question
 from ..store import ProtectionFolder, Store, read_json, write_json
 from .base import Tracker
+from .wandb_mode import Mode, wandb_mode, wandb_settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 PROJECT = "veilbench"
 SHOWN = 8
 LONGEST_TAG = 64  # W&B refuses longer ones
-
-HOME_FOLDERS = {  # W&B's variable, and where it writes without it
-    "WANDB_CACHE_DIR": ".cache/wandb",
-    "WANDB_CONFIG_DIR": ".config/wandb",
-    "WANDB_DATA_DIR": ".local/share/wandb",
-}
-
-Mode = Literal["online", "offline", "shared", "disabled"]
 
 
 class WandbTracker(Tracker):
@@ -53,19 +45,8 @@ class WandbTracker(Tracker):
 
     @cached_property
     def mode(self) -> Mode:
-        """What happens to runs: W&B's own mode, or ``offline`` where that would send something and there is no key.
-
-        Raises:
-            Exception: whatever W&B raises when its settings or its key are not well formed.
-        """
-        _find_room(self.folder)
-        settings = _settings()
-        if settings.mode == "disabled" and not self.forced_offline:
-            return "disabled"
-        if self.forced_offline or settings.mode in {"offline", "dryrun"} or not _has_key(settings):
-            settings.mode = "offline"  # of this process: W&B's own telemetry asks it, too
-            return "offline"
-        return "shared" if settings.mode == "shared" else "online"
+        """What happens to runs; see :func:`~.wandb_mode.wandb_mode`."""
+        return wandb_mode(self.folder, forced_offline=self.forced_offline)
 
     @property
     def offline(self) -> bool:
@@ -106,7 +87,7 @@ class WandbTracker(Tracker):
         return [f"{len(self._kept)} W&B {word} kept offline in {parent}; to upload: {command}"]
 
     def _start(self, plan: Plan, protection: Protection, packages: dict[str, str]) -> wandb.Run:
-        settings = _settings()
+        settings = wandb_settings()
         import wandb  # noqa: PLC0415 (slow to import)
 
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -124,36 +105,6 @@ class WandbTracker(Tracker):
             # a list of all installed packages takes longer than the rest; those that count are in its config
             settings=wandb.Settings(console="off", silent=True, x_disable_stats=True, x_save_requirements=False),
         )
-
-
-def _find_room(folder: Path) -> None:
-    """Where W&B cannot write below the home folder, have it write below ``folder`` instead of failing."""
-    for variable, usual in HOME_FOLDERS.items():
-        try:
-            (Path.home() / usual).mkdir(parents=True, exist_ok=True)
-        except (OSError, RuntimeError):
-            os.environ.setdefault(variable, str(folder.absolute() / "wandb" / usual.replace("/", "_")))
-
-
-def _settings() -> wandb.Settings:
-    """W&B's settings as it resolves them itself: its files here and at home, its environment variables."""
-    os.environ.setdefault("WANDB_SILENT", "true")  # its lines would tear the progress bar
-    from wandb.sdk import wandb_setup  # noqa: PLC0415 (slow to import; `wandb.setup` would start a process)
-
-    return wandb_setup.singleton().settings
-
-
-def _has_key(settings: wandb.Settings) -> bool:
-    """Whether W&B can log in to the host of its settings: asks what ``wandb.init`` asks, without a prompt or a request.
-
-    Raises:
-        Exception: W&B's ``AuthenticationError`` when there is a key that cannot be one.
-    """
-    from wandb.sdk.lib import wbauth  # noqa: PLC0415
-
-    host = wbauth.HostUrl(settings.base_url, app_url=settings.app_url)
-    found = wbauth.authenticate_session(host=host, source="veilbench", prompt=False, update_session=False)
-    return found is not None
 
 
 def _fill(run: wandb.Run, items: pd.DataFrame, picture: Any, summary: dict[str, float]) -> None:

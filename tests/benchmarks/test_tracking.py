@@ -28,7 +28,8 @@ from .conftest import Outcome
 Veilbench = Callable[..., Outcome]
 KEY = "0123456789" * 4
 MODE = (
-    "from pathlib import Path; from veilbench.benchmarks.trackers import WandbTracker; print(WandbTracker(Path()).mode)"
+    "from pathlib import Path; from veilbench.benchmarks.trackers import wandb_mode;"
+    " print(wandb_mode.wandb_mode(Path()))"
 )
 MAIN = "from veilbench.benchmarks.cli import main; main()"
 QUICK = ("--jobs", "1", "--set", "suite.protocol.goals=[dodge]")
@@ -204,10 +205,8 @@ def test_runs_have_ids_of_the_cell_and_names_for_people(world: Path) -> None:
     targets = [target.name for target in plan.dataset.targets]
     assert {"clean", "pgd dodge, not one", "pgd dodge, not two"} <= set(names)
     assert len(names) == len(plan.protections)
-    protection = (
-        names[f"pgd impersonate {targets[0]}, not two"] if len(names) > 5 else names["pgd impersonate any, not two"]
-    )
-    word = targets[0] if len(names) > 5 else "any"
+    word = targets[0]
+    protection = names[f"pgd impersonate {word}, not two"]
     assert _tags(plan, protection) == [
         "pgd",
         plan.suite.methods["pgd"].cls.family,
