@@ -41,7 +41,7 @@ from .records import ItemRecord
 if TYPE_CHECKING:
     import pandas as pd
 
-STORE_VERSION = 1
+STORE_VERSION = 2  # 2: what a class's defaults say is in no identity
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}  # of file systems without flock
 SCRAP = re.compile(r"\.(.+\.\d+|.+\.tmp|last\.ckpt)")  # names of half-written files that a kill leaves
 COSTS = {"seconds": int | float, "steps": int, "forward": dict, "backward": dict}  # that a training's record has
@@ -252,14 +252,19 @@ class Store:
 
     def _of_this_version(self, path: Path) -> Path:
         if path not in self._known:
-            version = (read_json(path / "spec.json") or {}).get("store_version", STORE_VERSION)
-            if version != STORE_VERSION:
-                raise UserError(
-                    f"{self.root}: a store of version {version!r} ({path.name}); this veilbench reads and writes "
-                    f"version {STORE_VERSION}: choose another --results, or use the veilbench that wrote it"
-                )
+            if not self._known:  # cells of another version have other names: one of them tells for all
+                self._check_version(next(self.root.glob("store/[pt]*s/*/spec.json"), path / "spec.json"))
+            self._check_version(path / "spec.json")
             self._known.add(path)
         return path
+
+    def _check_version(self, spec: Path) -> None:
+        version = _store_version(spec)
+        if version != STORE_VERSION:
+            raise UserError(
+                f"{self.root}: a store of version {version!r} ({spec.parent.name}); this veilbench reads and writes "
+                f"version {STORE_VERSION}: choose another --results, or use the veilbench that wrote it"
+            )
 
     @property
     def cache(self) -> Path:
@@ -361,6 +366,15 @@ def remove_scraps(root: Path) -> None:
         for folder, _, names in os.walk(root / top):
             for name in filter(SCRAP.fullmatch, names):
                 (Path(folder) / name).unlink(missing_ok=True)
+
+
+def _store_version(spec: Path) -> object:
+    """What a spec says, whether or not its seal is ours: another version may seal otherwise."""
+    try:
+        content: object = json.loads(spec.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return STORE_VERSION
+    return content.get("store_version", STORE_VERSION) if isinstance(content, dict) else STORE_VERSION
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:

@@ -116,8 +116,12 @@ def test_a_damaged_intermediate_result_is_not_used(tmp_path: Path) -> None:
 
 
 def test_another_version_of_the_store_is_left_alone(tmp_path: Path) -> None:
-    write_json(tmp_path / "store" / "protections" / "cell" / "spec.json", {"store_version": 2})
-    with pytest.raises(UserError, match=r"a store of version 2 .*choose another --results"):
+    path = tmp_path / "store" / "protections" / "cell" / "spec.json"
+    write_json(path, {"store_version": 3})
+    with pytest.raises(UserError, match=r"a store of version 3 .*choose another --results"):
+        Store(tmp_path).protection("another")
+    path.write_text('{"store_version": 1, "seal": "made in another way"}', encoding="utf-8")
+    with pytest.raises(UserError, match=r"a store of version 1 .*choose another --results"):
         Store(tmp_path).protection("cell")
 
 
