@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from veilbench.errors import UserError
-from veilbench.files import write_bytes
+from veilbench.files import file_sha256, write_bytes
 
 from .intact import BLANK, fill_mark, mark_holds, png_content, sealed, tell, unsealed
 from .records import ItemRecord
@@ -216,7 +216,7 @@ class TrainingFolder:
         if not record or not self.weights.is_file():
             return False
         expected = record.get("weights_sha256")
-        if expected and hashlib.sha256(self.weights.read_bytes()).hexdigest() != expected:
+        if expected and file_sha256(self.weights) != expected:
             tell(self.weights, "not the weights that training.json records", "the network is trained again")
             return False
         return True

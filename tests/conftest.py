@@ -26,19 +26,10 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
-from veilbench.models.recognizers.networks.ir import IR
+from veilbench.models.recognizers.base import Recognizer
+from veilbench.testing.recognizers import TOY, toy_recognizer
 
 torch.set_num_threads(1)
-TOY = {
-    "units": [1, 1],
-    "widths": [8, 16],
-    "stem_width": 8,
-    "stem_stride": 2,
-    "input_size": [32, 32],
-    "embedding": 16,
-    "normalize": True,
-}
 
 
 @pytest.fixture(autouse=True)
@@ -58,15 +49,7 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def make_recognizer() -> Callable[..., Recognizer]:
     """Small recognisers with random weights: real networks, where a test needs no knowledge of faces."""
-
-    def make(name: str = "toy", seed: int = 0, side: int = 32) -> Recognizer:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            network = IR(**TOY | {"input_size": (side, side)})  # type: ignore[arg-type]
-        thresholds = Thresholds({0.01: 0.3}, "nothing: random weights")
-        return Recognizer(name, network, InputSpec(side, side), thresholds, weights_sha256=f"{name}-{seed}")
-
-    return make
+    return toy_recognizer
 
 
 @pytest.fixture

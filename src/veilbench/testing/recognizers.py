@@ -14,6 +14,16 @@ from .base import Check, must
 
 SIDE = 64
 COUNT = 11  # more than a chunk and no multiple of it
+TOY = {
+    "units": [1, 1],
+    "widths": [8, 16],
+    "stem_width": 8,
+    "stem_stride": 2,
+    "input_size": [32, 32],
+    "embedding": 16,
+    "normalize": True,
+}
+"""What :class:`IR` is built of in :func:`toy_recognizer`."""
 UNIT = 1e-4  # of float32 and a few hundred numbers
 
 
@@ -21,10 +31,7 @@ def toy_recognizer(name: str = "toy", seed: int = 0, side: int = 32) -> Recogniz
     """A small recogniser with random weights: a real network, where nothing needs to know faces."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = IR(
-            units=(1, 1), widths=(16, 32), stem_width=16, input_size=(side, side), stem_stride=2, embedding=32,
-            se=True, normalize=True,
-        )  # fmt: skip
+        network = IR(**TOY | {"input_size": (side, side)})  # type: ignore[arg-type]
     thresholds = Thresholds({0.01: 0.3}, "nothing: random weights")
     return Recognizer(name, network, InputSpec(side, side), thresholds, weights_sha256=f"{name}-{seed}")
 
