@@ -37,11 +37,18 @@ def images_are_rgb_of_one_size(make: Maker) -> None:
     images = _named_images(make())
     shape = next(iter(images.values())).shape
     for name, image in images.items():
-        must(image.shape == shape and len(image) == 3, f"{name}: shape {tuple(image.shape)}, others are {tuple(shape)}")  # noqa: PLR2004
-        must(image.dtype == torch.float32, f"{name}: {image.dtype}, not torch.float32")
-        must(0 <= float(image.min()) <= float(image.max()) <= 1, f"{name}: values leave [0, 1]")
+        _check_image(name, image, shape)
         eight_bit = (image * LEVELS).round() / LEVELS
         must(torch.equal(eight_bit, image), f"{name}: values between the steps of 8 bits; round to n / 255")
+
+
+def _check_image(name: str, image: Tensor, shape: torch.Size) -> None:
+    must(
+        image.shape == shape and len(image) == 3,  # noqa: PLR2004 (colours)
+        f"{name}: shape {tuple(image.shape)}, others are {tuple(shape)}",
+    )
+    must(image.dtype == torch.float32, f"{name}: {image.dtype}, not torch.float32")
+    must(0 <= float(image.min()) <= float(image.max()) <= 1, f"{name}: values leave [0, 1]")
 
 
 def ids_are_unique_and_safe(make: Maker) -> None:
@@ -124,6 +131,24 @@ def _check_parts(owner: str, image: Tensor, parts: FaceParts) -> None:
     must(float(torch.stack(list(masks.values())).sum(dim=0).max()) <= 1 + rounding, f"{owner}: masks overlap")
 
 
+def references_are_made_up_faces(make: Maker) -> None:
+    """Each makeup reference has a name and a hash of its own, and differs from its bare photo where there is one."""
+    references = make().references
+    names = [one.name for one in references.values()]
+    must(names == list(references), f"references are listed as {list(references)} and call themselves {names}")
+    must(len({name.lower() for name in names}) == len(names), f"a name stands twice among {names}")
+    must(len({one.sha256 for one in references.values()}) == len(names), "two references have one hash")
+    for name, one in references.items():
+        must(bool(SAFE_NAME.fullmatch(name)), f"{name!r} is not safe as a file name: letters, digits, . _ - only")
+        must(bool(SHA256.fullmatch(one.sha256)), f"{name}: {one.sha256!r} is not a sha256 in hex")
+        for image in (one.made_up, *([] if one.bare is None else [one.bare])):
+            _check_image(name, image, one.made_up.shape)
+            must(float(image.min()) < float(image.max()), f"{name}: one colour all over")
+            if one.parts is not None:
+                _check_parts(name, image, one.parts)
+        must(one.bare is None or not torch.equal(one.bare, one.made_up), f"{name}: its bare photo is the made-up one")
+
+
 def faces_collate(make: Maker) -> None:
     """Items can be stacked into a batch."""
     dataset = make()
@@ -139,5 +164,6 @@ DATASET_CHECKS: Sequence[Check[Maker]] = (
     other_photos_are_other_photos,
     groups_share_nobody,
     masks_fit_their_image,
+    references_are_made_up_faces,
     faces_collate,
 )
