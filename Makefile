@@ -25,10 +25,10 @@ leaderboard: $(READY) ## Print the leaderboard of the embedded comparison again
 
 ablation: $(READY) ## What each part of WeakenDiff does, on the embedded faces (about half an hour)
 	@$(BIN)/veilbench run ablation $(ARGS)
-	@$(BIN)/python -W ignore -m veilbench.benchmarks.purification
+	@$(BIN)/python -W ignore -m veilbench.benchmarks.experiments.purification
 
 perf: $(READY) ## Measure WeakenDiff against a plain implementation of it (long)
-	@$(BIN)/python -W ignore -m veilbench.benchmarks.performance.weaken_diff $(ARGS)
+	@$(BIN)/python -W ignore -m veilbench.benchmarks.experiments.performance.weaken_diff $(ARGS)
 
 test: $(READY) ## Run the tests, two at a time
 	@$(BIN)/python -m pytest -n 2 $(ARGS)

@@ -11,7 +11,7 @@ from veilbench import registry, testing
 from veilbench.errors import UserError, did_you_mean
 from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
 
-from .components import (
+from .specs.components import (
     Component,
     ComponentSpec,
     Section,
@@ -21,7 +21,7 @@ from .components import (
     load_component,
     load_recognizer_spec,
 )
-from .configs import config_names, find_config, read_yaml
+from .specs.configs import config_names, find_config, read_yaml
 
 SIDE = 112  # of a network that does not say which photos it takes
 SECTIONS = ("methods", "datasets", "recognizers")

@@ -18,8 +18,8 @@ from veilbench.errors import UserError, VeilbenchError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .plan import Plan
-    from .store import Store
+    from .engine.plan import Plan
+    from .engine.store import Store
 
 app = typer.Typer(
     help="Measure how well methods keep portraits from being recognised, and what it costs.  `veilbench run embedded` "
@@ -56,9 +56,9 @@ def _console() -> Console:
 
 
 def _open(suite: str, settings: list[str] | None, only: list[str] | None, results: Path) -> tuple[Plan, Store]:
-    from .plan import Plan as SuitePlan  # noqa: PLC0415
-    from .store import Store as ResultStore  # noqa: PLC0415
-    from .suite import load_suite  # noqa: PLC0415
+    from .engine.plan import Plan as SuitePlan  # noqa: PLC0415
+    from .engine.store import Store as ResultStore  # noqa: PLC0415
+    from .specs.suite import load_suite  # noqa: PLC0415
 
     return SuitePlan(load_suite(suite, settings, only)), ResultStore(results)
 
@@ -126,8 +126,8 @@ def run(
         opened, store = _open(suite, set_, method, results)
         from rich.markup import escape  # noqa: PLC0415
 
-        from .report import write_report  # noqa: PLC0415
-        from .run import Runner  # noqa: PLC0415
+        from .engine.runner import Runner  # noqa: PLC0415
+        from .report.write import write_report  # noqa: PLC0415
         from .trackers import make_tracker  # noqa: PLC0415
     for line in opened.skipped:
         console.print(f"[yellow]skipped:[/yellow] {escape(line)}", highlight=False)
@@ -149,7 +149,7 @@ def run(
 @app.command()
 def collect(suite: SuiteName, set_: Settings = None, method: Only = None, results: Results = RESULTS) -> None:
     """Write a suite's tables and pictures from what is stored; nothing is run."""
-    from .report import write_report  # noqa: PLC0415
+    from .report.write import write_report  # noqa: PLC0415
 
     opened, store = _open(suite, set_, method, results)
     _, folder = write_report(opened, store)
@@ -159,7 +159,7 @@ def collect(suite: SuiteName, set_: Settings = None, method: Only = None, result
 @app.command()
 def leaderboard(suite: SuiteName, set_: Settings = None, method: Only = None, results: Results = RESULTS) -> None:
     """Print a suite's leaderboard from what is stored."""
-    from .report import write_report  # noqa: PLC0415
+    from .report.write import write_report  # noqa: PLC0415
 
     opened, store = _open(suite, set_, method, results)
     table, folder = write_report(opened, store)
@@ -177,8 +177,8 @@ def sweep(
     _check_tracker(tracker)
     console = _console()
     with console.status("loading"):
-        from .store import Store as ResultStore  # noqa: PLC0415
-        from .sweep import Sweep  # noqa: PLC0415
+        from .engine.store import Store as ResultStore  # noqa: PLC0415
+        from .sweeps.sweep import Sweep  # noqa: PLC0415
         from .trackers import make_tracker  # noqa: PLC0415
     told = make_tracker(tracker, results, partial(_say, console))
     try:
@@ -213,7 +213,7 @@ def prepare(
     with console.status("looking at every photo"):
         from veilbench.datasets.preparation import prepare as prepare_copy  # noqa: PLC0415
 
-        from .components import find_layout  # noqa: PLC0415
+        from .specs.components import find_layout  # noqa: PLC0415
 
         done = prepare_copy(find_layout(kind), from_, to, names=list_file, count=count, use=use, targets=targets)
     for line in done.findings:
@@ -270,7 +270,7 @@ def _check_tracker(tracker: str) -> None:
 def _print_leaderboard(console: Console, opened: Plan, table: object, folder: Path) -> None:
     import pandas as pd  # noqa: PLC0415
 
-    from .leaderboard import notes, to_rich  # noqa: PLC0415
+    from .report.leaderboard import notes, to_rich  # noqa: PLC0415
 
     assert isinstance(table, pd.DataFrame)  # noqa: S101
     for grid in to_rich(opened, table, console.width, plain=not console.encoding.startswith("utf")):

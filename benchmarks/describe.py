@@ -12,11 +12,11 @@ from rich.table import Table
 
 from veilbench.errors import UserError, did_you_mean
 
-from .configs import CONFIGS, config_names, find_config, read_yaml
+from .specs.configs import CONFIGS, config_names, find_config, read_yaml
 
 if TYPE_CHECKING:
-    from .plan import Plan
-    from .store import Store
+    from .engine.plan import Plan
+    from .engine.store import Store
 
 SECTIONS = ("suites", "methods", "datasets", "recognizers", "sweeps")
 STYLES = {"cached": "green", "partial": "yellow", "missing": "dim", "failed": "red"}
@@ -69,7 +69,7 @@ def _section(path: Path) -> str:
 
 
 def _details(section: str, path: Path) -> Table:
-    from .components import load_component, load_recognizer_spec  # noqa: PLC0415 (the classes are heavy)
+    from .specs.components import load_component, load_recognizer_spec  # noqa: PLC0415 (the classes are heavy)
 
     table = Table(title=f"{section}: {path.stem}", title_justify="left", show_header=False)
     values: dict[str, Any] = read_yaml(path)
@@ -109,7 +109,7 @@ def _lines(value: Any) -> str:
 
 def plan_table(plan: Plan, store: Store) -> Table:
     """One row for each protection: how far it is."""
-    from .cells import status  # noqa: PLC0415 (loads torch and Lightning)
+    from .engine.cells import status  # noqa: PLC0415 (loads torch and Lightning)
 
     table = Table(title=f"{escape(plan.suite.name)}: {len(plan.protections)} protections, {len(plan.items)} sources")
     for column in ("protection", "surrogates", "state", "images"):
@@ -129,7 +129,7 @@ def plan_table(plan: Plan, store: Store) -> Table:
 
 def status_tables(plan: Plan, store: Store) -> list[Table]:
     """How far each method is, and the failures."""
-    from .cells import status  # noqa: PLC0415 (loads torch and Lightning)
+    from .engine.cells import status  # noqa: PLC0415 (loads torch and Lightning)
 
     table = Table(title=f"{escape(plan.suite.name)}: {_counts(plan, store)}", title_justify="left")
     for column in ("method", "finished", "images", "failed cells"):
@@ -152,7 +152,7 @@ def status_tables(plan: Plan, store: Store) -> list[Table]:
 
 
 def _counts(plan: Plan, store: Store) -> str:
-    from .cells import status  # noqa: PLC0415 (loads torch and Lightning)
+    from .engine.cells import status  # noqa: PLC0415 (loads torch and Lightning)
 
     words = [status(store, protection).word for protection in plan.protections.values()]
     return ", ".join(f"{words.count(word)} {word}" for word in STYLES if word in words)

@@ -12,9 +12,9 @@ from rich.table import Table
 
 from veilbench.errors import UserError
 
-from .components import build_dataset, build_recognizer, load_component, load_recognizer_spec
-from .configs import CONFIGS, config_names
-from .provenance import provenance
+from .engine.provenance import provenance
+from .specs.components import build_dataset, build_recognizer, load_component, load_recognizer_spec
+from .specs.configs import CONFIGS, config_names
 
 COMPROMISED_LIGHTNING = {"2.6.2", "2.6.3"}  # GHSA-w37p-236h-pfx3
 ENOUGH_BYTES = 1 << 30

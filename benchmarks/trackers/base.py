@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..plan import Plan, Protection
-    from ..store import Store
+    from ..engine.plan import Plan, Protection
+    from ..engine.store import Store
 
 LONGEST = 300
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from veilbench.datasets.photos import read_photo
 
-from ..collect import collect_protection
-from ..grid import pairs
-from ..identity import fingerprint
-from ..plan import Plan, Protection, Question
-from ..store import ProtectionFolder, Store, read_json, write_json
+from ..engine.identity import fingerprint
+from ..engine.plan import Plan, Protection, Question
+from ..engine.store import ProtectionFolder, Store, read_json, write_json
+from ..report.grid import pairs
+from ..report.items import collect_protection
 from .base import Tracker
 from .wandb_mode import Mode, wandb_mode, wandb_settings
 

@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from veilbench.benchmarks.configs import CONFIGS, read_yaml
-from veilbench.benchmarks.plan import Plan
-from veilbench.benchmarks.strict_yaml import load
-from veilbench.benchmarks.suite import load_suite, parse_setting
-from veilbench.benchmarks.tradeoff import tradeoff
+from veilbench.benchmarks.engine.plan import Plan
+from veilbench.benchmarks.report.tradeoff import tradeoff
+from veilbench.benchmarks.specs.configs import CONFIGS, read_yaml
+from veilbench.benchmarks.specs.strict_yaml import load
+from veilbench.benchmarks.specs.suite import load_suite, parse_setting
 from veilbench.errors import UserError
 
 from .conftest import Outcome

@@ -15,8 +15,8 @@ import pytest
 import torch
 import yaml
 
-from veilbench.benchmarks.records import ItemRecord
-from veilbench.benchmarks.store import ProtectionFolder, Store, write_json
+from veilbench.benchmarks.engine.records import ItemRecord
+from veilbench.benchmarks.engine.store import ProtectionFolder, Store, write_json
 from veilbench.datasets.photos import write_png
 from veilbench.errors import UserError
 from veilbench.methods.intermediate import keep, recall

@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from veilbench import registry
-from veilbench.benchmarks.identity import fingerprint
+from veilbench.benchmarks.engine.identity import fingerprint
 
 # version of each part and the hash of its defaults.  A new parameter changes the hash and may keep the version; a
 # changed default may not.

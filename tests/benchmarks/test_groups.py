@@ -10,9 +10,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from veilbench.benchmarks.grid import GAP, LABEL, TILE
-from veilbench.benchmarks.plan import Plan
-from veilbench.benchmarks.suite import load_suite
+from veilbench.benchmarks.engine.plan import Plan
+from veilbench.benchmarks.report.grid import GAP, LABEL, TILE
+from veilbench.benchmarks.specs.suite import load_suite
 from veilbench.datasets.ladn import LADN
 from veilbench.datasets.preparation import prepare
 from veilbench.errors import UserError

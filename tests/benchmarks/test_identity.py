@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from veilbench.benchmarks.identity import canonical, fingerprint, readable_id
+from veilbench.benchmarks.engine.identity import canonical, fingerprint, readable_id
 
 
 def test_order_of_keys_and_kind_of_sequence_do_not_matter() -> None:

@@ -13,9 +13,9 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from veilbench.benchmarks.collect import _decide
-from veilbench.benchmarks.plan import Plan
-from veilbench.benchmarks.suite import load_suite
+from veilbench.benchmarks.engine.plan import Plan
+from veilbench.benchmarks.report.items import _decide
+from veilbench.benchmarks.specs.suite import load_suite
 
 
 def plan(world: Path, *settings: str) -> Plan:

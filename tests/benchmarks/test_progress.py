@@ -73,7 +73,7 @@ def test_failures_are_said_also_where_scoring_ends_the_run(
     veilbench: Veilbench,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from veilbench.benchmarks.run import Runner  # noqa: PLC0415
+    from veilbench.benchmarks.engine.runner import Runner  # noqa: PLC0415
     from veilbench.errors import UserError  # noqa: PLC0415
 
     def full(runner: Runner) -> None:

@@ -18,9 +18,9 @@ import pytest
 import torch
 import yaml
 
-from veilbench.benchmarks.plan import Plan
-from veilbench.benchmarks.store import Store
-from veilbench.benchmarks.suite import load_suite
+from veilbench.benchmarks.engine.plan import Plan
+from veilbench.benchmarks.engine.store import Store
+from veilbench.benchmarks.specs.suite import load_suite
 from veilbench.datasets.photos import read_photo, write_png
 from veilbench.metrics.statistics import wilson_interval
 from veilbench.registry import module_name
@@ -108,7 +108,7 @@ def test_similarities_are_what_the_recogniser_says_of_the_files(done: Path, worl
     """One number from scratch: read the PNG, embed it and the target's other photo, take the cosine."""
     plan = Plan(load_suite(str(world / "suite.yaml")))
     row = items_of(done).query("method == 'pgd' and goal == 'impersonate' and judge == 'two'").iloc[3]
-    from veilbench.benchmarks.components import build_recognizer  # noqa: PLC0415
+    from veilbench.benchmarks.specs.components import build_recognizer  # noqa: PLC0415
 
     recognizer = build_recognizer("two", plan.suite.recognizers["two"])
     image = read_photo(done / "store" / "protections" / row["cell"] / "images" / f"{row['item']}.png")
@@ -320,7 +320,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(
         real(path, image)
         written.append(path)
 
-    monkeypatch.setattr("veilbench.benchmarks.protect.write_png", until_full)
+    monkeypatch.setattr("veilbench.benchmarks.engine.protect.write_png", until_full)
     words = ("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none")
     outcome = veilbench(*words)
     assert outcome.code == 2
@@ -329,7 +329,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(
     assert "run the same command again" in outcome.err
     before = pictures(world / "r")
     assert len(before) == 9
-    monkeypatch.setattr("veilbench.benchmarks.protect.write_png", real)
+    monkeypatch.setattr("veilbench.benchmarks.engine.protect.write_png", real)
     assert veilbench(*words).code == 0
     assert {name: time for name, time in pictures(world / "r").items() if name in before} == before
 

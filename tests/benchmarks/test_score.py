@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from veilbench.benchmarks import score
-from veilbench.benchmarks.score import BATCH, Judge, by_size, features, fidelity, source_features
-from veilbench.benchmarks.store import ProtectionFolder
+from veilbench.benchmarks.engine import score
+from veilbench.benchmarks.engine.score import BATCH, Judge, by_size, features, fidelity, source_features
+from veilbench.benchmarks.engine.store import ProtectionFolder
 from veilbench.datasets.base import Face, FaceDataset, Manifest, ManifestEntry, Target
 from veilbench.datasets.photos import read_photo, write_png
 from veilbench.metrics.fidelity import psnr, ssim

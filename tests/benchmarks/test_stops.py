@@ -16,8 +16,8 @@ PARENT = """
 import multiprocessing, pickle, time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from veilbench.benchmarks.watch import begin
-from veilbench.benchmarks.workers import _deaf
+from veilbench.benchmarks.engine.watch import begin
+from veilbench.benchmarks.executors.processes import _deaf
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
     stop = context.Event()

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from veilbench.benchmarks.records import ItemRecord
-from veilbench.benchmarks.store import ProtectionFolder, Store
+from veilbench.benchmarks.engine.records import ItemRecord
+from veilbench.benchmarks.engine.store import ProtectionFolder, Store
 from veilbench.datasets.photos import write_png
 from veilbench.errors import UserError
 from veilbench.files import write_bytes

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from veilbench.benchmarks.components import load_component
-from veilbench.benchmarks.sweep import _unbeaten
+from veilbench.benchmarks.specs.components import load_component
+from veilbench.benchmarks.sweeps.sweep import _unbeaten
 
 from .conftest import Outcome
 

@@ -16,10 +16,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from veilbench.benchmarks.collect import collect_protection
-from veilbench.benchmarks.plan import Plan, Protection
-from veilbench.benchmarks.store import Store
-from veilbench.benchmarks.suite import load_suite
+from veilbench.benchmarks.engine.plan import Plan, Protection
+from veilbench.benchmarks.engine.store import Store
+from veilbench.benchmarks.report.items import collect_protection
+from veilbench.benchmarks.specs.suite import load_suite
 from veilbench.benchmarks.trackers import CarefulTracker, NoTracker, Tracker, make_tracker
 from veilbench.benchmarks.trackers.wandb import _config, _name, _sortable, _summary, _tags
 

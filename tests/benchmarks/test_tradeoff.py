@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from veilbench.benchmarks.plan import Plan
-from veilbench.benchmarks.suite import load_suite
-from veilbench.benchmarks.tradeoff import curves, tradeoff
+from veilbench.benchmarks.engine.plan import Plan
+from veilbench.benchmarks.report.tradeoff import curves, tradeoff
+from veilbench.benchmarks.specs.suite import load_suite
 
 METHODS = [
     "clean",

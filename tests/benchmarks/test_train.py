@@ -24,13 +24,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from veilbench import registry
-from veilbench.benchmarks.collect import collect
-from veilbench.benchmarks.grid import GAP, LABEL, TILE
-from veilbench.benchmarks.leaderboard import leaderboard
-from veilbench.benchmarks.plan import Plan
-from veilbench.benchmarks.store import Store, TrainingFolder
-from veilbench.benchmarks.suite import load_suite
-from veilbench.benchmarks.train import train
+from veilbench.benchmarks.engine.plan import Plan
+from veilbench.benchmarks.engine.store import Store, TrainingFolder
+from veilbench.benchmarks.engine.train import train
+from veilbench.benchmarks.report.grid import GAP, LABEL, TILE
+from veilbench.benchmarks.report.items import collect
+from veilbench.benchmarks.report.leaderboard import leaderboard
+from veilbench.benchmarks.specs.suite import load_suite
 from veilbench.datasets.base import FaceBatch, FaceParts
 from veilbench.datasets.synthetic import SyntheticFaces
 from veilbench.datasets.synthetic_makeup import SyntheticMakeup

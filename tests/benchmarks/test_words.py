@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from veilbench.benchmarks.configs import config_names
 from veilbench.benchmarks.describe import reflowed
+from veilbench.benchmarks.specs.configs import config_names
 
 from .conftest import Outcome
 

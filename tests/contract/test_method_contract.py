@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from veilbench.benchmarks.components import build_method, load_component
-from veilbench.benchmarks.configs import CONFIGS, config_names
+from veilbench.benchmarks.specs.components import build_method, load_component
+from veilbench.benchmarks.specs.configs import CONFIGS, config_names
 from veilbench.datasets.base import FaceBatch
 from veilbench.methods.base import Goal, ProtectionMethod, Task
 from veilbench.testing import METHOD_CHECKS, Check, MethodCase

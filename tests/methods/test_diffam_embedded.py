@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from veilbench.benchmarks.components import build_method, build_recognizer, load_component
-from veilbench.benchmarks.configs import CONFIGS
-from veilbench.benchmarks.store import TrainingFolder
-from veilbench.benchmarks.suite import load_suite
-from veilbench.benchmarks.train import train
+from veilbench.benchmarks.engine.store import TrainingFolder
+from veilbench.benchmarks.engine.train import train
+from veilbench.benchmarks.specs.components import build_method, build_recognizer, load_component
+from veilbench.benchmarks.specs.configs import CONFIGS
+from veilbench.benchmarks.specs.suite import load_suite
 from veilbench.datasets.base import FaceBatch, FaceParts
 from veilbench.datasets.synthetic_makeup import SyntheticMakeup
 from veilbench.methods.base import Goal, Task

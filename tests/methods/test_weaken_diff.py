@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DCondi
 from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor
 
-from veilbench.benchmarks.performance.plain_weaken_diff import PlainResult, PlainWeakenDiff
+from veilbench.benchmarks.experiments.performance.plain_weaken_diff import PlainResult, PlainWeakenDiff
 from veilbench.datasets.base import FaceBatch, Target
 from veilbench.methods.base import Goal, Task
 from veilbench.methods.weaken_diff import Start, WeakenDiff

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from veilbench.datasets.photos import read_photo, to_uint8
 
-from .plan import Plan, Question
-from .store import Store
+from ..engine.plan import Plan, Question
+from ..engine.store import Store
 
 TILE = 128
 GAP = 6

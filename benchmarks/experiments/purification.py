@@ -28,9 +28,9 @@ from veilbench.methods.base import Goal, ItemRandom, Task
 from veilbench.methods.per_image_adamw import PerImageAdamW
 from veilbench.methods.weaken_diff import Start, WeakenDiff
 
-from .components import build_recognizer
-from .plan import Plan
-from .suite import load_suite
+from ..engine.plan import Plan
+from ..specs.components import build_recognizer
+from ..specs.suite import load_suite
 
 AROUND_ITERATIONS = 35
 

@@ -11,7 +11,7 @@ from veilbench.errors import UserError
 from veilbench.methods.base import ProtectionMethod, Task
 from veilbench.methods.trained import TrainedMethod
 
-from .components import build_method, build_recognizer
+from ..specs.components import build_method, build_recognizer
 from .plan import Plan, Protection
 from .protect import protect
 from .store import Store

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 
 from veilbench.errors import UserError
 
-from .cells import Cells
-from .plan import Plan, Protection
-from .store import Store
-from .watch import LOOK_EVERY, begin
+from ..engine.cells import Cells
+from ..engine.plan import Plan, Protection
+from ..engine.store import Store
+from ..engine.watch import LOOK_EVERY, begin
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue

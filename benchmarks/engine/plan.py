@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from veilbench import registry
 from veilbench.errors import UserError, did_you_mean
 
-from .components import Component, RecognizerSpec, build_dataset
-from .configs import CONFIGS
+from ..specs.components import Component, RecognizerSpec, build_dataset
+from ..specs.configs import CONFIGS
+from ..specs.suite import PROTOCOL_VERSION, Suite
 from .identity import fingerprint, readable_id
-from .suite import PROTOCOL_VERSION, Suite
 
 if TYPE_CHECKING:
     from veilbench.datasets.base import FaceDataset, MakeupReference, Target

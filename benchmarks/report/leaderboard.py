@@ -11,12 +11,12 @@ import pandas as pd
 from veilbench.errors import UserError
 from veilbench.metrics.statistics import wilson_interval
 
-from .cells import status
-from .collect import BLACK_BOX, WHITE_BOX
-from .plan import Plan
-from .progress import grouped
-from .run import REFERENCE_CELL
-from .store import Store
+from ..engine.cells import status
+from ..engine.plan import Plan
+from ..engine.runner import REFERENCE_CELL
+from ..engine.store import Store
+from ..progress import grouped
+from .items import BLACK_BOX, WHITE_BOX
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,7 +30,7 @@ def rates(items: pd.DataFrame, confidence: float) -> pd.DataFrame:
     Items of one source against several targets count as separate trials.
 
     Args:
-        items: rows of :func:`~benchmarks.collect.collect`.
+        items: rows of :func:`~benchmarks.report.items.collect`.
         confidence: level of the intervals.
 
     Returns:

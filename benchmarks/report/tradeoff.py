@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from .plan import Plan
+from ..engine.plan import Plan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

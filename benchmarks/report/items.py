@@ -10,10 +10,10 @@ import pandas as pd
 
 from veilbench.metrics.psr import dodged, impersonated
 
-from .plan import Plan, Protection, Question
-from .records import ItemRecord
-from .store import Store
-from .suite import PROTOCOL_VERSION
+from ..engine.plan import Plan, Protection, Question
+from ..engine.records import ItemRecord
+from ..engine.store import Store
+from ..specs.suite import PROTOCOL_VERSION
 
 BLACK_BOX, WHITE_BOX = "black_box", "white_box"
 

@@ -19,8 +19,8 @@ from veilbench.models.diffusion.backbone import DiffusionBackbone, stable_diffus
 from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
 from veilbench.models.recognizers.loading import build_backbone
 
-from ..components import build_recognizer, load_recognizer_spec
-from ..configs import CONFIGS
+from ...specs.components import build_recognizer, load_recognizer_spec
+from ...specs.configs import CONFIGS
 from .plain_weaken_diff import PlainWeakenDiff
 
 SURROGATES, JUDGE = ("irse50", "ir152", "facenet"), "mobile_face"

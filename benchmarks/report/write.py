@@ -9,11 +9,11 @@ import pandas as pd
 
 from veilbench.files import write_bytes
 
-from .collect import collect, failures
+from ..engine.plan import Plan
+from ..engine.store import Store
 from .grid import comparison
+from .items import collect, failures
 from .leaderboard import leaderboard, rates, to_markdown
-from .plan import Plan
-from .store import Store
 from .tradeoff import tradeoff
 
 

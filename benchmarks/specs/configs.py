@@ -9,7 +9,7 @@ from veilbench.errors import UserError, did_you_mean, shown
 
 from .strict_yaml import load
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def config_names(section: str) -> list[str]:

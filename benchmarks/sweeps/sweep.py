@@ -19,19 +19,19 @@ from veilbench.errors import UserError, did_you_mean
 from veilbench.files import write_bytes
 from veilbench.registry import parse
 
-from .collect import collect
-from .configs import find_config, read_yaml
-from .leaderboard import leaderboard
-from .plan import Plan
-from .run import Runner
-from .store import Store
-from .suite import Setting, Strict, Suite, load_suite, parse_setting
+from ..engine.plan import Plan
+from ..engine.runner import Runner
+from ..engine.store import Store
+from ..report.items import collect
+from ..report.leaderboard import leaderboard
+from ..specs.configs import find_config, read_yaml
+from ..specs.suite import Setting, Strict, Suite, load_suite, parse_setting
 
 if TYPE_CHECKING:
     import optuna
     from rich.console import Console
 
-    from .trackers import Tracker
+    from ..trackers import Tracker
 
 DIGITS = 4  # of proposed numbers: settings that people can read and type again
 
@@ -129,7 +129,7 @@ class Sweep:
         store: where protections and scores are kept.
         tracker: told of every protection.
         console: for progress.
-        jobs: protections at once; see :class:`~.run.Runner`.
+        jobs: protections at once; see :class:`~benchmarks.engine.runner.Runner`.
 
     Raises:
         UserError: when the file does not fit the suite or the method.

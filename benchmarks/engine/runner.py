@@ -11,15 +11,15 @@ import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
+from ..executors.processes import protect_all, usual_jobs
+from ..progress import Advance, grouped, progress
 from .cells import Cells, status
 from .plan import Plan, Protection
-from .progress import Advance, grouped, progress
 from .score import Judge, features, fidelity, source_features
 from .store import ProtectionFolder, Store
-from .workers import protect_all, usual_jobs
 
 if TYPE_CHECKING:
-    from .trackers import Tracker
+    from ..trackers import Tracker
 
 REFERENCE_CELL = "sources"  # the clean sources' own features are kept beside the protections' scores
 

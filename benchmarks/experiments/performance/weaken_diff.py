@@ -24,7 +24,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from ..provenance import peak_memory, provenance, reset_peak_memory
+from ...engine.provenance import peak_memory, provenance, reset_peak_memory
 from . import options as option_effects
 from .contest import CASES, EMBEDDED_CASE, TARGETS, Case, Contest, timed
 

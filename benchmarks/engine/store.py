@@ -14,7 +14,7 @@ Layout below the results folder::
     suites/<suite>/                         tables, pictures and the CSV log of a suite
 
 A PNG is in place before its line is written, and a line is one ``write``: whatever the moment of a kill, an item is
-either finished or it is not.  What is damaged later counts as missing; see :mod:`~benchmarks.intact`.
+either finished or it is not.  What is damaged later counts as missing; see :mod:`~benchmarks.engine.intact`.
 """
 
 from __future__ import annotations

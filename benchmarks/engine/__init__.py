@@ -1,0 +1,1 @@
+"""From a suite to protections and scores in the store."""

@@ -1,0 +1,1 @@
+"""Who protects the pending cells: this process, or several."""

@@ -1,0 +1,1 @@
+"""Questions of our own about methods; no part of a comparison."""

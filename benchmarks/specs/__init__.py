@@ -1,0 +1,1 @@
+"""What YAML may say, and the objects that it makes."""
