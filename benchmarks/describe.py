@@ -109,13 +109,13 @@ def _lines(value: Any) -> str:
 
 def plan_table(plan: Plan, store: Store) -> Table:
     """One row for each protection: how far it is."""
-    from .engine.cells import status  # noqa: PLC0415 (loads torch and Lightning)
+    from .engine.status import status  # noqa: PLC0415
 
     table = Table(title=f"{escape(plan.suite.name)}: {len(plan.protections)} protections, {len(plan.items)} sources")
     for column in ("protection", "surrogates", "state", "images"):
         table.add_column(column)
     for protection in plan.protections.values():
-        state = status(store, protection)
+        state = status(store, protection.id, protection.items)
         style = STYLES[state.word]
         table.add_row(
             protection.id,
@@ -129,7 +129,7 @@ def plan_table(plan: Plan, store: Store) -> Table:
 
 def status_tables(plan: Plan, store: Store) -> list[Table]:
     """How far each method is, and the failures."""
-    from .engine.cells import status  # noqa: PLC0415 (loads torch and Lightning)
+    from .engine.status import status  # noqa: PLC0415
 
     table = Table(title=f"{escape(plan.suite.name)}: {_counts(plan, store)}", title_justify="left")
     for column in ("method", "finished", "images", "failed cells"):
@@ -138,7 +138,9 @@ def status_tables(plan: Plan, store: Store) -> list[Table]:
     broken.add_column("protection")
     broken.add_column("error")
     for label in plan.suite.methods:
-        states = [(cell, status(store, cell)) for cell in plan.protections.values() if cell.label == label]
+        states = [
+            (cell, status(store, cell.id, cell.items)) for cell in plan.protections.values() if cell.label == label
+        ]
         failed = [(cell, state) for cell, state in states if state.error]
         table.add_row(
             escape(label),
@@ -152,7 +154,7 @@ def status_tables(plan: Plan, store: Store) -> list[Table]:
 
 
 def _counts(plan: Plan, store: Store) -> str:
-    from .engine.cells import status  # noqa: PLC0415 (loads torch and Lightning)
+    from .engine.status import status  # noqa: PLC0415
 
-    words = [status(store, protection).word for protection in plan.protections.values()]
+    words = [status(store, protection.id, protection.items).word for protection in plan.protections.values()]
     return ", ".join(f"{words.count(word)} {word}" for word in STYLES if word in words)

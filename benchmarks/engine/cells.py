@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from veilbench.errors import UserError
 from veilbench.methods.base import ProtectionMethod, Task
@@ -14,44 +13,13 @@ from veilbench.methods.trained import TrainedMethod
 from ..specs.components import build_method, build_recognizer
 from .plan import Plan, Protection
 from .protect import protect
+from .status import status
 from .store import Store
 from .train import train
 
 if TYPE_CHECKING:
     from veilbench.datasets.base import Target
     from veilbench.models.recognizers.base import Recognizer
-
-
-@dataclass(frozen=True)
-class Status:
-    """How far a protection is."""
-
-    finished: int
-    total: int
-    error: str
-    whole: bool = True
-    """Whether the files beside the pictures are undamaged."""
-
-    @property
-    def word(self) -> Literal["cached", "failed", "partial", "missing"]:
-        """One word for it."""
-        if self.finished == self.total and self.whole:
-            return "cached"
-        if self.error:
-            return "failed"
-        return "partial" if self.finished else "missing"
-
-
-def status(store: Store, protection: Protection) -> Status:
-    """How far ``protection`` is."""
-    folder = store.protection(protection.id)
-    items = set(protection.items)
-    errors = [record.error for item, record in folder.records().items() if record.error and item in items]
-    finished = len(set(folder.finished()) & items)
-    if finished < len(items):
-        folder.name_lost_lines()
-    error = folder.error or (errors[0] if errors else "")
-    return Status(finished, len(items), error, whole=not folder.damaged())
 
 
 class Cells:
@@ -122,7 +90,7 @@ class Cells:
             folder.fail(f"{type(error).__name__}: {error}")
         finally:
             gc.collect()
-        after = status(self.store, protection)
+        after = status(self.store, protection.id, protection.items)
         return f"{protection.id}: {after.error}" if after.word in {"failed", "partial"} or after.error else ""
 
     def _train(self, method: ProtectionMethod, protection: Protection) -> None:

@@ -13,9 +13,10 @@ from rich.markup import escape
 
 from ..executors.processes import protect_all, usual_jobs
 from ..progress import Advance, grouped, progress
-from .cells import Cells, status
+from .cells import Cells
 from .plan import Plan, Protection
 from .score import Judge, features, fidelity, source_features
+from .status import status
 from .store import ProtectionFolder, Store
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Runner:
             advance(cell, count, False)
 
         for protection in self.plan.protections.values():
-            before = status(self.store, protection)
+            before = status(self.store, protection.id, protection.items)
             advance(protection.id, before.finished, True)
             if before.word == "cached":
                 yield protection, ""

@@ -11,9 +11,9 @@ import pandas as pd
 from veilbench.errors import UserError
 from veilbench.metrics.statistics import wilson_interval
 
-from ..engine.cells import status
 from ..engine.plan import Plan
 from ..engine.runner import REFERENCE_CELL
+from ..engine.status import status
 from ..engine.store import Store
 from ..progress import grouped
 from .items import BLACK_BOX, WHITE_BOX
@@ -78,7 +78,7 @@ def leaderboard(plan: Plan, store: Store, items: pd.DataFrame) -> pd.DataFrame:
 def _nothing(plan: Plan, store: Store) -> str:
     """Why there is no row at all, and what to do."""
     name = plan.suite.name
-    states = {cell: status(store, protection) for cell, protection in plan.protections.items()}
+    states = {cell: status(store, protection.id, protection.items) for cell, protection in plan.protections.items()}
     reasons = grouped([f"{cell}: {state.error}" for cell, state in states.items() if state.error])
     if reasons:
         return f"nothing is scored, cells failed: {'; '.join(reasons)}; mend that and run `veilbench run {name}` again"

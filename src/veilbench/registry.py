@@ -43,6 +43,10 @@ class Room:
 ROOMS = {
     "methods": Room("veilbench.methods", "veilbench.methods.base:ProtectionMethod"),
     "datasets": Room("veilbench.datasets", "veilbench.datasets.base:FaceDataset"),
+    "scores": Room("veilbench.metrics", "veilbench.metrics.base:Score"),
+    "countermeasures": Room(
+        "veilbench.metrics.countermeasures", "veilbench.metrics.countermeasures.base:Countermeasure"
+    ),
     "networks": Room("veilbench.models.recognizers.networks", "torch.nn:Module"),
 }
 

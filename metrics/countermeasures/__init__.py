@@ -1,0 +1,1 @@
+"""What a platform or an attacker does to photos before they are recognised."""
