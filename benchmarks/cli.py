@@ -16,10 +16,11 @@ import typer
 from veilbench.errors import UserError, VeilbenchError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
 
     from .engine.plan import Plan
-    from .engine.store import Store
+    from .engine.results import Results
 
 app = typer.Typer(
     help="Measure how well methods keep portraits from being recognised, and what it costs.  `veilbench run embedded` "
@@ -29,6 +30,9 @@ app = typer.Typer(
 )
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name (see `veilbench list`) or YAML file.")]
+Stored = Annotated[
+    str, typer.Argument(metavar="SUITE", help="A suite's name or YAML file, or a folder below suites/ of the results.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -36,7 +40,7 @@ Settings = Annotated[
     ),
 ]
 Only = Annotated[list[str] | None, typer.Option("--method", "-m", help="Only this method of the suite; repeatable.")]
-Results = Annotated[Path, typer.Option("--results", help="Folder for all results.", envvar="VEILBENCH_RESULTS")]
+ResultsFolder = Annotated[Path, typer.Option("--results", help="Folder for all results.", envvar="VEILBENCH_RESULTS")]
 Jobs = Annotated[
     int | None,
     typer.Option(min=1, envvar="VEILBENCH_JOBS", help="Protections at once; without a GPU one a core, at most 4."),
@@ -55,12 +59,17 @@ def _console() -> Console:
     return console if console.is_terminal or "COLUMNS" in os.environ else RichConsole(width=FILE_WIDTH)
 
 
-def _open(suite: str, settings: list[str] | None, only: list[str] | None, results: Path) -> tuple[Plan, Store]:
+def _plan(suite: str, settings: list[str] | None, only: list[str] | None) -> Plan:
     from .engine.plan import Plan as SuitePlan  # noqa: PLC0415
-    from .engine.store import Store as ResultStore  # noqa: PLC0415
     from .specs.suite import load_suite  # noqa: PLC0415
 
-    return SuitePlan(load_suite(suite, settings, only)), ResultStore(results)
+    return SuitePlan(load_suite(suite, settings, only))
+
+
+def _results(suite: str, settings: list[str] | None, only: list[str] | None, root: Path) -> Results:
+    from .engine.results import find_results  # noqa: PLC0415
+
+    return find_results(suite, settings, only, root)
 
 
 @app.command("list")
@@ -88,20 +97,21 @@ def describe(
 
 
 @app.command()
-def plan(suite: SuiteName, set_: Settings = None, method: Only = None, results: Results = RESULTS) -> None:
+def plan(suite: SuiteName, set_: Settings = None, method: Only = None, results: ResultsFolder = RESULTS) -> None:
     """Show which cells are cached, missing or failed, before anything runs."""
-    from .describe import plan_table  # noqa: PLC0415
+    from .engine.store import Store  # noqa: PLC0415
+    from .progress_tables import plan_table  # noqa: PLC0415
 
-    _console().print(plan_table(*_open(suite, set_, method, results)))
+    _console().print(plan_table(_plan(suite, set_, method), Store(results)))
 
 
 @app.command()
-def status(suite: SuiteName, set_: Settings = None, method: Only = None, results: Results = RESULTS) -> None:
+def status(suite: Stored, set_: Settings = None, method: Only = None, results: ResultsFolder = RESULTS) -> None:
     """Show how far a suite is, and why cells failed."""
-    from .describe import status_tables  # noqa: PLC0415
+    from .progress_tables import status_tables  # noqa: PLC0415
 
     console = _console()
-    for table in status_tables(*_open(suite, set_, method, results)):
+    for table in status_tables(_results(suite, set_, method, results)):
         console.print(table)
 
 
@@ -110,7 +120,7 @@ def run(
     suite: SuiteName,
     set_: Settings = None,
     method: Only = None,
-    results: Results = RESULTS,
+    results: ResultsFolder = RESULTS,
     tracker: TrackerName = "wandb",
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images at once; the suite's by default.")] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes (CPU) or cards that share each cell's images.")] = 1,
@@ -123,23 +133,25 @@ def run(
     _check_tracker(tracker)
     console = _console()
     with console.status("loading"):
-        opened, store = _open(suite, set_, method, results)
-        from rich.markup import escape  # noqa: PLC0415
-
+        opened = _plan(suite, set_, method)
+        from .engine.results import claim  # noqa: PLC0415
         from .engine.runner import Runner  # noqa: PLC0415
         from .report.write import write_report  # noqa: PLC0415
         from .trackers import make_tracker  # noqa: PLC0415
-    for line in opened.skipped:
-        console.print(f"[yellow]skipped:[/yellow] {escape(line)}", highlight=False)
+
+        found, word = claim(opened, suite, set_, method, results)
+    for line in [*(f"skipped: {one}" for one in opened.skipped), *([word] if word else [])]:
+        _say(console, line)
     told = make_tracker(tracker, results, partial(_say, console))
-    runner = Runner(opened, store, told, console, batch_size, devices, jobs)
+    runner = Runner(opened, found, told, console, batch_size, devices, jobs)
     try:
         failures = runner.run()
     except KeyboardInterrupt as error:
         sys.stderr.write(INTERRUPTED)
         raise typer.Exit(130) from error
-    table, folder = write_report(opened, store)
-    _print_leaderboard(console, opened, table, folder)
+    table = write_report(found)
+    told.finish(found, table)
+    _print_leaderboard(console, found, table)
     for line in told.parting():
         _say(console, line)
     if failures:
@@ -147,29 +159,28 @@ def run(
 
 
 @app.command()
-def collect(suite: SuiteName, set_: Settings = None, method: Only = None, results: Results = RESULTS) -> None:
-    """Write a suite's tables and pictures from what is stored; nothing is run."""
+def collect(suite: Stored, set_: Settings = None, method: Only = None, results: ResultsFolder = RESULTS) -> None:
+    """Write a comparison's tables and pictures again from what is stored; neither data nor weights are needed."""
     from .report.write import write_report  # noqa: PLC0415
 
-    opened, store = _open(suite, set_, method, results)
-    _, folder = write_report(opened, store)
-    _console().print(f"wrote {folder}", highlight=False, markup=False)
+    found = _results(suite, set_, method, results)
+    write_report(found)
+    _console().print(f"wrote {found.folder}", highlight=False, markup=False)
 
 
 @app.command()
-def leaderboard(suite: SuiteName, set_: Settings = None, method: Only = None, results: Results = RESULTS) -> None:
-    """Print a suite's leaderboard from what is stored."""
-    from .report.write import write_report  # noqa: PLC0415
+def leaderboard(suite: Stored, set_: Settings = None, method: Only = None, results: ResultsFolder = RESULTS) -> None:
+    """Print a comparison's leaderboard and write its tables, from what is stored; no data or weights are needed."""
+    from .report.write import write_tables  # noqa: PLC0415
 
-    opened, store = _open(suite, set_, method, results)
-    table, folder = write_report(opened, store)
-    _print_leaderboard(_console(), opened, table, folder)
+    found = _results(suite, set_, method, results)
+    _print_leaderboard(_console(), found, write_tables(found))
 
 
 @app.command()
 def sweep(
     name: Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's name (see `veilbench list`) or YAML file.")],
-    results: Results = RESULTS,
+    results: ResultsFolder = RESULTS,
     tracker: TrackerName = "wandb",
     jobs: Jobs = None,
 ) -> None:
@@ -247,7 +258,7 @@ def check(
 
 
 @app.command()
-def doctor(results: Results = RESULTS) -> None:
+def doctor(results: ResultsFolder = RESULTS) -> None:
     """Check this installation: packages, weights, results folder, tracker, hardware."""
     from .doctor import check  # noqa: PLC0415
 
@@ -267,16 +278,13 @@ def _check_tracker(tracker: str) -> None:
         raise UserError(f"--tracker {tracker}: choose wandb, offline or none")
 
 
-def _print_leaderboard(console: Console, opened: Plan, table: object, folder: Path) -> None:
-    import pandas as pd  # noqa: PLC0415
+def _print_leaderboard(console: Console, results: Results, table: pd.DataFrame) -> None:
+    from .report.tables import notes, to_rich  # noqa: PLC0415
 
-    from .report.leaderboard import notes, to_rich  # noqa: PLC0415
-
-    assert isinstance(table, pd.DataFrame)  # noqa: S101
-    for grid in to_rich(opened, table, console.width, plain=not console.encoding.startswith("utf")):
+    for grid in to_rich(results, table, console.width, plain=not console.encoding.startswith("utf")):
         console.print(grid)
-    console.print(notes(opened, table), style="dim", highlight=False, markup=False)
-    console.print(f"tables and pictures: {folder}", highlight=False, markup=False)
+    console.print(notes(results, table), style="dim", highlight=False, markup=False)
+    console.print(f"tables and pictures: {results.folder}", highlight=False, markup=False)
 
 
 def main() -> None:

@@ -1,11 +1,11 @@
-"""Tables about what there is and how far it is."""
+"""Tables about what can be named."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -14,12 +14,7 @@ from veilbench.errors import UserError, did_you_mean
 
 from .specs.configs import CONFIGS, config_names, find_config, read_yaml
 
-if TYPE_CHECKING:
-    from .engine.plan import Plan
-    from .engine.store import Store
-
 SECTIONS = ("suites", "methods", "datasets", "recognizers", "sweeps")
-STYLES = {"cached": "green", "partial": "yellow", "missing": "dim", "failed": "red"}
 
 
 def overview() -> list[Table]:
@@ -105,56 +100,3 @@ def _lines(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "\n".join(str(item) for item in value)
     return str(value)
-
-
-def plan_table(plan: Plan, store: Store) -> Table:
-    """One row for each protection: how far it is."""
-    from .engine.status import status  # noqa: PLC0415
-
-    table = Table(title=f"{escape(plan.suite.name)}: {len(plan.protections)} protections, {len(plan.items)} sources")
-    for column in ("protection", "surrogates", "state", "images"):
-        table.add_column(column)
-    for protection in plan.protections.values():
-        state = status(store, protection.id, protection.items)
-        style = STYLES[state.word]
-        table.add_row(
-            protection.id,
-            escape(", ".join(protection.surrogates)) or "-",
-            f"[{style}]{state.word}[/{style}]",
-            f"{state.finished}/{state.total}",
-        )
-    table.caption = _counts(plan, store)
-    return table
-
-
-def status_tables(plan: Plan, store: Store) -> list[Table]:
-    """How far each method is, and the failures."""
-    from .engine.status import status  # noqa: PLC0415
-
-    table = Table(title=f"{escape(plan.suite.name)}: {_counts(plan, store)}", title_justify="left")
-    for column in ("method", "finished", "images", "failed cells"):
-        table.add_column(column)
-    broken = Table(title="failures", title_justify="left")
-    broken.add_column("protection")
-    broken.add_column("error")
-    for label in plan.suite.methods:
-        states = [
-            (cell, status(store, cell.id, cell.items)) for cell in plan.protections.values() if cell.label == label
-        ]
-        failed = [(cell, state) for cell, state in states if state.error]
-        table.add_row(
-            escape(label),
-            f"{sum(state.word == 'cached' for _, state in states)}/{len(states)}",
-            f"{sum(state.finished for _, state in states)}/{sum(state.total for _, state in states)}",
-            str(len(failed)),
-        )
-        for cell, state in failed:
-            broken.add_row(cell.id, escape(state.error))
-    return [table, broken] if broken.row_count else [table]
-
-
-def _counts(plan: Plan, store: Store) -> str:
-    from .engine.status import status  # noqa: PLC0415
-
-    words = [status(store, protection.id, protection.items).word for protection in plan.protections.values()]
-    return ", ".join(f"{words.count(word)} {word}" for word in STYLES if word in words)

@@ -108,6 +108,7 @@ class Score(ABC):
         kind: name in configs; for the project's own the name of the file.
         version: raise it when the same images get other numbers than before.
         keeps_reference: :meth:`rows` of the clean sources themselves are computed, too, and handed to :meth:`reduce`.
+        uses_targets: whether it looks at the data set's targets: its numbers then depend on them.
 
     Parameters are keyword-only and have defaults; one that is not set is in no identity.
     """
@@ -115,6 +116,7 @@ class Score(ABC):
     kind: ClassVar[str]
     version: ClassVar[str] = "1"
     keeps_reference: ClassVar[bool] = False
+    uses_targets: ClassVar[bool] = False
 
     @property
     @abstractmethod

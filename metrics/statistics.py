@@ -1,7 +1,9 @@
-"""Rates and how sure one can be of them."""
+"""Rates and means, and how sure one can be of them."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -43,3 +45,44 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Estimat
     reach = z / (1 + z * z / n) * (rate * (1 - rate) / n + z * z / (4 * n * n)) ** 0.5
     # rounding must not push the ends past the rate at 0 % and 100 %
     return Estimate(rate, max(0.0, min(centre - reach, rate)), min(1.0, max(centre + reach, rate)), n)
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A mean with its interval, ``low <= value <= high``, from ``n`` independent groups; NaN ends where n is one."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def clustered_mean(values: Sequence[float], groups: Sequence[str], confidence: float = 0.95) -> Mean:
+    """Mean of numbers of which those of one group are not independent, such as protections of one photo.
+
+    The interval is Student's with the cluster-robust standard error and as many degrees of freedom as there are
+    groups, less one (Cameron and Miller, Journal of Human Resources 2015, section II.A).
+
+    Args:
+        values: the numbers; without NaN.
+        groups: what each belongs to.
+        confidence: level of the interval, between 0 and 1.
+
+    >>> mean = clustered_mean([1.0, 1.0, 3.0, 3.0], ["a", "a", "b", "b"])
+    >>> mean.value, mean.n, round(mean.low, 2)
+    (2.0, 2, -10.71)
+    """
+    from scipy.special import stdtrit  # noqa: PLC0415 (slow to import)
+
+    if not values:
+        return Mean(math.nan, math.nan, math.nan, 0)
+    value = sum(values) / len(values)
+    sums: dict[str, float] = {}
+    for group, number in zip(groups, values, strict=True):
+        sums[group] = sums.get(group, 0.0) + number - value
+    n = len(sums)
+    if n < 2 or not math.isfinite(value):  # noqa: PLR2004
+        return Mean(value, math.nan, math.nan, n)
+    error = math.sqrt(n / (n - 1) * sum(one * one for one in sums.values())) / len(values)
+    reach = float(stdtrit(n - 1, (1 + confidence) / 2)) * error
+    return Mean(value, value - reach, value + reach, n)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from veilbench.errors import UserError
 from veilbench.methods.base import ProtectionMethod, Task
 from veilbench.methods.trained import TrainedMethod
+from veilbench.metrics.base import Surroundings
 
-from ..specs.components import build_method, build_recognizer
+from ..specs.components import build_method
 from .plan import Plan, Protection
 from .protect import protect
 from .status import status
@@ -19,7 +20,6 @@ from .train import train
 
 if TYPE_CHECKING:
     from veilbench.datasets.base import Target
-    from veilbench.models.recognizers.base import Recognizer
 
 
 class Cells:
@@ -28,22 +28,17 @@ class Cells:
     Args:
         plan: whose protections.
         store: where they are kept.
+        surroundings: lends recognisers.
         batch_size: images at once.
         devices: processes (on a CPU) or cards that share a protection's images.
     """
 
-    def __init__(self, plan: Plan, store: Store, batch_size: int, devices: int = 1) -> None:
+    def __init__(self, plan: Plan, store: Store, surroundings: Surroundings, batch_size: int, devices: int = 1) -> None:
         self.plan = plan
         self.store = store
+        self.surroundings = surroundings
         self.batch_size = batch_size
         self.devices = devices
-        self._recognizers: dict[str, Recognizer] = {}
-
-    def recognizer(self, name: str) -> Recognizer:
-        """A recogniser of the suite, loaded once."""
-        if name not in self._recognizers:
-            self._recognizers[name] = build_recognizer(name, self.plan.suite.recognizers[name])
-        return self._recognizers[name]
 
     def protect(self, protection: Protection, done: Callable[[int], None]) -> str:
         """Protect what is missing.
@@ -106,7 +101,7 @@ class Cells:
         by_name: dict[str, Target] = {target.name: target for target in self.plan.dataset.targets}
         return Task(
             protection.goal,
-            [self.recognizer(name) for name in protection.surrogates],
+            [self.surroundings.recognizer(name) for name in protection.surrogates],
             [by_name[name] for name in protection.targets],
             seed=self.plan.suite.spec.seed,
             reference=self.plan.dataset.references[protection.reference] if protection.reference else None,

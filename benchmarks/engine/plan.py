@@ -3,7 +3,8 @@
 A *protection* is what a method does to a data set; its identity holds exactly what its pixels depend on.  A *question*
 is a row of the comparison (goal, target, held-out recogniser, method); several questions can share one protection, as
 all of ``clean``'s do.  A *training* is what some methods need first; its identity is that of the protection without the
-sources.  A *score* is what one judge or metric says of one protection.
+sources.  A *measurement* is what one
+judge or metric says of protections, perhaps after a countermeasure.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from veilbench.errors import UserError, did_you_mean
 
 from ..specs.components import Component, RecognizerSpec, build_dataset
 from ..specs.configs import CONFIGS
-from ..specs.suite import PROTOCOL_VERSION, Suite
+from ..specs.suite import Suite
 from .identity import fingerprint, readable_id
+from .measurements import Measurement, measurements
 
 if TYPE_CHECKING:
     from veilbench.datasets.base import FaceDataset, MakeupReference, Target
@@ -135,29 +137,10 @@ class Plan:
             "weights": self.weight_hashes[name],
         }
 
-    def judge_score(self, name: str) -> str:
-        """Score id of a recogniser's similarities.  Thresholds are no part of it: they are applied afterwards."""
-        spec = {
-            "score": "similarity",
-            "protocol": PROTOCOL_VERSION,
-            "recognizer": self.recognizer_identity(name),
-            "references": self._references,
-        }
-        return readable_id(["similarity", name], spec)
-
     @cached_property
-    def fidelity_score(self) -> str:
-        """Score id of PSNR and SSIM."""
-        return readable_id(["fidelity"], {"protocol": PROTOCOL_VERSION, "references": self.dataset.manifest.digest})
-
-    def feature_score(self, name: str) -> str:
-        """Score id of the features that FID and KID are computed from."""
-        return readable_id(["features", name], {"recognizer": self.recognizer_identity(name)})
-
-    @cached_property
-    def _references(self) -> str:
-        targets = [[target.name, target.sha256] for target in self.dataset.targets]
-        return fingerprint({"sources": self.dataset.manifest.digest, "targets": targets})
+    def measurements(self) -> list[Measurement]:
+        """All scores, under each countermeasure."""
+        return measurements(self)
 
     def _ask(self, label: str, component: Component, goal: Goal) -> list[Question]:
         names = list(self.suite.recognizers)

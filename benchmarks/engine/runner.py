@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
@@ -15,14 +14,14 @@ from ..executors.processes import protect_all, usual_jobs
 from ..progress import Advance, grouped, progress
 from .cells import Cells
 from .plan import Plan, Protection
-from .score import Judge, features, fidelity, source_features
+from .results import Results, write_manifest
+from .scoring import Scorer
+from .sources import keep_sources
 from .status import status
-from .store import ProtectionFolder, Store
+from .surroundings import PlanSurroundings
 
 if TYPE_CHECKING:
     from ..trackers import Tracker
-
-REFERENCE_CELL = "sources"  # the clean sources' own features are kept beside the protections' scores
 
 
 class Runner:
@@ -30,7 +29,7 @@ class Runner:
 
     Args:
         plan: what to do.
-        store: where to.
+        results: the plan's manifest, and where to.
         tracker: told of every protection that has all its scores.
         console: for progress.
         batch_size: images at once; by default the suite's.
@@ -41,7 +40,7 @@ class Runner:
     def __init__(
         self,
         plan: Plan,
-        store: Store,
+        results: Results,
         tracker: Tracker,
         console: Console,
         batch_size: int | None = None,
@@ -49,12 +48,14 @@ class Runner:
         jobs: int | None = None,
     ) -> None:
         self.plan = plan
-        self.store = store
+        self.results = results
+        self.store = results.store
         self.tracker = tracker
         self.console = console
-        self.cells = Cells(plan, store, batch_size or plan.suite.spec.batch_size, devices)
+        surroundings = PlanSurroundings(plan)
+        self.scorer = Scorer(plan, self.store, surroundings)
+        self.cells = Cells(plan, self.store, surroundings, batch_size or plan.suite.spec.batch_size, devices)
         self.jobs = jobs
-        self._judges: dict[str, Judge] = {}
 
     def run(self) -> list[str]:
         """Bring everything up to date.  Why cells failed is printed, whatever else goes wrong afterwards.
@@ -67,16 +68,31 @@ class Runner:
         with (
             self._told(failures),
             self.store.lock(),
+            self._written(),
             progress(self.console, total) as advance,
             closing(self._protected(advance)) as protected,
         ):
             for protection, failure in protected:
                 if failure:
                     failures.append(failure)
-                self._score(protection)
-                self.tracker.record(self.plan, self.store, protection)
-            self._score_sources()
+                failures += self.scorer.score(protection)
+                self.tracker.record(self.results, protection.id)
+            failures += self.scorer.score_sources()
+            self._reduce()
         return failures
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        """What the run is, is told before it begins, so that whoever looks meanwhile knows how far it is."""
+        write_manifest(self.results)
+        keep_sources(self.plan, self.store)
+        yield
+
+    def _reduce(self) -> None:
+        """Compute what all images of each row of the leaderboard have together."""
+        for label, goal in dict.fromkeys((one.label, str(one.goal)) for one in self.plan.questions):
+            for treatment in self.results.manifest.treatments:
+                self.scorer.reduce(self.results.row_cells(label, goal), treatment)
 
     @contextmanager
     def _told(self, failures: Sequence[str]) -> Iterator[None]:
@@ -86,11 +102,6 @@ class Runner:
         finally:
             for line in grouped(failures):
                 self.console.print(f"[red]failed:[/red] {escape(line)}", highlight=False, soft_wrap=True)
-
-    def _judge(self, name: str) -> Judge:
-        if name not in self._judges:
-            self._judges[name] = Judge(self.cells.recognizer(name), self.plan.dataset)
-        return self._judges[name]
 
     def _protected(self, advance: Advance) -> Generator[tuple[Protection, str]]:
         """Every protection once it is as far as it gets, with its failure or an empty string."""
@@ -112,36 +123,3 @@ class Runner:
             return
         for protection in pending:
             yield protection, self.cells.protect(protection, partial(made, protection.id))
-
-    def _score(self, protection: Protection) -> None:
-        folder = self.store.protection(protection.id)
-        have = folder.finished()
-        items = [item for item in protection.items if item in have]
-        if not items:
-            return
-        stamp = folder.images_stamp(items)
-        for name in self.plan.suite.recognizers:
-            self._keep(protection, self.plan.judge_score(name), stamp, self._similarities(name, folder, items))
-        self._keep(protection, self.plan.fidelity_score, stamp, lambda: fidelity(self.plan.dataset, folder, items))
-        realism = self.plan.suite.spec.realism
-        if realism:
-            score = self.plan.feature_score(realism)
-            self._keep(protection, score, stamp, lambda: features(self.cells.recognizer(realism), folder, items))
-
-    def _similarities(self, name: str, folder: ProtectionFolder, items: list[str]) -> Callable[[], pd.DataFrame]:
-        return lambda: self._judge(name).similarities(folder, items)
-
-    def _keep(self, protection: Protection, score: str, stamp: str, compute: Callable[[], pd.DataFrame]) -> None:
-        """Compute and store a score unless it is there for exactly these images."""
-        if not self.store.has_score(protection.id, score, stamp):
-            self.store.write_score(protection.id, score, compute(), stamp)
-
-    def _score_sources(self) -> None:
-        realism = self.plan.suite.spec.realism
-        if realism:
-            cell, digest = REFERENCE_CELL, self.plan.dataset.manifest.digest
-            score = f"{self.plan.feature_score(realism)}-{digest[:12]}"
-            if not self.store.has_score(cell, score, digest):
-                self.store.write_score(
-                    cell, score, source_features(self.cells.recognizer(realism), self.plan.dataset), digest
-                )

@@ -10,8 +10,11 @@ Layout below the results folder::
     store/trainings/<training>/spec.json        what the training is; several protections may share one
                                last.ckpt        where it is, while it runs
                                weights.safetensors, training.json   what it gave, its cost and provenance
-    store/scores/<cell>/<score>.parquet     what a judge or metric says of its images
-    suites/<suite>/                         tables, pictures and the CSV log of a suite
+    store/scores/<cell>/<score>.parquet     what a score says of its images: kind, version, spec and stamp inside
+    store/rows/<key>.json                   numbers that all images of a row have together, such as FID
+    store/sources/<data set>/<item>.png     the first clean photos, for pictures
+    suites/<comparison>/manifest.json       what the comparison is: with the store all that its tables are made of
+                        ...                 its tables and pictures
 
 A PNG is in place before its line is written, and a line is one ``write``: whatever the moment of a kill, an item is
 either finished or it is not.  What is damaged later counts as missing; see :mod:`~benchmarks.engine.intact`.
@@ -271,30 +274,43 @@ class Store:
         """Folder for what methods can use again; whatever is in it can be deleted."""
         return self.root / "store" / "cache"
 
-    def suite(self, name: str) -> Path:
-        """The folder of one suite's tables and pictures; created."""
-        path = self.root / "suites" / name
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror}); choose another --results") from error
-        return path
+    @property
+    def suites(self) -> Path:
+        """Folder for the tables and pictures of comparisons."""
+        return self.root / "suites"
+
+    def source_image(self, digest: str, item: str) -> Path:
+        """Where a clean photo of the data set with that digest is kept, for pictures."""
+        return self.root / "store" / "sources" / digest[:12] / f"{item}.png"
 
     def score_path(self, cell: str, score: str) -> Path:
         """Where one score of one protection is."""
         return self.root / "store" / "scores" / cell / f"{score}.parquet"
 
-    def write_score(self, cell: str, score: str, rows: pd.DataFrame, stamp: str) -> None:
-        """Store a score with the stamp of the images that it saw."""
+    def write_score(self, cell: str, score: str, rows: pd.DataFrame, about: Mapping[str, Any]) -> None:
+        """Store a score with what it is and which images it saw (``stamp``, ``protocol``, ``kind``, ``version``)."""
         import io  # noqa: PLC0415
 
         buffer = io.BytesIO()
-        rows.attrs = {"stamp": stamp, "seal": BLANK.decode()}
+        rows.attrs.update(about, seal=BLANK.decode())
         rows.to_parquet(buffer, index=False)
-        write_bytes(self.score_path(cell, score), fill_mark(buffer.getvalue()))
+        path = self.score_path(cell, score)
+        write_bytes(path, fill_mark(buffer.getvalue()))
+        self._failure_path(cell, score).unlink(missing_ok=True)
 
-    def read_score(self, cell: str, score: str, stamp: str | None = None) -> pd.DataFrame | None:
-        """A stored score; None where there is none or a damaged one, or the images have changed (``stamp`` given)."""
+    def _failure_path(self, cell: str, score: str) -> Path:
+        return self.score_path(cell, score).with_suffix(".error.json")
+
+    def fail_score(self, cell: str, score: str, error: str) -> None:
+        """Record that a score failed."""
+        write_json(self._failure_path(cell, score), {"error": error})
+
+    def score_error(self, cell: str, score: str) -> str:
+        """Why a score failed, or an empty string."""
+        return str((read_json(self._failure_path(cell, score)) or {}).get("error", ""))
+
+    def read_score(self, cell: str, score: str) -> pd.DataFrame | None:
+        """A stored score, its ``attrs`` what it was written with; None where there is none or a damaged one."""
         import pyarrow as pa  # noqa: PLC0415
         from pyarrow.parquet import ParquetFile  # noqa: PLC0415
 
@@ -311,13 +327,13 @@ class Store:
         except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
             tell(path, (str(error).splitlines() or ["cannot be read"])[0][:100])
             return None
-        attributes = {key: value for key, value in rows.attrs.items() if key != "seal"}
-        rows.attrs = attributes
-        return rows if stamp in (None, attributes.get("stamp")) else None
+        rows.attrs = {key: value for key, value in rows.attrs.items() if key != "seal"}
+        return rows
 
-    def has_score(self, cell: str, score: str, stamp: str) -> bool:
-        """Whether a score is stored, whole, for exactly the images of ``stamp``."""
-        return self.read_score(cell, score, stamp) is not None
+    def has_score(self, cell: str, score: str, about: Mapping[str, Any]) -> bool:
+        """Whether a score is stored, whole, and was written with all that ``about`` says."""
+        rows = self.read_score(cell, score)
+        return rows is not None and all(rows.attrs.get(key) == value for key, value in about.items())
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -23,6 +23,7 @@ from veilbench.errors import UserError
 from ..engine.cells import Cells
 from ..engine.plan import Plan, Protection
 from ..engine.store import Store
+from ..engine.surroundings import PlanSurroundings
 from ..engine.watch import LOOK_EVERY, begin
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _become_worker(
 
     global _cells, _reports
     torch.set_num_threads(threads)
-    _cells, _reports = Cells(plan, Store(root), batch_size), reports
+    _cells, _reports = Cells(plan, Store(root), PlanSurroundings(plan), batch_size), reports
 
 
 def _protect(cell: str) -> str:

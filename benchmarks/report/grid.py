@@ -1,63 +1,74 @@
-"""Pictures for people: sources beside their protected versions."""
+"""Pictures for people: sources beside their protected versions.  Made of PNGs alone, without torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
-from veilbench.datasets.photos import read_photo, to_uint8
-
-from ..engine.plan import Plan, Question
-from ..engine.store import Store
+from ..engine.manifest import QuestionFacts
+from ..engine.results import Results
+from ..engine.sources import SHOWN, reference_name
 
 TILE = 128
 GAP = 6
 LABEL = 22
 
+Pixels = NDArray[np.uint8]
+"""``H x W x 3``, RGB."""
 
-def comparison(plan: Plan, store: Store, columns: int = 8) -> Image.Image:
+
+def comparison(results: Results) -> Image.Image:
     """One row of sources, then one row for each method: the first finished protection of each, same sources.
 
     Where sources are divided among targets, each is shown with what was made of it for its own target.  Where makeup is
     put on, the row ends with the face that it comes from.
 
     Args:
-        plan: whose methods to show.
-        store: where the protected images are.
-        columns: how many sources.
+        results: whose methods to show; the run kept the sources that are shown.
     """
-    items = list(plan.items)[:columns]
-    index = {item: place for place, item in enumerate(plan.items)}
-    rows: list[tuple[str, list[Tensor | None]]] = [("source", [plan.dataset[index[item]].image for item in items])]
+    items = list(results.manifest.dataset.items)[:SHOWN]
+    rows: list[tuple[str, list[Pixels | None]]] = [
+        ("source", [read_pixels(results.source_image(one)) for one in items])
+    ]
     shown: set[str] = set()
-    for question in plan.questions:
-        method = plan.suite.methods[question.label].cls
-        folder = store.protection(question.protection.id)
-        if question.label in shown or method.family == "none" or not folder.finished():
+    for question in results.manifest.questions:
+        folder = results.store.protection(question.cell)
+        family = results.manifest.methods[question.label].family
+        if question.label in shown or family == "none" or not folder.finished():
             continue
         shown.add(question.label)
-        paths = [store.protection(_owner(plan, question, item).protection.id).image(item) for item in items]
-        images = [read_photo(path) if path.is_file() else None for path in paths]
+        cells = [_owner(results, question, item).cell for item in items]
+        paths = [results.store.protection(cell).image(item) for cell, item in zip(cells, items, strict=True)]
         label = f"{question.label} ({question.goal})"
-        if worn := question.protection.reference:
-            images.append(plan.dataset.references[worn].made_up)
+        if worn := results.manifest.cells[question.cell].reference:
+            paths.append(results.source_image(reference_name(worn)))
             label += f", at the end its makeup reference: {worn}"
-        rows.append((label, images))
+        rows.append((label, [read_pixels(path) for path in paths]))
     return sheet(rows)
 
 
-def _owner(plan: Plan, question: Question, item: str) -> Question:
+def read_pixels(path: Path) -> Pixels | None:
+    """A PNG of ours; None where there is none, or a damaged one, which a run makes again."""
+    try:
+        with Image.open(path, formats=("PNG",)) as file:
+            return np.asarray(file.convert("RGB"))
+    except (OSError, SyntaxError, ValueError):  # Pillow's words for a damaged file
+        return None
+
+
+def _owner(results: Results, question: QuestionFacts, item: str) -> QuestionFacts:
     """``question``, or the one beside it whose group has ``item`` where sources are divided among targets."""
     wanted = (question.label, question.goal, question.held_out)
-    beside = [other for other in plan.questions if (other.label, other.goal, other.held_out) == wanted]
-    return next(other for other in (question, *beside) if item in other.items)
+    beside = [one for one in results.manifest.questions if (one.label, one.goal, one.held_out) == wanted]
+    return next(one for one in (question, *beside) if item in results.items(one))
 
 
-def sheet(rows: Sequence[tuple[str, Sequence[Tensor | None]]]) -> Image.Image:
-    """Labelled rows of pictures (``3 x H x W`` in ``[0, 1]``), each scaled to a square tile; None is a gray tile."""
+def sheet(rows: Sequence[tuple[str, Sequence[Pixels | None]]]) -> Image.Image:
+    """Labelled rows of pictures, each scaled to a square tile; None is a gray tile."""
     columns = max(len(images) for _, images in rows)
     width = GAP + columns * (TILE + GAP)
     height = GAP + len(rows) * (TILE + LABEL + GAP)
@@ -73,16 +84,36 @@ def sheet(rows: Sequence[tuple[str, Sequence[Tensor | None]]]) -> Image.Image:
     return canvas
 
 
-def pairs(sources: Sequence[Tensor], protected: Sequence[Tensor]) -> Image.Image:
-    """Sources, their protected versions, and the difference (amplified eight times around gray)."""
-    difference = [((image - source) * 8 + 0.5).clamp(0, 1) for source, image in zip(sources, protected, strict=True)]
-    return sheet([("source", sources), ("protected", protected), ("difference x8", difference)])
+def protection_sheet(results: Results, cell: str) -> Image.Image | None:
+    """The first sources, what became of them, and the difference (amplified eight times around gray).
+
+    None where none of them is finished.
+    """
+    folder = results.store.protection(cell)
+    paths = [(results.source_image(item), folder.image(item)) for item in results.manifest.dataset.items[:SHOWN]]
+    read = [(read_pixels(source), read_pixels(image)) for source, image in paths]
+    found = [(source, image) for source, image in read if source is not None and image is not None]
+    if not found:
+        return None
+    differences = [_difference(source, image) for source, image in found]
+    return sheet(
+        [
+            ("source", [source for source, _ in found]),
+            ("protected", [image for _, image in found]),
+            ("difference x8", differences),
+        ]
+    )
 
 
-def _tile(image: Tensor | None) -> Image.Image:
+def _difference(source: Pixels, image: Pixels) -> Pixels:
+    amplified = (image.astype(np.int16) - source.astype(np.int16)) * 8 + 128
+    return amplified.clip(0, 255).astype(np.uint8)
+
+
+def _tile(image: Pixels | None) -> Image.Image:
     if image is None:
         return Image.new("RGB", (TILE, TILE), "lightgray")
-    picture = Image.fromarray(np.ascontiguousarray(to_uint8(image).permute(1, 2, 0).numpy()))
+    picture = Image.fromarray(np.ascontiguousarray(image))
     # small pictures are shown as they are, pixel for pixel; large ones are smoothed down
     method = Image.Resampling.NEAREST if picture.width < TILE else Image.Resampling.LANCZOS
     return picture.resize((TILE, TILE), method)

@@ -1,164 +1,203 @@
-"""From stored scores to one tidy table: a row for every question, judge and item."""
+"""From stored scores to one tidy table: a row for every question, countermeasure, judge and item."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
 import pandas as pd
 
-from veilbench.metrics.psr import dodged, impersonated
+from veilbench.metrics.verification import TARGET, dodged, impersonated
 
-from ..engine.plan import Plan, Protection, Question
+from ..engine.manifest import QuestionFacts
 from ..engine.records import ItemRecord
-from ..engine.store import Store
-from ..specs.suite import PROTOCOL_VERSION
+from ..engine.results import Results
 
 BLACK_BOX, WHITE_BOX = "black_box", "white_box"
 
 
-def collect(plan: Plan, store: Store) -> pd.DataFrame:
-    """All item rows of a plan's questions, as far as they are scored.
+def collect(results: Results, cell: str | None = None) -> pd.DataFrame:
+    """All item rows of a comparison's questions, as far as they are scored.
+
+    Args:
+        results: of the comparison.
+        cell: only what this protection answers.
 
     Returns:
-        Columns: ``suite, protocol, method, family, goal, target, held_out, judge, role, item, similarity`` (to what
-        decides success: the target's other photo, or another photo of the source), ``similarity_source`` (to the clean
-        source), ``threshold`` and ``success`` (at the suite's FAR), ``success@<far>`` for every calibrated FAR,
-        ``psnr, ssim, seconds, forward, backward`` (passes of recognisers), ``<network>_passes`` (both ways, of every
-        other network that a method counts), ``cell``.
+        Columns: ``suite, protocol, method, family, goal, target, held_out, countermeasure, judge, role, item,
+        similarity`` (to what decides success: the target's other photo, or another photo of the source),
+        ``similarity_source`` (to the clean source), ``threshold`` and ``success`` (at the suite's FAR),
+        ``success@<far>`` for every calibrated FAR, the columns of every score of an image, ``seconds, forward,
+        backward`` (passes of recognisers), ``<network>_passes`` (both ways, of every other network that a method
+        counts), ``cell``.
     """
-    scores = _Scores(plan, store)
-    return _concatenate(frame for question in plan.questions for frame in _question_frames(plan, scores, question))
-
-
-def collect_protection(plan: Plan, store: Store, protection: Protection) -> pd.DataFrame:
-    """The rows of :func:`collect` that one protection answers."""
-    scores = _Scores(plan, store)
-    questions = [question for question in plan.questions if question.protection.id == protection.id]
-    return _concatenate(frame for question in questions for frame in _question_frames(plan, scores, question))
-
-
-def failures(plan: Plan, store: Store) -> pd.DataFrame:
-    """Cells and items without a result: columns ``method, cell, item, error``; ``item`` is empty for a whole cell."""
-    rows: list[tuple[str, str, str, str]] = []
-    for protection in plan.protections.values():
-        folder = store.protection(protection.id)
-        if folder.error:
-            rows.append((protection.label, protection.id, "", folder.error))
-        rows += [
-            (protection.label, protection.id, item, record.error)
-            for item, record in folder.records().items()
-            if record.error
-        ]
-    return pd.DataFrame(rows, columns=["method", "cell", "item", "error"])
-
-
-def _concatenate(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    found = list(frames)
+    scores = _Scores(results)
+    asked = [question for question in results.manifest.questions if cell in (None, question.cell)]
+    found = [
+        frame
+        for question in asked
+        for treatment in results.manifest.treatments
+        for frame in _question_frames(results, scores, question, treatment)
+    ]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def failures(results: Results) -> pd.DataFrame:
+    """What has no result: columns ``method, cell, item, score, error``.
+
+    ``item`` is empty for a whole protection and for scores, ``score`` for protections; a score that cannot be computed
+    at all stands once, without a cell.
+    """
+    rows: list[tuple[str, str, str, str, str]] = []
+    for cell, facts in results.manifest.cells.items():
+        folder = results.store.protection(cell)
+        if folder.error:
+            rows.append((facts.label, cell, "", "", folder.error))
+        rows += [
+            (facts.label, cell, item, "", record.error) for item, record in folder.records().items() if record.error
+        ]
+        for score in results.manifest.scores:
+            error = results.store.score_error(cell, score.id)
+            if error:
+                rows.append((facts.label, cell, "", score.id, error))
+    rows += [("", "", "", one.kind, one.missing) for one in missing_scores(results)]
+    return pd.DataFrame(rows, columns=["method", "cell", "item", "score", "error"])
+
+
+def missing_scores(results: Results) -> Sequence[Any]:
+    """Scores that could not be computed at all, each once, whatever the countermeasures."""
+    return list({(one.kind, one.missing): one for one in results.manifest.scores if one.missing}.values())
 
 
 class _Scores:
     """Reads every stored score once: one protection may answer many questions."""
 
-    def __init__(self, plan: Plan, store: Store) -> None:
-        self._plan = plan
-        self._store = store
+    def __init__(self, results: Results) -> None:
+        self._results = results
+        self.costs = cache(self._read_costs)
         self.images = cache(self._read_images)
         self.similarities = cache(self._read_similarities)
 
-    def _read_images(self, cell: str) -> pd.DataFrame | None:
-        """Quality and cost by item: ``psnr, ssim, seconds, forward, backward`` and passes of other networks."""
-        quality = self._store.read_score(cell, self._plan.fidelity_score)
-        if quality is None:
-            return None
-        finished = self._store.protection(cell).finished()
+    def _read_costs(self, cell: str) -> pd.DataFrame | None:
+        """Cost by item: ``seconds, forward, backward`` and passes of other networks."""
+        finished = self._results.store.protection(cell).finished()
         if not finished:
             return None  # its images were deleted after they had been scored
-        recognizers = set(self._plan.suite.recognizers)
-        costs = pd.DataFrame([_cost(record, recognizers) for record in finished.values()])
-        return quality.set_index("item").join(costs.set_index("item"), how="inner")
+        recognizers = set(self._results.manifest.recognizers)
+        return pd.DataFrame([_cost(record, recognizers) for record in finished.values()]).set_index("item")
 
-    def _read_similarities(self, cell: str, judge: str) -> pd.DataFrame | None:
-        """Cosines by item, one column for each reference."""
-        scores = self._store.read_score(cell, self._plan.judge_score(judge))
-        return None if scores is None else scores.pivot(index="item", columns="reference", values="similarity")  # noqa: PD010
+    def _read_images(self, cell: str, treatment: str) -> pd.DataFrame | None:
+        """Columns of an image by item, and costs."""
+        costs = self.costs(cell)
+        if costs is None:
+            return None
+        frames: list[pd.DataFrame | pd.Series[Any]] = []
+        for score in self._results.scores(treatment):
+            names = [column.name for column in score.columns if column.of == "image"]
+            if not names:
+                continue
+            stored = self._results.store.read_score(cell, score.id)
+            frame = pd.DataFrame(columns=names, index=costs.index, dtype=float)
+            frames.append(frame if stored is None else stored.set_index("item")[names])
+        return pd.concat([*(frame.reindex(costs.index) for frame in frames), costs], axis=1)
+
+    def _read_similarities(self, cell: str, judge: str, treatment: str) -> pd.DataFrame | None:
+        """Cosines by item, one column for each reference; ``attrs`` say by which protocol they were made."""
+        score = next(one for one in self._results.scores(treatment) if one.judge == judge)
+        found = self._results.store.read_score(cell, score.id)
+        return None if found is None else found.set_index("item")
 
 
-def _question_frames(plan: Plan, scores: _Scores, question: Question) -> Iterator[pd.DataFrame]:
+def _question_frames(
+    results: Results, scores: _Scores, question: QuestionFacts, treatment: str
+) -> Iterator[pd.DataFrame]:
     """One frame for each judge of a question."""
-    protection = question.protection
-    images = scores.images(protection.id)
+    images = scores.images(question.cell, treatment)
     if images is None:
         return
-    far = plan.suite.spec.protocol.far
-    for judge, config in plan.suite.recognizers.items():
-        # where nobody is held out, the white-box judges are everybody's, also of methods that attack none (`clean`)
-        role = WHITE_BOX if question.held_out is None or judge in protection.surrogates else BLACK_BOX
-        if role == BLACK_BOX and question.held_out != judge:
-            continue  # a method that uses no surrogates would show up once for every held-out recogniser
-        cosines = scores.similarities(protection.id, judge)
+    for judge, role in judges_of(results, question):
+        cosines = scores.similarities(question.cell, judge, treatment)
         if cosines is None:
             continue
-        asked = cosines[cosines.index.isin(question.items)]
-        if asked.empty:
-            continue
+        asked = cosines[cosines.index.isin(results.items(question))]
         rows = _decide(asked, question).join(images, how="inner")
-        successes = {
-            rate: _success(rows["similarity"], config.thresholds[rate], question) for rate in config.thresholds
-        }
-        # built in one go: adding columns to hundreds of frames one by one would take seconds
-        columns = {
-            "item": rows.index,
-            **{str(name): values.to_numpy() for name, values in rows.items()},
-            **{f"success@{rate:g}": successes[rate].to_numpy() for rate in sorted(successes)},
-            "threshold": config.thresholds[far],
-            "success": successes[far].to_numpy(),
-            **_labels(plan, question, judge, role),
-        }
-        yield pd.DataFrame(columns, index=range(len(rows)))
+        if not rows.empty:
+            labels = {**_labels(results, question, judge, role), "countermeasure": treatment}
+            yield _frame(results, question, judge, rows, {**labels, "protocol": cosines.attrs.get("protocol", "")})
 
 
-def _labels(plan: Plan, question: Question, judge: str, role: str) -> dict[str, Any]:
+def judges_of(results: Results, question: QuestionFacts) -> Iterator[tuple[str, str]]:
+    """Who answers a question, and as what: ``black_box`` or ``white_box``."""
+    surrogates = results.manifest.cells[question.cell].surrogates
+    for judge in results.manifest.judges:
+        # where nobody is held out, the white-box judges are everybody's, also of methods that attack none (`clean`)
+        role = WHITE_BOX if question.held_out is None or judge in surrogates else BLACK_BOX
+        if role == WHITE_BOX or question.held_out == judge:
+            yield judge, role  # others would show up once for every held-out recogniser
+
+
+def _frame(
+    results: Results, question: QuestionFacts, judge: str, rows: pd.DataFrame, labels: dict[str, Any]
+) -> pd.DataFrame:
+    thresholds = results.manifest.judges[judge].thresholds
+    far = results.manifest.protocol.far
+    successes = {rate: _success(rows["similarity"], thresholds[rate], question) for rate in thresholds}
+    # built in one go: adding columns to hundreds of frames one by one would take seconds
+    columns = {
+        "item": rows.index,
+        **{str(name): values.to_numpy() for name, values in rows.items()},
+        **{f"success@{rate:g}": successes[rate].to_numpy() for rate in sorted(successes)},
+        "threshold": thresholds[far],
+        "success": successes[far].to_numpy(),
+        **labels,
+    }
+    return pd.DataFrame(columns, index=range(len(rows)))
+
+
+def _labels(results: Results, question: QuestionFacts, judge: str, role: str) -> dict[str, Any]:
     return {
-        "suite": plan.suite.name,
-        "protocol": PROTOCOL_VERSION,
+        "suite": results.name,
         "method": question.label,
-        "family": plan.suite.methods[question.label].cls.family,
-        "goal": str(question.goal),
+        "family": results.manifest.methods[question.label].family,
+        "goal": question.goal,
         "target": question.target,
         "held_out": question.held_out or "",
         "judge": judge,
         "role": role,
-        "cell": question.protection.id,
+        "cell": question.cell,
     }
 
 
-def _decide(cosines: pd.DataFrame, question: Question) -> pd.DataFrame:
+def _decide(cosines: pd.DataFrame, question: QuestionFacts) -> pd.DataFrame:
     """By item the similarity that decides success, and the one to the clean source: ``similarity_source``."""
     if question.goal == "dodge":
         # without another photo of the person nothing can be said of dodging: the item is left out, not guessed
-        deciding = cosines["other"].dropna() if "other" in cosines else pd.Series(dtype=float)
+        deciding = cosines["other"]
     else:
-        deciding = cosines[[f"target:{name}" for name in question.targets]].max(axis=1)
+        deciding = cosines[[f"{TARGET}{name}" for name in question.targets]].max(axis=1)
     return pd.DataFrame({"similarity": deciding, "similarity_source": cosines["clean"]}).dropna(subset=["similarity"])
 
 
-def _success(similarity: pd.Series, threshold: float, question: Question) -> pd.Series:
+def _success(similarity: pd.Series, threshold: float, question: QuestionFacts) -> pd.Series:
     return dodged(similarity, threshold) if question.goal == "dodge" else impersonated(similarity, threshold)
 
 
 def _cost(record: ItemRecord, recognizers: Collection[str]) -> dict[str, Any]:
-    others = {
-        f"{name}_passes": count + record.backward.get(name, 0)
-        for name, count in record.forward.items()
-        if name not in recognizers
-    }
     return {
         "item": record.id,
         "seconds": record.seconds,
         "forward": sum(count for name, count in record.forward.items() if name in recognizers),
         "backward": sum(count for name, count in record.backward.items() if name in recognizers),
-        **others,
+        **{
+            f"{name}_passes": count + record.backward.get(name, 0)
+            for name, count in record.forward.items()
+            if name not in recognizers
+        },
     }
+
+
+def item_columns(results: Results) -> Iterable[str]:
+    """Names of the columns of an image, of all scores."""
+    columns = (column for score in results.manifest.scores for column in score.columns)
+    return dict.fromkeys(column.name for column in columns if column.of == "image")

@@ -1,4 +1,4 @@
-"""A picture of what privacy costs: every row's PSR against its PSNR, settings of one method joined by a line."""
+"""A picture of what privacy costs: every row's PSR against its quality, settings of one method joined by a line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ..engine.plan import Plan
+from veilbench.metrics.base import Column
+
+from ..engine.results import Results
+from .columns import PSR, PSR_WHITE_BOX, score_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,44 +22,52 @@ OFFSETS = tuple((side * across, down) for across in (9, 14, 20, 26) for down in 
 CLEARANCE = 8.5  # points to whatever else is there
 
 
-def tradeoff(plan: Plan, table: pd.DataFrame) -> Figure:
-    """PSR with its interval over PSNR, one panel for each goal.
+def tradeoff(results: Results, table: pd.DataFrame) -> Figure:
+    """PSR with its interval over a measure of quality, one panel for each goal; photos without countermeasure.
+
+    Quality is the first column of a score of images that says which way is better, PSNR unless the suite has others.
 
     Args:
-        plan: of the suite.
-        table: its leaderboard, as :func:`~.leaderboard.leaderboard` gives it.
+        results: of the comparison.
+        table: its leaderboard, as :func:`~benchmarks.report.leaderboard.leaderboard` gives it.
     """
     from matplotlib.figure import Figure as NewFigure  # noqa: PLC0415 (slow to import)
 
     goals = [str(goal) for goal in table["goal"].unique()]
     figure = NewFigure(figsize=(9, 5 * len(goals)), layout="constrained")
+    quality = next((one for one in score_columns(results) if one.of == "image" and one.better), None)
+    untreated = table[table["countermeasure"] == results.manifest.treatments[0]]
     for axes, goal in zip(figure.subplots(len(goals), squeeze=False)[:, 0], goals, strict=True):
-        _panel(axes, plan, table[table["goal"] == goal].set_index("method"))
-        axes.set_title(f"{plan.suite.name}: {goal}", loc="left", parse_math=False)
+        axes.set_title(f"{results.name}: {goal}", loc="left", parse_math=False)
+        if quality is None:
+            axes.set_axis_off()
+            axes.text(0, 0.5, "no score of quality in this suite, e.g. scores: [fidelity]")
+            continue
+        _panel(axes, results, untreated[untreated["goal"] == goal].set_index("method"), quality)
     return figure
 
 
-def _panel(axes: Axes, plan: Plan, rows: pd.DataFrame) -> None:
-    rate = "psr" if rows["psr"].notna().any() else "psr_white_box"
-    rows = rows[rows["psnr"].map(math.isfinite) & rows[rate].notna()]
-    drawn: set[str] = set()
-    for name, labels in curves(plan, list(map(str, rows.index))).items():
+def _panel(axes: Axes, results: Results, rows: pd.DataFrame, quality: Column) -> None:
+    rate = PSR if rows[PSR.name].notna().any() else PSR_WHITE_BOX
+    rows = rows[rows[quality.name].map(math.isfinite) & rows[rate.name].notna()]
+    in_curves: set[str] = set()
+    for name, labels in curves(results, list(map(str, rows.index))).items():
         curve = rows.loc[labels]
-        axes.plot(curve["psnr"], 100 * curve[rate], "-", linewidth=1.5, alpha=0.6, label=name)
-        drawn |= set(labels)
+        axes.plot(curve[quality.name], 100 * curve[rate.name], "-", linewidth=1.5, alpha=0.6, label=name)
+        in_curves |= set(labels)
     for label, row in rows.iterrows():
-        low, high = 100 * (row[rate] - row[f"{rate}_low"]), 100 * (row[f"{rate}_high"] - row[rate])
-        color = "tab:blue" if label in drawn else "tab:gray"
-        axes.errorbar(
-            row["psnr"], 100 * row[rate], [[low], [high]], fmt="o", color=color, markersize=5, linewidth=0.8, capsize=2
-        )
-    axes.set(xlabel="PSNR, dB (quality)", ylabel=f"{'black' if rate == 'psr' else 'white'}-box PSR, % (privacy)")
+        value, low, high = (100 * row[f"{rate.name}{end}"] for end in ("", "_low", "_high"))
+        color = "tab:blue" if label in in_curves else "tab:gray"
+        ends = [[value - low], [high - value]]
+        axes.errorbar(row[quality.name], value, ends, fmt="o", color=color, markersize=5, linewidth=0.8, capsize=2)
+    axes.set_xlabel(f"{quality.title} ({quality.better} is better)", parse_math=False)
+    axes.set_ylabel(f"{rate.title} (privacy)", parse_math=False)
     axes.margins(x=0.1)
     axes.grid(alpha=0.3)
-    if drawn:
+    if in_curves:
         for text in axes.legend(fontsize=8).get_texts():
             text.set_parse_math(False)
-    _number(axes, [(str(label), row["psnr"], 100 * row[rate]) for label, row in rows.iterrows()])
+    _number(axes, [(str(label), row[quality.name], 100 * row[rate.name]) for label, row in rows.iterrows()])
 
 
 def _number(axes: Axes, points: list[tuple[str, float, float]]) -> None:
@@ -77,15 +88,15 @@ def _number(axes: Axes, points: list[tuple[str, float, float]]) -> None:
                   parse_math=False)  # fmt: skip
 
 
-def curves(plan: Plan, labels: list[str]) -> dict[str, list[str]]:
+def curves(results: Results, labels: list[str]) -> dict[str, list[str]]:
     """Rows that differ in one number alone: ``"weaken_diff, lambda_adv"`` -> labels, ordered by that number."""
     found: dict[tuple[str, str, str], list[tuple[float, str]]] = {}
     for label in labels:
-        component = plan.suite.methods[label]
-        for name, value in component.params.items():
+        method = results.manifest.methods[label]
+        for name, value in method.params.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
-                rest = repr(sorted((key, str(other)) for key, other in component.params.items() if key != name))
-                found.setdefault((component.cls.kind, name, rest), []).append((value, label))
+                rest = repr(sorted((key, str(other)) for key, other in method.params.items() if key != name))
+                found.setdefault((method.kind, name, rest), []).append((value, label))
     return {
         f"{method}, {name}": [label for _, label in sorted(members)]
         for (method, name, _), members in found.items()

@@ -1,4 +1,4 @@
-"""Writing a suite's tables and pictures to its folder."""
+"""Writing a comparison's tables and pictures into its folder."""
 
 from __future__ import annotations
 
@@ -7,87 +7,97 @@ from typing import Any
 
 import pandas as pd
 
-from veilbench.files import write_bytes
+from veilbench.files import replacing, write_bytes
 
-from ..engine.plan import Plan
-from ..engine.store import Store
+from ..engine.results import Results
 from .grid import comparison
-from .items import collect, failures
-from .leaderboard import leaderboard, rates, to_markdown
+from .items import collect, failures, item_columns
+from .leaderboard import leaderboard, rates
+from .tables import to_markdown
 from .tradeoff import tradeoff
 
+PROVENANCE = ("warm_up_seconds", "batch_size", "devices", "commit", "dirty", "processor", "threads", "accelerator")
 
-def write_report(plan: Plan, store: Store) -> tuple[pd.DataFrame, Path]:
-    """Collect everything scored and write it into the suite's folder.
 
-    The files: ``items.parquet`` and ``items.csv`` (the same rows), ``cells.csv``, ``psr.csv``, ``leaderboard.csv``,
-    ``leaderboard.md``, ``failures.csv``, ``grid.png`` and ``tradeoff.png``.
+def write_report(results: Results) -> pd.DataFrame:
+    """Collect everything scored and write tables and pictures: ``grid.png`` and ``tradeoff.png`` beside the tables.
 
     Returns:
-        The leaderboard, and the folder.
+        The leaderboard.
+
+    Raises:
+        UserError: when nothing is scored, with the reason.
     """
-    folder = store.suite(plan.suite.name)
-    items = collect(plan, store)
-    failed = failures(plan, store)
-    _write_csv(folder / "failures.csv", failed)  # first: where all failed there is nothing else
-    table = leaderboard(plan, store, items)
-    items.to_parquet(folder / "items.parquet", index=False)
+    table = write_tables(results)
+    with replacing(results.folder / "grid.png") as temporary:
+        comparison(results).save(temporary, format="png", optimize=True)
+    with replacing(results.folder / "tradeoff.png") as temporary:
+        tradeoff(results, table).savefig(temporary, dpi=150, format="png")
+    return table
+
+
+def write_tables(results: Results) -> pd.DataFrame:
+    """Collect everything scored and write the tables into the comparison's folder.
+
+    The files: ``items.parquet`` and ``items.csv`` (the same rows), ``cells.csv``, ``psr.csv``, ``leaderboard.csv``,
+    ``leaderboard.md`` and ``failures.csv``.
+
+    Returns:
+        The leaderboard.
+
+    Raises:
+        UserError: when nothing is scored, with the reason.
+    """
+    folder = results.folder
+    items = collect(results)
+    _write_csv(folder / "failures.csv", failures(results))  # first: where all failed there is nothing else
+    table = leaderboard(results, items)
+    with replacing(folder / "items.parquet") as temporary:
+        items.to_parquet(temporary, index=False)
     _write_csv(folder / "items.csv", items)
-    _write_csv(folder / "cells.csv", cells(plan, store, items))
-    _write_csv(folder / "psr.csv", rates(items, plan.suite.spec.protocol.confidence))
+    _write_csv(folder / "cells.csv", cells(results, items))
+    _write_csv(folder / "psr.csv", rates(items, results.manifest.protocol.confidence))
     _write_csv(folder / "leaderboard.csv", table)
-    write_bytes(folder / "leaderboard.md", to_markdown(plan, table).encode())
-    comparison(plan, store).save(folder / "grid.png")
-    tradeoff(plan, table).savefig(folder / "tradeoff.png", dpi=150)
-    return table, folder
+    write_bytes(folder / "leaderboard.md", to_markdown(results, table).encode())
+    return table
 
 
-def cells(plan: Plan, store: Store, items: pd.DataFrame) -> pd.DataFrame:
-    """One row for each question and judge: rate, quality, cost and provenance of its protection.
+def cells(results: Results, items: pd.DataFrame) -> pd.DataFrame:
+    """One row for each question, countermeasure and judge: rate, quality, cost and provenance of its protection.
 
     Where a method trains, also what its training took: ``training, training_seconds, training_steps`` and, of the whole
     training and both ways together, ``training_<network>_passes``.
     """
-    keys = ["method", "goal", "target", "held_out", "judge", "role", "cell"]
+    keys = ["method", "goal", "target", "held_out", "countermeasure", "judge", "role", "cell"]
     means = items.groupby(keys, sort=False, as_index=False).agg(
         n=("item", "size"),
         psr=("success", "mean"),
         similarity=("similarity", "mean"),
-        psnr=("psnr", "mean"),
-        ssim=("ssim", "mean"),
+        **{name: (name, "mean") for name in item_columns(results)},
         seconds_per_image=("seconds", "mean"),
         forward_per_image=("forward", "mean"),
         backward_per_image=("backward", "mean"),
     )
-    provenance = {cell: store.protection(cell).cell for cell in plan.protections}
-    for column in (
-        "warm_up_seconds",
-        "batch_size",
-        "devices",
-        "commit",
-        "dirty",
-        "processor",
-        "threads",
-        "accelerator",
-    ):
+    provenance = {cell: results.store.protection(cell).cell for cell in results.manifest.cells}
+    for column in PROVENANCE:
         means[column] = [provenance[cell].get(column) for cell in means["cell"]]
     means["peak_host_bytes"] = [provenance[cell].get("peak_memory", {}).get("host") for cell in means["cell"]]
-    costs = {cell: _training_cost(plan, store, cell) for cell in plan.protections}
+    costs = {cell: _training_cost(results, cell) for cell in results.manifest.cells}
     for column in dict.fromkeys(name for cost in costs.values() for name in cost):
         means[column] = [costs[cell].get(column) for cell in means["cell"]]
     return means
 
 
-def _training_cost(plan: Plan, store: Store, cell: str) -> dict[str, Any]:
+def _training_cost(results: Results, cell: str) -> dict[str, Any]:
     """What the training behind a protection took; empty where there is none."""
-    training = plan.protections[cell].training
-    record = {} if training is None else store.training(training.id).record
-    if training is None or not record:
+    training = results.manifest.cells[cell].training
+    record = {} if training is None else results.store.training(training).record
+    if not record:
         return {}
     passes = {
         f"training_{name}_passes": count + record["backward"].get(name, 0) for name, count in record["forward"].items()
     }
-    words = {"training": training.id, "training_seconds": record["seconds"], "training_steps": record["steps"]}
+    words = {"training": training, "training_seconds": record["seconds"], "training_steps": record["steps"]}
     return {**words, **passes}
 
 

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from veilbench.methods.base import ProtectionMethod
     from veilbench.models.recognizers.base import Recognizer
 
-Section = Literal["methods", "datasets"]
+Section = Literal["methods", "datasets", "scores", "countermeasures"]
 
 
 class ComponentSpec(BaseModel):
-    """A method or data set in YAML: which class, with which parameters."""
+    """A method, data set, score or countermeasure in YAML: which class, with which parameters."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -182,18 +182,19 @@ def load_recognizer_spec(reference: str | RecognizerSpec, base: Path) -> tuple[s
 
 def build_dataset(component: Component) -> FaceDataset:
     """Construct a data set; its own complaints become :class:`UserError` with the config's name in front."""
-    dataset: FaceDataset = _construct(component)
+    dataset: FaceDataset = build(component)
     dataset.name = component.name
     return dataset
 
 
 def build_method(component: Component) -> ProtectionMethod:
     """Construct a method; its own complaints become :class:`UserError` with the config's name in front."""
-    method: ProtectionMethod = _construct(component)
+    method: ProtectionMethod = build(component)
     return method
 
 
-def _construct(component: Component) -> Any:
+def build(component: Component) -> Any:
+    """Construct a part; its own complaints become :class:`UserError` with where its parameters are from in front."""
     try:
         return component.cls(**component.params)
     except (ValueError, OSError) as error:

@@ -22,6 +22,7 @@ from .components import (
     load_recognizer_spec,
 )
 from .configs import find_config, read_yaml
+from .scoring import PartEntry, load_parts
 from .strict_yaml import load
 
 # Raise it whenever a change makes old and new numbers incomparable; a leaderboard refuses to mix versions.
@@ -102,14 +103,22 @@ class Protocol(Strict):
 
 
 class SuiteSpec(Strict):
-    """A suite's YAML file."""
+    """A suite's YAML file.
+
+    Attributes:
+        scores: what is measured besides PSR.
+        countermeasures: what protected photos go through; each is one more row beside the photos as they are.
+        realism: short for the score ``realism`` with this recogniser's features: FID and KID.
+    """
 
     description: str = ""
     dataset: str | ComponentSpec
     recognizers: tuple[str, ...] = Field(min_length=1)
     methods: tuple[MethodEntry, ...] = Field(min_length=1)
     protocol: Protocol = Protocol()
-    realism: str | None = Field(default=None, description="recogniser whose features FID and KID use; none: no FID")
+    scores: tuple[PartEntry, ...] = (PartEntry(kind="fidelity"),)
+    countermeasures: tuple[PartEntry, ...] = ()
+    realism: str | None = None
     batch_size: int = Field(default=16, gt=0)
     seed: int = 0
 
@@ -123,6 +132,7 @@ class Suite:
         dataset: the data set's config.
         recognizers: name -> config, in the file's order.
         methods: label -> config, in the file's order.
+        scores, countermeasures: checked configs, in the file's order.
     """
 
     def __init__(self, name: str, spec: SuiteSpec, where: Path, settings: Sequence[Setting]) -> None:
@@ -147,7 +157,16 @@ class Suite:
                 raise UserError(f"{self._at('recognizers')}: recogniser {recognizer!r} is listed twice; remove one")
             self.recognizers[recognizer] = config
         self.methods = self._load_methods()
+        scores = [*spec.scores, *self._realism()]
+        self.scores = load_parts("scores", scores, self._at("scores"), where.parent)
+        self.countermeasures = load_parts(
+            "countermeasures", spec.countermeasures, self._at("countermeasures"), where.parent
+        )
         self._check_protocol()
+
+    def _realism(self) -> list[PartEntry]:
+        name = self.spec.realism
+        return [] if name is None else [PartEntry(kind="realism", params={"features": name})]
 
     def _at(self, key: str) -> str:
         """Where the suite's value at a dotted key is from."""

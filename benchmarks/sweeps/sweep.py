@@ -19,11 +19,15 @@ from veilbench.errors import UserError, did_you_mean
 from veilbench.files import write_bytes
 from veilbench.registry import parse
 
+from ..engine.manifest import manifest_of
 from ..engine.plan import Plan
+from ..engine.provenance import provenance
+from ..engine.results import Results
 from ..engine.runner import Runner
 from ..engine.store import Store
 from ..report.items import collect
 from ..report.leaderboard import leaderboard
+from ..specs.asked import read_asked
 from ..specs.configs import find_config, read_yaml
 from ..specs.suite import Setting, Strict, Suite, load_suite, parse_setting
 
@@ -178,8 +182,11 @@ class Sweep:
         settings = [parse_setting(text, f"{self.where}: set:") for text in self.spec.set]
         for name, value in chosen.items():
             settings.append(Setting(self.spec.method, name, value, f"{self.where}: parameters.{name}: {value}"))
-        suite = str(self.where.parent / self.spec.suite) if "/" in self.spec.suite else self.spec.suite
-        return load_suite(suite, settings, [self.spec.method])
+        return load_suite(self._suite_path, settings, [self.spec.method])
+
+    @property
+    def _suite_path(self) -> str:
+        return str(self.where.parent / self.spec.suite) if "/" in self.spec.suite else self.spec.suite
 
     def run(self) -> SweepResult:
         """Run the trials that are missing, then write tables, picture and the best configuration."""
@@ -249,10 +256,14 @@ class Sweep:
     def _trial(self, trial: optuna.Trial) -> tuple[float, ...]:
         chosen = {name: _propose(trial, name, choice) for name, choice in self.spec.parameters.items()}
         plan = Plan(self._suite(chosen))
-        failures = Runner(plan, self.store, self.tracker, self.console, jobs=self.jobs).run()
+        texts = [*self.spec.set, *(f"{self.spec.method}.{name}={value}" for name, value in chosen.items())]
+        asked = read_asked(self._suite_path, texts, [self.spec.method])
+        folder = self.folder / "trials" / f"{trial.number:04d}"
+        results = Results(manifest_of(plan, asked, provenance()), self.store, folder)
+        failures = Runner(plan, results, self.tracker, self.console, jobs=self.jobs).run()
         if failures:
             raise UserError(f"trial {chosen}: {failures[0]}")
-        table = leaderboard(plan, self.store, collect(plan, self.store)).set_index("goal")
+        table = leaderboard(results, collect(results)).set_index("goal")
         trial.set_user_attr("chosen", chosen)
         trial.set_user_attr("row", {column: _plain(value) for column, value in table.iloc[0].items()})
         excess = {one.column: one.excess(self._value(table, one.goal, one.column)) for one in self.spec.constraints}

@@ -7,18 +7,23 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..engine.plan import Plan, Protection
-    from ..engine.store import Store
+    import pandas as pd
+
+    from ..engine.results import Results
 
 LONGEST = 300
 
 
 class Tracker(ABC):
-    """Is told of every protection once all its scores are there."""
+    """Is told of results.  What it does with them changes none of them."""
 
     @abstractmethod
-    def record(self, plan: Plan, store: Store, protection: Protection) -> None:
-        """Track one protection; called again for one that has not changed, it does nothing."""
+    def record(self, results: Results, cell: str) -> None:
+        """Track one protection with all its scores; nothing where it has not changed since."""
+
+    @abstractmethod
+    def finish(self, results: Results, table: pd.DataFrame) -> None:
+        """Track a comparison: its leaderboard ``table``, and the pictures in its folder."""
 
     def parting(self) -> list[str]:
         """Lines to be told when all is done, such as where to find what was tracked."""
@@ -28,9 +33,13 @@ class Tracker(ABC):
 class NoTracker(Tracker):
     """``--tracker none``."""
 
-    def record(self, plan: Plan, store: Store, protection: Protection) -> None:
+    def record(self, results: Results, cell: str) -> None:
         """Do nothing."""
-        del plan, store, protection
+        del results, cell
+
+    def finish(self, results: Results, table: pd.DataFrame) -> None:
+        """Do nothing."""
+        del results, table
 
 
 class CarefulTracker(Tracker):
@@ -48,11 +57,17 @@ class CarefulTracker(Tracker):
         self.say = say
         self.failed = False
 
-    def record(self, plan: Plan, store: Store, protection: Protection) -> None:
+    def record(self, results: Results, cell: str) -> None:
+        self._careful(lambda: self.tracker.record(results, cell))
+
+    def finish(self, results: Results, table: pd.DataFrame) -> None:
+        self._careful(lambda: self.tracker.finish(results, table))
+
+    def _careful(self, track: Callable[[], None]) -> None:
         if self.failed:
             return
         try:
-            self.tracker.record(plan, store, protection)
+            track()
         except Exception as error:  # a tracker may raise anything
             self.failed = True
             self.say(

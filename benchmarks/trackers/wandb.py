@@ -1,35 +1,40 @@
-"""Weights & Biases: one run per protection.  Whether anything is sent is for W&B's own settings and login to say."""
+"""Weights & Biases: one run per protection, and one per comparison.
+
+Whether anything is sent is for W&B's own settings and login to say.
+"""
 
 from __future__ import annotations
 
-import math
+import hashlib
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from veilbench.datasets.photos import read_photo
+from PIL import Image
 
 from ..engine.identity import fingerprint
-from ..engine.plan import Plan, Protection, Question
-from ..engine.store import ProtectionFolder, Store, read_json, write_json
-from ..report.grid import pairs
-from ..report.items import collect_protection
+from ..engine.results import Results
+from ..engine.store import ProtectionFolder, read_json, write_json
+from ..report.grid import protection_sheet, read_pixels
+from ..report.items import collect
 from .base import Tracker
 from .wandb_mode import Mode, wandb_mode, wandb_settings
+from .wandb_words import LONGEST_TAG, board_summary, config, judged, name, summary, tags
 
 if TYPE_CHECKING:
     import pandas as pd
     import wandb
 
 PROJECT = "veilbench"
-SHOWN = 8
-LONGEST_TAG = 64  # W&B refuses longer ones
 
 
 class WandbTracker(Tracker):
-    """One W&B run per protection, grouped by suite; the run's id is the cell's identity, so a repeat updates it.
+    """One W&B run per protection and one per comparison, grouped by suite.
+
+    The id of a run is the identity of its cell or comparison, so that a repeat updates it.
 
     Args:
         folder: where W&B keeps its files, in a folder ``wandb``.
@@ -53,29 +58,59 @@ class WandbTracker(Tracker):
         """Whether runs stay on this machine."""
         return self.mode in {"offline", "disabled"}
 
-    def record(self, plan: Plan, store: Store, protection: Protection) -> None:
+    def record(self, results: Results, cell: str) -> None:
         """Log config, per-image table, picture, cost, scores and the images as an artifact."""
         if self.mode == "disabled":
             return
-        folder = store.protection(protection.id)
+        folder = results.store.protection(cell)
         have = folder.finished()
-        finished = [item for item in protection.items if item in have]
+        finished = [item for item in results.items(results.manifest.cells[cell]) if item in have]
         if not finished:
             return
-        stamp = fingerprint({"mode": self.mode, "images": folder.images_stamp(finished), "judged": _judged(plan)})
+        stamp = fingerprint({"mode": self.mode, "images": folder.images_stamp(finished), "judged": judged(results)})
         marker = folder.path / "tracked.json"
-        if (read_json(marker) or {}).get(plan.suite.name) == stamp:
+        if (read_json(marker) or {}).get(results.name) == stamp:
             return
-        items = collect_protection(plan, store, protection)
-        summary = _summary(items, folder.cell)
-        if protection.training is not None:
-            summary["cost/training_seconds"] = store.training(protection.training.id).record.get("seconds")
-        with self._start(plan, protection, folder.cell.get("packages", {})) as run:
-            _fill(run, items, _picture(plan, folder, finished), _sortable(summary))
-            _attach(run, protection, folder)
-        if self.offline:
-            self._kept.append(Path(run.settings.sync_dir))
-        write_json(marker, {**(read_json(marker) or {}), plan.suite.name: stamp})
+        items = collect(results, cell)
+        with self._start(
+            results,
+            "protection",
+            cell,
+            name=name(results, cell),
+            tags=tags(results, cell),
+            config=config(results, cell),
+        ) as run:
+            _fill(run, {"items": items}, {"images": protection_sheet(results, cell)})
+            run.summary.update(summary(results, cell, items))
+            _attach(run, cell, folder)
+        write_json(marker, {**(read_json(marker) or {}), results.name: stamp})
+
+    def finish(self, results: Results, table: pd.DataFrame) -> None:
+        """Log a comparison: leaderboard, grid, trade-off, and every number under a name to sort by."""
+        if self.mode == "disabled":
+            return
+        content = (results.folder / "leaderboard.csv").read_bytes()
+        stamp = fingerprint({"mode": self.mode, "table": hashlib.sha256(content).hexdigest()})
+        marker = results.folder / "tracked.json"
+        if (read_json(marker) or {}).get("stamp") == stamp:
+            return
+        manifest = results.manifest
+        about = {
+            "suite": results.name,
+            "overrides": list(manifest.overrides),
+            "seed": manifest.seed,
+            "protocol": manifest.protocol.model_dump(),
+            "dataset": manifest.dataset.name,
+            "methods": {label: facts.model_dump() for label, facts in manifest.methods.items()},
+            "origin": manifest.origin,
+        }
+        words = [manifest.dataset.name[:LONGEST_TAG], "comparison"]
+        run_id, title = f"{results.folder.name}-{manifest.comparison}", f"{results.folder.name}: leaderboard"
+        with self._start(results, "comparison", run_id, name=title, tags=words, config=about) as run:
+            pictures = {one: read_picture(results.folder / f"{one}.png") for one in ("grid", "tradeoff")}
+            _fill(run, {"leaderboard": table}, pictures)
+            run.summary.update(board_summary(results, table))
+        write_json(marker, {"stamp": stamp})
 
     def parting(self) -> list[str]:
         """Where runs that were kept offline lie, and the command that uploads them."""
@@ -86,140 +121,47 @@ class WandbTracker(Tracker):
         command = f"wandb sync {shlex.quote(str(parent))}"
         return [f"{len(self._kept)} W&B {word} kept offline in {parent}; to upload: {command}"]
 
-    def _start(self, plan: Plan, protection: Protection, packages: dict[str, str]) -> wandb.Run:
+    @contextmanager
+    def _start(self, results: Results, job: str, identity: str, **about: Any) -> Iterator[wandb.Run]:
         settings = wandb_settings()
         import wandb  # noqa: PLC0415 (slow to import)
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        return wandb.init(
+        with wandb.init(
             project=settings.project or self.project,
-            group=plan.suite.name,
-            name=_name(plan, protection),
-            tags=_tags(plan, protection),
-            id=protection.id[-64:],
+            group=results.name,
+            id=identity[-64:],
             resume=None if self.offline else "allow",
-            job_type="protection",
+            job_type=job,
             mode=self.mode,
             dir=self.folder,
-            config=_config(plan, protection, packages),
             # a list of all installed packages takes longer than the rest; those that count are in its config
             settings=wandb.Settings(console="off", silent=True, x_disable_stats=True, x_save_requirements=False),
-        )
+            **about,
+        ) as run:
+            yield run
+        if self.offline:
+            self._kept.append(Path(run.settings.sync_dir))
 
 
-def _fill(run: wandb.Run, items: pd.DataFrame, picture: Any, summary: dict[str, float]) -> None:
+def _fill(run: wandb.Run, tables: Mapping[str, pd.DataFrame], pictures: Mapping[str, Image.Image | None]) -> None:
     import wandb  # noqa: PLC0415
 
-    run.log({"items": wandb.Table(dataframe=items), "images": wandb.Image(picture)})
-    run.summary.update(summary)
+    content: dict[str, Any] = {key: wandb.Table(dataframe=table) for key, table in tables.items()}
+    content |= {key: wandb.Image(picture) for key, picture in pictures.items() if picture is not None}
+    run.log(content)
 
 
-def _attach(run: wandb.Run, protection: Protection, folder: ProtectionFolder) -> None:
+def _attach(run: wandb.Run, cell: str, folder: ProtectionFolder) -> None:
     import wandb  # noqa: PLC0415
 
-    artifact = wandb.Artifact(f"protection-{protection.id[-100:]}", type="protection", metadata=protection.spec)
+    spec = read_json(folder.path / "spec.json") or {}
+    artifact = wandb.Artifact(f"protection-{cell[-100:]}", type="protection", metadata=spec)
     artifact.add_dir(str(folder.path / "images"))
     run.log_artifact(artifact)
 
 
-def _picture(plan: Plan, folder: ProtectionFolder, finished: list[str]) -> Any:
-    """The first sources and what became of them."""
-    shown = finished[:SHOWN]
-    index = {item: place for place, item in enumerate(plan.items)}
-    sources = [plan.dataset[index[item]].image for item in shown]
-    return pairs(sources, [read_photo(folder.image(item)) for item in shown])
-
-
-def _questions(plan: Plan, protection: Protection) -> list[Question]:
-    return [question for question in plan.questions if question.protection.id == protection.id]
-
-
-def _held_out(plan: Plan, protection: Protection) -> list[str]:
-    """Recognisers that a method that attacks some was kept from; none for one that attacks none."""
-    return [name for name in plan.suite.recognizers if protection.surrogates and name not in protection.surrogates]
-
-
-def _distinct(words: Iterable[str]) -> list[str]:
-    return [word for word in dict.fromkeys(words) if word]
-
-
-def _name(plan: Plan, protection: Protection) -> str:
-    """``pgd dodge, not arcface``: for people; what differs among the questions of one protection is left out."""
-    questions = _questions(plan, protection)
-    goals = _distinct(str(question.goal) for question in questions)
-    targets = _distinct(question.target for question in questions)
-    words = [protection.label, *(part[0] for part in (goals, targets) if len(part) == 1)]
-    held_out = _held_out(plan, protection)
-    return " ".join(words) + (f", not {', '.join(held_out)}" if held_out else "")
-
-
-def _tags(plan: Plan, protection: Protection) -> list[str]:
-    questions = _questions(plan, protection)
-    tags = [
-        protection.label,
-        plan.suite.methods[protection.label].cls.family,
-        *(str(question.goal) for question in questions),
-        *(f"target {question.target}" for question in questions if question.target),
-        *(f"held out {name}" for name in _held_out(plan, protection)),
-    ]
-    return _distinct(tag[:LONGEST_TAG] for tag in tags)
-
-
-def _config(plan: Plan, protection: Protection, packages: dict[str, str]) -> dict[str, Any]:
-    """The identity of the cell, with names in the place of digests; those are under ``digests``."""
-    names = {
-        "dataset": plan.suite.dataset.name,
-        "targets": list(protection.targets),
-        "surrogates": list(protection.surrogates),
-        "held_out": _held_out(plan, protection),
-    }
-    return {
-        "suite": plan.suite.name,
-        "label": protection.label,
-        "packages": packages,
-        **protection.spec,
-        **names,
-        "digests": {key: value for key, value in protection.spec.items() if key in names},
-    }
-
-
-def _judged(plan: Plan) -> dict[str, Any]:
-    """What the rows of a protection depend on besides its images."""
-    return {
-        "protocol": plan.suite.spec.protocol.model_dump(),
-        "fidelity": plan.fidelity_score,
-        "judges": {
-            name: [plan.judge_score(name), {f"{far:g}": value for far, value in config.thresholds.items()}]
-            for name, config in plan.suite.recognizers.items()
-        },
-    }
-
-
-def _summary(items: pd.DataFrame, cell: dict[str, Any]) -> dict[str, Any]:
-    """Scores and costs of a protection.
-
-    ``psr/black_box`` and ``psr/white_box`` are there where one goal is asked: a mean over goals would mean nothing.
-    ``psr/<role>/<goal>`` is always there, and ``psr/<role>/<goal>/<target>/<judge>`` tells the parts.
-    """
-    values: dict[str, Any] = {"cost/warm_up_seconds": cell.get("warm_up_seconds")}
-    for kind, amount in cell.get("peak_memory", {}).items():
-        values[f"cost/peak_{kind}_bytes"] = amount
-    if items.empty:
-        return values
-    keys = ["role", "goal", "target", "judge"]
-    for depth in (2, 4):
-        for parts, group in items.groupby(keys[:depth]):
-            name = "/".join(part for part in ("psr", *map(str, parts)) if part)
-            values[name] = float(group["success"].mean())
-    if len(set(items["goal"])) == 1:
-        for role, group in items.groupby("role"):
-            values[f"psr/{role}"] = float(group["success"].mean())
-    images = items.drop_duplicates("item")
-    for column in ("psnr", "ssim", "seconds", "forward", "backward"):
-        values[column] = float(images[column].mean())
-    return values
-
-
-def _sortable(values: dict[str, Any]) -> dict[str, float]:
-    """Without what is not known or infinite (a clean image's PSNR): W&B cannot sort or plot it."""
-    return {key: value for key, value in values.items() if value is not None and math.isfinite(value)}
+def read_picture(path: Path) -> Image.Image | None:
+    """A picture of a comparison's folder; None where there is none."""
+    pixels = read_pixels(path)
+    return None if pixels is None else Image.fromarray(pixels)

@@ -1,0 +1,135 @@
+"""Which scores a plan has: each of the suite's under each countermeasure, with its identity.
+
+Identity holds the score's kind, version, parameters that are not defaults and column names, the weights that it uses,
+the data set, and the countermeasure.  A column more or a raised version makes another identity, so that this score
+alone is computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from veilbench import registry
+from veilbench.errors import UserError, VeilbenchError
+from veilbench.files import file_sha256
+
+from ..specs.components import Component
+from ..specs.scoring import build_countermeasure, build_score
+from .identity import readable_id
+from .surroundings import PlanSurroundings
+
+if TYPE_CHECKING:
+    from veilbench.metrics.base import Column
+
+    from .plan import Plan
+
+UNTREATED = "none"
+"""The word for photos as they are, where others went through a countermeasure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One score under one countermeasure.
+
+    Attributes:
+        id: name of its files.
+        spec: everything that its numbers depend on, besides the images.
+        judge: the recogniser that it asks whether a photo is recognised; empty for other scores.
+        treatment: title of the countermeasure, or :data:`UNTREATED`.
+        reference_id: of the clean sources' own rows; empty where none are kept.
+        missing: why it cannot be computed; empty where it can.
+    """
+
+    id: str
+    component: Component
+    columns: tuple[Column, ...]
+    spec: Mapping[str, Any]
+    judge: str = ""
+    countermeasure: Component | None = None
+    treatment: str = UNTREATED
+    reference_id: str = ""
+    missing: str = ""
+
+
+def measurements(plan: Plan) -> list[Measurement]:
+    """All of a plan's, verification by each judge first.
+
+    Raises:
+        UserError: when two scores give a column of one name, or two countermeasures have one title.
+    """
+    suite = plan.suite
+    scores = [_verification(name, str(suite.where)) for name in suite.recognizers] + list(suite.scores)
+    surroundings = PlanSurroundings(plan)
+    found: list[Measurement] = []
+    for treatment in (None, *suite.countermeasures):
+        found += [_measurement(plan, surroundings, component, treatment) for component in scores]
+    _check_names(found, str(suite.where))
+    return found
+
+
+def _verification(judge: str, where: str) -> Component:
+    return Component("verification", where, registry.find("scores", "verification"), {"judge": judge})
+
+
+def _measurement(
+    plan: Plan, surroundings: PlanSurroundings, component: Component, treatment: Component | None
+) -> Measurement:
+    score = build_score(component)
+    missing, depends_on = "", {}
+    try:
+        depends_on = dict(score.depends_on(surroundings))
+        params = _identity(component)
+    except (VeilbenchError, OSError) as error:
+        missing, params = str(error), {}
+    spec: dict[str, Any] = {
+        "kind": score.kind,
+        "version": score.version,
+        "params": params,
+        "columns": [column.name for column in score.columns],
+        "depends_on": depends_on,
+        "dataset": plan.dataset.manifest.digest,
+    }
+    if score.uses_targets:
+        spec["targets"] = [[target.name, target.sha256] for target in plan.dataset.targets]
+    words = [score.kind, *(value for value in component.params.values() if isinstance(value, str))]
+    reference = readable_id(words, spec) if score.keeps_reference else ""
+    title = UNTREATED
+    if treatment is not None:
+        counter = build_countermeasure(treatment)
+        spec["countermeasure"] = {"kind": counter.kind, "version": counter.version, "params": _identity(treatment)}
+        title, words = counter.title, [*words, counter.kind]
+    return Measurement(
+        id=readable_id(words, spec),
+        component=component,
+        columns=tuple(score.columns),
+        spec=spec,
+        judge=component.params["judge"] if score.kind == "verification" else "",
+        countermeasure=treatment,
+        treatment=title,
+        reference_id=reference,
+        missing=missing,
+    )
+
+
+def _identity(component: Component) -> dict[str, Any]:
+    """Parameters that are not defaults; files by their content."""
+    given = registry.without_defaults(component.cls, component.params)
+    return {key: file_sha256(value) if isinstance(value, Path) else value for key, value in given.items()}
+
+
+def _check_names(found: Sequence[Measurement], where: str) -> None:
+    seen: dict[tuple[str, str], str] = {}
+    for one in found:
+        for column in one.columns:
+            first = seen.setdefault((one.treatment, column.name), one.id)
+            if first != one.id:
+                raise UserError(
+                    f"{where}: {one.component.name} and another score, or one countermeasure twice, give column "
+                    f"{column.name!r}; leave one out"
+                )
+    titles = [one.treatment for one in found if one.judge == found[0].judge]
+    if len(set(titles)) < len(titles):
+        raise UserError(f"{where}: two countermeasures are called {max(titles, key=titles.count)!r}; leave one out")

@@ -1,0 +1,158 @@
+"""Scoring: what recognisers and metrics say of protected images, read back from their PNGs as a stranger would.
+
+Photos stream: each is decoded when it is asked for.  Networks run on the device that protection uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from veilbench.datasets.base import FaceDataset
+from veilbench.datasets.photos import read_photo
+from veilbench.metrics.base import Pair, Pairs, Score, Surroundings
+from veilbench.metrics.countermeasures.base import Countermeasure
+
+from ..specs.scoring import build_countermeasure, build_score
+from ..specs.suite import PROTOCOL_VERSION
+from .identity import fingerprint
+from .kept_rows import read_row, reference_cell, row_frames, write_row
+from .measurements import Measurement
+from .plan import Plan, Protection
+from .store import ProtectionFolder, Store
+
+
+class Scorer:
+    """Computes the scores that the store lacks.
+
+    Args:
+        plan: whose measurements.
+        store: where images are read from and scores are kept.
+        surroundings: lends recognisers.
+    """
+
+    def __init__(self, plan: Plan, store: Store, surroundings: Surroundings) -> None:
+        self._plan = plan
+        self._store = store
+        self._surroundings = surroundings
+        self._scores: dict[str, Score] = {}
+        self._places = {entry.id: place for place, entry in enumerate(plan.dataset.manifest.entries)}
+
+    def score(self, protection: Protection) -> list[str]:
+        """Bring all scores of a protection up to date.
+
+        Returns:
+            One line for each score that failed; it is tried again by the next run.
+        """
+        folder = self._store.protection(protection.id)
+        have = folder.finished()
+        items = [item for item in protection.items if item in have]
+        if not items:
+            return []
+        stamp = folder.images_stamp(items)
+        failures = []
+        for measurement in self._plan.measurements:
+            pairs = self._protected(folder, items, measurement)
+            failures.append(self._keep(measurement, measurement.id, protection.id, stamp, pairs))
+        return [failure for failure in failures if failure]
+
+    def score_sources(self) -> list[str]:
+        """Bring up to date what scores keep of the clean sources.  Returns one line for each that failed."""
+        digest, failures = self._plan.dataset.manifest.digest, []
+        for measurement in {one.reference_id: one for one in self._plan.measurements if one.reference_id}.values():
+            pairs = self._sources
+            failures.append(self._keep(measurement, measurement.reference_id, reference_cell(digest), digest, pairs))
+        return [failure for failure in failures if failure]
+
+    def reduce(self, cells: Sequence[str], treatment: str) -> None:
+        """Compute the columns that all images of some protections have together, unless they are kept already."""
+        for measurement in self._plan.measurements:
+            if measurement.missing or measurement.treatment != treatment:
+                continue
+            if not any(column.of == "row" for column in measurement.columns):
+                continue
+            found = row_frames(self._store, measurement.id, measurement.reference_id, self._digest, cells)
+            if found.frames and read_row(self._store, found.key) is None:
+                rows = pd.concat(found.frames, ignore_index=True)
+                numbers = self._built(measurement).reduce(rows, found.reference)
+                write_row(self._store, found.key, {"numbers": dict(numbers), "n": len(rows)})
+
+    @property
+    def _digest(self) -> str:
+        return self._plan.dataset.manifest.digest
+
+    def _keep(self, measurement: Measurement, score: str, cell: str, stamp: str, pairs: Callable[[], Pairs]) -> str:
+        """Compute and store a score unless it is there for exactly these images.  Returns why it failed, or ""."""
+        about = {"stamp": stamp, "protocol": PROTOCOL_VERSION}
+        if measurement.missing or self._store.has_score(cell, score, about):
+            return ""
+        try:
+            rows = _checked(self._built(measurement).rows(pairs()), pairs(), measurement)
+        except OSError:
+            raise
+        except Exception as error:  # a score from outside may raise anything; the others go on
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            self._store.fail_score(cell, score, reason)
+            return f"{score} of {cell}: {reason}"
+        spec = {"kind": measurement.spec["kind"], "version": measurement.spec["version"], "spec": measurement.spec}
+        self._store.write_score(cell, score, rows, {**about, **spec})
+        return ""
+
+    def _built(self, measurement: Measurement) -> Score:
+        """The score, ready; one for all countermeasures, so that what it keeps of the sources serves them all."""
+        key = fingerprint({key: value for key, value in measurement.spec.items() if key != "countermeasure"})
+        if key not in self._scores:
+            score = build_score(measurement.component)
+            score.prepare(self._surroundings)
+            self._scores[key] = score
+        return self._scores[key]
+
+    def _protected(
+        self, folder: ProtectionFolder, items: Sequence[str], measurement: Measurement
+    ) -> Callable[[], Pairs]:
+        treatment = measurement.countermeasure
+        counter = None if treatment is None else build_countermeasure(treatment)
+
+        def read(item: str) -> Tensor:
+            return _treated(counter, read_photo(folder.image(item)))
+
+        return lambda: self._pairs(items, read)
+
+    def _sources(self) -> Pairs:
+        return self._pairs(list(self._places), lambda item: self._plan.dataset[self._places[item]].image)
+
+    def _pairs(self, items: Sequence[str], read: Callable[[str], Tensor]) -> Pairs:
+        dataset: FaceDataset = self._plan.dataset
+        pairs = [Pair(item, self._places[item], partial(read, item), dataset) for item in items]
+        return Pairs(dataset, scoring_device(), pairs)
+
+
+def _treated(countermeasure: Countermeasure | None, photo: Tensor) -> Tensor:
+    if countermeasure is None:
+        return photo
+    with torch.no_grad():
+        return countermeasure(photo[None])[0]
+
+
+def scoring_device() -> torch.device:
+    """Where networks judge: on the graphics card where there is one, as Lightning chooses for protection."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _checked(rows: pd.DataFrame, pairs: Pairs, measurement: Measurement) -> pd.DataFrame:
+    """``rows`` if they are what a score promises.
+
+    Raises:
+        ValueError: with what they lack.
+    """
+    wanted = [pair.item for pair in pairs]
+    if "item" not in rows or list(rows["item"]) != wanted:
+        raise ValueError(f"rows are not one for each of the {len(wanted)} items, in their order")
+    for column in measurement.columns:
+        if column.of == "image" and not (column.name in rows and pd.api.types.is_numeric_dtype(rows[column.name])):
+            raise ValueError(f"rows have no numbers for column {column.name!r}")
+    return rows

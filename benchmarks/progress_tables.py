@@ -1,0 +1,67 @@
+"""Tables about how far a comparison is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from .engine.results import Results
+from .engine.status import Status, status
+from .engine.store import Store
+
+if TYPE_CHECKING:
+    from .engine.plan import Plan
+
+STYLES = {"cached": "green", "partial": "yellow", "missing": "dim", "failed": "red"}
+
+
+def plan_table(plan: Plan, store: Store) -> Table:
+    """One row for each protection: how far it is."""
+    table = Table(title=f"{escape(plan.suite.name)}: {len(plan.protections)} protections, {len(plan.items)} sources")
+    for column in ("protection", "surrogates", "state", "images"):
+        table.add_column(column)
+    states = {cell: status(store, cell, protection.items) for cell, protection in plan.protections.items()}
+    for cell, state in states.items():
+        style = STYLES[state.word]
+        table.add_row(
+            cell,
+            escape(", ".join(plan.protections[cell].surrogates)) or "-",
+            f"[{style}]{state.word}[/{style}]",
+            f"{state.finished}/{state.total}",
+        )
+    missing = {(one.component.name, one.missing): one for one in plan.measurements if one.missing}
+    notes = [f"{name} cannot be computed: {reason}" for name, reason in missing]
+    table.caption = escape("; ".join([_counts(states.values()), *notes]))
+    return table
+
+
+def status_tables(results: Results) -> list[Table]:
+    """How far each method is, and the failures."""
+    states = {cell: results.status(cell) for cell in results.manifest.cells}
+    title = f"{escape(results.name)}: {_counts(states.values())}"
+    table = Table(title=title, title_justify="left")
+    for column in ("method", "finished", "images", "failed cells"):
+        table.add_column(column)
+    broken = Table(title="failures", title_justify="left")
+    broken.add_column("protection")
+    broken.add_column("error")
+    for label in results.manifest.methods:
+        mine = {cell: state for cell, state in states.items() if results.manifest.cells[cell].label == label}
+        failed = {cell: state for cell, state in mine.items() if state.error}
+        table.add_row(
+            escape(label),
+            f"{sum(state.word == 'cached' for state in mine.values())}/{len(mine)}",
+            f"{sum(state.finished for state in mine.values())}/{sum(state.total for state in mine.values())}",
+            str(len(failed)),
+        )
+        for cell, state in failed.items():
+            broken.add_row(cell, escape(state.error))
+    return [table, broken] if broken.row_count else [table]
+
+
+def _counts(states: Iterable[Status]) -> str:
+    words = [state.word for state in states]
+    return ", ".join(f"{words.count(word)} {word}" for word in STYLES if word in words)

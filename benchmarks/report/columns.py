@@ -1,0 +1,75 @@
+"""What the columns of the leaderboard are: title, format, which way is better.  Nobody lists them by hand elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from veilbench.metrics.base import Column
+
+from ..engine.results import Results
+
+PSR = Column("psr", "black-box PSR %", ".1%", "higher", "row")
+PSR_WHITE_BOX = Column("psr_white_box", "white-box PSR %", ".1%", "higher", "row")
+SECONDS = Column("seconds_per_image", "s/image", ".2f", "lower", "row")
+TRAINING = Column(
+    "seconds_per_training",
+    "s/training",
+    ".1f",
+    "lower",
+    "row",
+    "s/training: to train one network (for one target and choice of surrogates), once for all images; s/image is "
+    "without it.",
+)
+UNET = Column(
+    "unet_passes_per_image",
+    "UNet passes",
+    ".0f",
+    "lower",
+    "row",
+    "UNet passes: forward and backward together, per image; less where intermediate results were there.",
+)
+FORWARD = Column("forward_per_image", "forward passes", ".0f", "lower", "row")
+BACKWARD = Column("backward_per_image", "backward passes", ".0f", "lower", "row")
+COSTS = (SECONDS, TRAINING, UNET)
+
+
+def judge_column(judge: str) -> Column:
+    """The black-box PSR of one judge."""
+    return Column(f"psr_{judge}", judge.removeprefix("embedded_"), ".1%", "higher", "row")
+
+
+def score_columns(results: Results) -> list[Column]:
+    """Columns of the scores, in the suite's order."""
+    return list({column.name: column for score in results.manifest.scores for column in score.columns}.values())
+
+
+def board_columns(results: Results) -> list[Column]:
+    """All columns of a leaderboard that hold a measured number."""
+    judges = [judge_column(judge) for judge in results.manifest.judges]
+    return [*judges, PSR, PSR_WHITE_BOX, *score_columns(results), *COSTS, FORWARD, BACKWARD]
+
+
+def shown(column: Column, value: Any) -> str:
+    """A number as its column's format says; a hyphen where there is none."""
+    if value is None or pd.isna(value):
+        return "-"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    text = format(float(value), column.format)
+    return text.removesuffix("%")
+
+
+def with_interval(column: Column, row: pd.Series[Any]) -> str:
+    """``87.5 [52.9, 97.8]`` from a row's number and its ends."""
+    name = column.name
+    ends = [shown(column, row[f"{name}_{end}"]) for end in ("low", "high")]
+    return shown(column, row[name]) if "-" in ends else f"{shown(column, row[name])} [{', '.join(ends)}]"
+
+
+def present(columns: Iterable[Column], table: pd.DataFrame) -> list[Column]:
+    """Those of ``columns`` that a table has a number of in some row."""
+    return [column for column in columns if column.name in table and table[column.name].notna().any()]

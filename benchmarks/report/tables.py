@@ -1,0 +1,180 @@
+"""The leaderboard for people: the columns worth reading as text, for Markdown and for terminals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ..engine.results import Results
+from .columns import (
+    BACKWARD,
+    FORWARD,
+    PSR,
+    PSR_WHITE_BOX,
+    SECONDS,
+    TRAINING,
+    UNET,
+    judge_column,
+    present,
+    score_columns,
+    shown,
+    with_interval,
+)
+from .items import missing_scores
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+WORDS = ("method", "countermeasure", "family")
+"""Columns that hold words: they stand to the left."""
+
+
+def display(results: Results, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The columns worth reading, as text, one frame for each goal."""
+    return {str(goal): _goal(results, rows) for goal, rows in table.groupby("goal", sort=False)}
+
+
+def _goal(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
+    found: dict[str, Any] = {"method": rows["method"]}
+    if len(results.manifest.treatments) > 1:
+        found["countermeasure"] = rows["countermeasure"]
+    found["family"] = rows["family"]
+    rated = [PSR_WHITE_BOX]
+    if rows["psr_n"].any():
+        judges = [judge_column(judge) for judge in results.manifest.judges]
+        found |= {column.title: rows[column.name].map(_text(column)) for column in present(judges, rows)}
+        rated = [PSR, PSR_WHITE_BOX]
+    for column in rated:
+        found[column.title] = [with_interval(column, row) for _, row in rows.iterrows()]
+    costs = [SECONDS, *present([TRAINING], rows)]
+    found |= {column.title: rows[column.name].map(_text(column)) for column in [*score_columns(results), *costs]}
+    passes = [(shown(FORWARD, row[FORWARD.name]), shown(BACKWARD, row[BACKWARD.name])) for _, row in rows.iterrows()]
+    found["passes"] = [f"{forward}+{backward}" for forward, backward in passes]
+    found |= {column.title: rows[column.name].map(_text(column)) for column in present([UNET], rows)}
+    found["n"] = _decisions(rows).astype(str)
+    if rows["failed"].any():
+        found["failed"] = rows["failed"].astype(str)
+    return pd.DataFrame(found)
+
+
+def _text(column: Any) -> Any:
+    return lambda value: shown(column, value)
+
+
+def notes(results: Results, table: pd.DataFrame) -> str:
+    """What the numbers mean, in one paragraph for below the table."""
+    protocol = results.manifest.protocol
+    lines = [
+        f"PSR at FAR {protocol.far:g}, from 8-bit PNGs read back from disk; "
+        f"{100 * protocol.confidence:.0f} % Wilson intervals.",
+        _roles(results),
+        "n: decisions behind the PSR, one for each photo, target and held-out recogniser." + _unequal(table),
+        "Passes: recogniser forward+backward passes per image.",
+    ]
+    if len(results.manifest.treatments) > 1:
+        lines.append("Countermeasure: done to protected photos before recognisers and metrics see them.")
+    columns = [*present([UNET, TRAINING], table), *score_columns(results)]
+    lines += dict.fromkeys(column.note for column in columns if column.note)
+    lines += [f"{one.kind} is empty: {one.missing}." for one in missing_scores(results)]
+    lines += _few_images(results, table)
+    if results.manifest.overrides:
+        lines.append(f"Overrides: {' '.join(results.manifest.overrides)}.")
+    if results.manifest.dataset.synthetic:
+        lines.append("Faces are drawn by a program: nothing here is a result about real faces.")
+    return " ".join(lines)
+
+
+def _roles(results: Results) -> str:
+    if results.manifest.protocol.surrogates == "all":
+        return (
+            "White-box: no recogniser is held out; every row, clean too, is judged by all of them, which the methods "
+            "attacked."
+        )
+    return "Black-box: judged by the recogniser that the method could not use; white-box: by those that it attacked."
+
+
+def _decisions(table: pd.DataFrame) -> pd.Series[Any]:
+    """The n of each row: of the black-box rate, or of the white-box one where there is no other."""
+    return table["psr_n"].where(table["psr_n"] > 0, table["psr_white_box_n"]).astype(int)
+
+
+def _unequal(table: pd.DataFrame) -> str:
+    """A warning where rows rest on unequal n: other photos or targets were asked about, so rates cannot be compared."""
+    counts = _decisions(table).groupby(table["goal"], sort=False).unique()
+    if len({int(n) for values in counts for n in values}) == 1:
+        return ""
+    found = "; ".join(f"{goal} {', '.join(str(n) for n in sorted(values))}" for goal, values in counts.items())
+    return f" It is not the same everywhere ({found}): do not compare rows of unequal n."
+
+
+def _few_images(results: Results, table: pd.DataFrame) -> list[str]:
+    """On how many images numbers rest that all images of a row have together."""
+    names = [column.name for column in score_columns(results) if column.of == "row"]
+    counts = {int(n) for name in names for n in table[f"{name}_n"].dropna()}
+    if not counts:
+        return []
+    titles = [column.title for column in score_columns(results) if column.of == "row"]
+    return [f"{', '.join(titles)}: of n = {', '.join(map(str, sorted(counts)))} images."]
+
+
+def to_markdown(results: Results, table: pd.DataFrame) -> str:
+    """The leaderboard as Markdown."""
+    parts = []
+    for goal, text in display(results, table).items():
+        marks = ["---" if name in WORDS else "---:" for name in text]
+        rows = [list(text.columns), marks, *text.to_numpy().tolist()]
+        parts.append(f"### {goal}\n\n" + "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows))
+    return "\n\n".join([*parts, notes(results, table)]) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Text inside a Markdown table: a bar would begin another column."""
+    return text.replace("|", "\\|")
+
+
+def to_rich(results: Results, table: pd.DataFrame, width: int, plain: bool = False) -> list[Table]:
+    """The leaderboard for a terminal of ``width`` characters; where it is too narrow, lesser columns are left out.
+
+    ``plain``: with ASCII alone, for terminals that know nothing else.
+    """
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.table import Table as RichTable  # noqa: PLC0415
+
+    tables = []
+    for goal, text in display(results, table).items():
+        readable = text.replace("∞", "inf") if plain else text
+        fitting, left_out = _fitting(results, readable, width)
+        caption = f"left out for width: {escape(', '.join(left_out))} (see leaderboard.md)" if left_out else None
+        grid = RichTable(
+            title=escape(f"{results.name}: {goal}"),
+            title_justify="left",
+            header_style="bold",
+            caption=caption,
+            caption_justify="left",
+        )
+        for name in map(str, fitting):
+            grid.add_column(escape(name), justify="left" if name in WORDS else "right", no_wrap=True)
+        kinds = text["family"].tolist()
+        for row, family, following in zip(fitting.to_numpy().tolist(), kinds, [*kinds[1:], None], strict=True):
+            grid.add_row(*map(escape, row), end_section=following not in (family, None))
+        tables.append(grid)
+    return tables
+
+
+def _fitting(results: Results, text: pd.DataFrame, width: int) -> tuple[pd.DataFrame, list[str]]:
+    """The columns that fit into ``width`` characters, and the names of those that were dropped for it."""
+    of_rows = [column.title for column in score_columns(results) if column.of == "row"]
+    later = [column.title for column in score_columns(results) if column.of == "image"][2:]
+    judges = [judge_column(judge).title for judge in results.manifest.judges]
+    lesser = ["family", "n", "passes", UNET.title, *reversed(of_rows), *reversed(later)]
+    lesser += [*reversed(judges), TRAINING.title, SECONDS.title]
+    left_out: list[str] = []
+    for name in lesser:
+        needed = 1 + sum(3 + max(len(str(one)), *text[one].map(len)) for one in text)
+        if needed <= width:
+            break
+        if name in text:
+            text = text.drop(columns=name)
+            left_out.append(name)
+    return text, left_out

@@ -1,0 +1,65 @@
+"""What a suite measures, and what happens to protected photos before it is measured: scores and countermeasures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from veilbench.errors import UserError
+
+from .components import Component, ComponentSpec, Section, build, load_component
+
+if TYPE_CHECKING:
+    from veilbench.metrics.base import Score
+    from veilbench.metrics.countermeasures.base import Countermeasure
+
+
+class PartEntry(BaseModel):
+    """A score or countermeasure in a suite: its kind alone, or with parameters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_kind(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+
+def load_parts(section: Section, entries: Sequence[PartEntry], where: str, base: Path) -> tuple[Component, ...]:
+    """Find the classes and check the parameters.
+
+    Args:
+        section: ``scores`` or ``countermeasures``.
+        entries: as in the suite.
+        where: the file and key that they are from, for errors.
+        base: folder that relative paths start from.
+
+    Raises:
+        UserError: for an unknown kind, a parameter that does not fit, or one entry given twice.
+    """
+    found: list[Component] = []
+    for entry in entries:
+        spec = ComponentSpec(kind=entry.kind, params=entry.params)
+        component = load_component(section, spec, base, file=where)
+        if any((one.cls, one.params) == (component.cls, component.params) for one in found):
+            raise UserError(f"{where}: {entry.kind} is listed twice with the same parameters; remove one")
+        found.append(component)
+    return tuple(found)
+
+
+def build_score(component: Component) -> Score:
+    """Construct a score; its own complaints become :class:`UserError` with the suite's name in front."""
+    score: Score = build(component)
+    return score
+
+
+def build_countermeasure(component: Component) -> Countermeasure:
+    """Construct a countermeasure; its own complaints become :class:`UserError` with the suite's name in front."""
+    countermeasure: Countermeasure = build(component)
+    return countermeasure

@@ -1,0 +1,107 @@
+"""Verification: whom a recogniser takes a protected photo for.  PSR is the share of photos that fool it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .base import Column, Pair, Pairs, Score, Surroundings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from veilbench.models.recognizers.base import Recognizer
+
+TARGET = "target:"
+"""Begins the names of the columns that hold cosines to targets."""
+
+
+def impersonated(similarity: pd.Series[float], threshold: float) -> pd.Series[bool]:
+    """Whether a photo is taken for the target: its cosine to another photo of the target is above the threshold."""
+    return similarity > threshold
+
+
+def dodged(similarity: pd.Series[float], threshold: float) -> pd.Series[bool]:
+    """Whether a photo is no longer recognised: its cosine to another photo of the person is below the threshold."""
+    return similarity < threshold
+
+
+class Verification(Score):
+    """Cosines of protected photos to whatever decides, as one recogniser sees them.
+
+    Its rows have ``target:<name>`` (the target's other photo, never the one attacked with), ``other`` (another photo of
+    the same person, NaN where there is none) and ``clean`` (the source itself).  Thresholds are applied afterwards, so
+    that another false accept rate computes nothing again.
+
+    Args:
+        judge: name of the recogniser.
+    """
+
+    kind = "verification"
+    uses_targets = True
+
+    def __init__(self, *, judge: str) -> None:
+        self.judge = judge
+        self._recognizer: Recognizer | None = None
+        self._targets: Tensor | None = None
+        # a source is compared to by many protections: its embeddings are kept, its photo is not
+        self._sources: dict[int, Tensor] = {}
+        self._others: dict[int, Tensor | None] = {}
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """None of its own: rates are of a comparison's questions, which the tables know."""
+        return ()
+
+    def depends_on(self, surroundings: Surroundings) -> Mapping[str, Any]:
+        return surroundings.recognizer_identity(self.judge)
+
+    def prepare(self, surroundings: Surroundings) -> None:
+        self._recognizer = surroundings.recognizer(self.judge)
+
+    def rows(self, pairs: Pairs) -> pd.DataFrame:
+        import pandas as pd  # noqa: PLC0415
+
+        asked = list(pairs)
+        embedded = self._embed(pairs, (pair.protected() for pair in asked))
+        targets = self._target_embeddings(pairs)
+        self._embed_references(pairs, asked)
+        found = []
+        for pair, embedding in zip(asked, embedded, strict=True):
+            other = self._others[pair.place]
+            cosines = {f"{TARGET}{name}": float(embedding @ target) for name, target in targets.items()}
+            cosines["other"] = float("nan") if other is None else float(embedding @ other)
+            found.append({"item": pair.item, **cosines, "clean": float(embedding @ self._sources[pair.place])})
+        names = ["item", *(f"{TARGET}{name}" for name in targets), "other", "clean"]
+        return pd.DataFrame(found, columns=names)
+
+    def _embed(self, pairs: Pairs, images: Any) -> Tensor:
+        from .streaming import embeddings  # noqa: PLC0415 (tables need no torch)
+
+        if self._recognizer is None:
+            raise RuntimeError("verification: call prepare before rows")
+        return embeddings(self._recognizer, images, pairs.device)
+
+    def _target_embeddings(self, pairs: Pairs) -> dict[str, Tensor]:
+        targets = pairs.dataset.targets
+        if self._targets is None:
+            self._targets = self._embed(pairs, (target.other for target in targets))
+        return {target.name: row for target, row in zip(targets, self._targets if targets else (), strict=True)}
+
+    def _embed_references(self, pairs: Pairs, asked: Sequence[Pair]) -> None:
+        """Embeddings of sources and other photos that are not kept yet."""
+        new = [pair for pair in asked if pair.place not in self._sources]
+        rows = self._embed(pairs, (pair.source() for pair in new))
+        self._sources |= {pair.place: row for pair, row in zip(new, rows, strict=True)}
+        places: list[int] = []
+
+        def others() -> Any:
+            for pair in new:
+                photo = pair.other()
+                self._others[pair.place] = None
+                if photo is not None:
+                    places.append(pair.place)
+                    yield photo
+
+        self._others |= dict(zip(places, self._embed(pairs, others()), strict=False))
