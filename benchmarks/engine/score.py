@@ -1,15 +1,13 @@
 """Scoring: what judges and metrics say of protected images, read back from their PNGs as a stranger would.
 
-Photos stream: each is decoded when its batch is due, and at most ``BATCH`` of them are in memory, however many there
+Photos stream: each is decoded when its batch is due, and no more than a batch of them is in memory, however many there
 are.  Recognisers run on the device that protection uses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import groupby, islice
 
 import pandas as pd
 import torch
@@ -18,12 +16,10 @@ from torch import Tensor
 from veilbench.datasets.base import Face, FaceDataset
 from veilbench.datasets.photos import read_photo
 from veilbench.metrics.fidelity import psnr, ssim
-from veilbench.metrics.realism import RecognizerFeatures
+from veilbench.metrics.streaming import embeddings
 from veilbench.models.recognizers.base import Recognizer
 
 from .store import ProtectionFolder
-
-BATCH = 32
 
 
 class Judge:
@@ -35,7 +31,7 @@ class Judge:
 
     def embed(self, images: Iterable[Tensor]) -> Tensor:
         """Unit-norm embeddings of pictures of any sizes, ``N x D``, on the CPU."""
-        return _embeddings(self.recognizer, self.recognizer, images)
+        return embeddings(self.recognizer, images, scoring_device())
 
     @cached_property
     def targets(self) -> Tensor:
@@ -109,7 +105,7 @@ def source_features(recognizer: Recognizer, dataset: FaceDataset) -> pd.DataFram
 
 
 def _feature_frame(recognizer: Recognizer, images: Iterable[Tensor], items: Sequence[str]) -> pd.DataFrame:
-    values = _embeddings(recognizer, RecognizerFeatures(recognizer), images)
+    values = embeddings(recognizer, images, scoring_device())
     frame = pd.DataFrame(values.numpy(), columns=[f"f{number}" for number in range(values.shape[1])])
     frame.insert(0, "item", list(items))
     return frame
@@ -128,37 +124,6 @@ def _protected(folder: ProtectionFolder, items: Iterable[str]) -> Iterator[Tenso
     return (read_photo(folder.image(item)) for item in items)
 
 
-@torch.no_grad()
-def _embeddings(recognizer: Recognizer, embed: Callable[[Tensor], Tensor], images: Iterable[Tensor]) -> Tensor:
-    """Rows of ``embed``, which asks ``recognizer``, computed on the device that protection uses; on the CPU."""
-    with _on(scoring_device(), recognizer) as device:
-        return by_size(lambda batch: embed(batch.to(device)).cpu(), images)
-
-
 def scoring_device() -> torch.device:
     """Where recognisers judge: on the graphics card where there is one, as Lightning chooses for protection."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@contextmanager
-def _on(device: torch.device, recognizer: Recognizer) -> Iterator[torch.device]:
-    """Lend a recogniser to ``device``: a method that attacks it next expects it where it was."""
-    home = next(recognizer.parameters()).device
-    recognizer.to(device)
-    try:
-        yield device
-    finally:
-        recognizer.to(home)
-
-
-def by_size(embed: Callable[[Tensor], Tensor], images: Iterable[Tensor]) -> Tensor:
-    """Rows of ``embed`` for pictures of any sizes: neighbours of one size share a batch of at most ``BATCH``.
-
-    ``images`` may be a stream: no more than a batch of it, and its stack, is held.  No images, no rows: ``0 x 0``.
-    """
-    rows: list[Tensor] = []
-    for _, group in groupby(images, key=lambda image: image.shape):
-        while batch := list(islice(group, BATCH)):
-            rows.append(embed(torch.stack(batch)))
-            batch.clear()  # or it would live on beside the next
-    return torch.cat(rows) if rows else torch.empty(0, 0)
