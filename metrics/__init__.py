@@ -1,1 +1,1 @@
-"""What is measured: functions first, and a ``torchmetrics.Metric`` beside each for use in training loops."""
+"""What is measured: a score a file, its formulas as functions beside it."""

@@ -25,7 +25,8 @@ class Column:
     """A number that a score gives.
 
     Attributes:
-        name: in files; a letter, then letters, digits, ``_``, ``[`` and ``]``.
+        name: in files; letters, digits and ``_``, the first a letter, and after them the name of what measured in
+            brackets where there are several, as in ``fid[ir152]``.
         title: in tables for people, with its unit.
         format: how it is shown, as in ``format(value, ".3f")``.
         better: which way is better, where one is.
@@ -110,7 +111,7 @@ class Score(ABC):
         keeps_reference: :meth:`rows` of the clean sources themselves are computed, too, and handed to :meth:`reduce`.
         uses_targets: whether it looks at the data set's targets: its numbers then depend on them.
 
-    Parameters are keyword-only and have defaults; one that is not set is in no identity.
+    Parameters are keyword-only; one that has a default and is not set is in no identity.
     """
 
     kind: ClassVar[str]
@@ -134,6 +135,9 @@ class Score(ABC):
 
     def reduce(self, rows: pd.DataFrame, reference: pd.DataFrame | None) -> Mapping[str, float]:
         """Columns of a row: by name, from the rows of all its images; NaN where too few make no number.
+
+        Beside a column ``name`` there may be its interval, ``name_low`` and ``name_high``, and what it counts,
+        ``name_n``.
 
         Args:
             rows: of :meth:`rows`, of all protections behind a row of the leaderboard.

@@ -6,46 +6,26 @@ names them beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import torch
+import pandas as pd
 from cleanfid.fid import frechet_distance, kernel_distance
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import Metric
 
 from veilbench.models.recognizers.base import Recognizer
+
+from .base import Column, Pairs, Score, Surroundings
+from .streaming import embeddings
 
 FEWEST = 2  # images that have a covariance
 ENOUGH = 2048  # images from which on FID is taken as comparable between papers; fewer bias it upwards
 KID_SUBSET = 1000
 KID_SUBSETS = 100
-
-
-class FeatureExtractor(Protocol):
-    """A network that describes photos; ``name`` stands beside every number made with it."""
-
-    name: str
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Features ``B x D`` of images ``B x 3 x H x W`` in ``[0, 1]``."""
-
-
-class RecognizerFeatures:
-    """A recogniser's embeddings as features: FID without Inception, comparable only within one recogniser."""
-
-    def __init__(self, recognizer: Recognizer) -> None:
-        self.name = recognizer.name
-        self._recognizer = recognizer
-
-    @torch.no_grad()
-    def __call__(self, images: Tensor) -> Tensor:
-        """Unit-norm embeddings ``B x D``."""
-        embeddings: Tensor = self._recognizer(images)
-        return embeddings
 
 
 def fid(real: NDArray[Any], made: NDArray[Any]) -> float:
@@ -100,47 +80,66 @@ def _seeded() -> Iterator[None]:
         np.random.set_state(state)  # noqa: NPY002
 
 
-class _FeatureDistance(Metric):
-    """Collects features of real and of protected photos.
+class Realism(Score):
+    """FID and KID of all protected photos of a row against the clean sources.
+
+    Not the literature's numbers, which are on Inception's features: these are on a recogniser's embeddings.
 
     Args:
-        extractor: the network that describes photos.
+        features: name of the suite's recogniser whose embeddings describe the photos.
     """
 
-    higher_is_better = False
-    is_differentiable = False
-    full_state_update = False
-    real: list[Tensor]
-    made: list[Tensor]
+    kind = "realism"
+    keeps_reference = True
 
-    def __init__(self, extractor: FeatureExtractor, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.extractor = extractor
-        self.add_state("real", [], dist_reduce_fx="cat")
-        self.add_state("made", [], dist_reduce_fx="cat")
+    def __init__(self, *, features: str) -> None:
+        self.features = features
+        self._recognizer: Recognizer | None = None
 
-    def update(self, images: Tensor, real: bool) -> None:
-        """Add photos ``B x 3 x H x W`` in ``[0, 1]``: clean ones (``real``) or protected ones."""
-        (self.real if real else self.made).append(self.extractor(images))
+    @property
+    def columns(self) -> Sequence[Column]:
+        note = (
+            f"on the embeddings of {self.features}, not on Inception: comparable within this table and at equal n only;"
+        )
+        return (
+            Column(
+                f"fid[{self.features}]", f"FID [{self.features}]", ".3f", better="lower", of="row",
+                note=f"FID is {note} fewer than {ENOUGH:,} images bias it upwards.",
+            ),
+            Column(
+                f"kid[{self.features}]", f"KID [{self.features}]", ".4f", better="lower", of="row",
+                note=f"KID is {note} unbiased, so it may be below zero, and varies below {ENOUGH:,} images.",
+            ),
+        )  # fmt: skip
 
-    def compute(self) -> Tensor:
-        """The distance between the two sets."""
-        real, made = (torch.cat(list(rows)).cpu().numpy() for rows in (self.real, self.made))
-        return torch.tensor(self._distance(real, made))
+    def depends_on(self, surroundings: Surroundings) -> Mapping[str, Any]:
+        return {"features": surroundings.recognizer_identity(self.features)}
 
-    def _distance(self, real: NDArray[Any], made: NDArray[Any]) -> float:
-        raise NotImplementedError
+    def prepare(self, surroundings: Surroundings) -> None:
+        self._recognizer = surroundings.recognizer(self.features)
 
+    def rows(self, pairs: Pairs) -> pd.DataFrame:
+        """Embeddings: ``item, f0, f1, ...``."""
+        if self._recognizer is None:
+            raise RuntimeError("realism: call prepare before rows")
+        items: list[str] = []
 
-class FrechetDistance(_FeatureDistance):
-    """FID on the extractor's features."""
+        def photos() -> Iterator[Tensor]:
+            for pair in pairs:
+                items.append(pair.item)
+                yield pair.protected()
 
-    def _distance(self, real: NDArray[Any], made: NDArray[Any]) -> float:
-        return fid(real, made)
+        values = embeddings(self._recognizer, photos(), pairs.device)
+        frame = pd.DataFrame(values.numpy(), columns=[f"f{number}" for number in range(values.shape[1])])
+        frame.insert(0, "item", items)
+        return frame
 
-
-class KernelDistance(_FeatureDistance):
-    """KID on the extractor's features."""
-
-    def _distance(self, real: NDArray[Any], made: NDArray[Any]) -> float:
-        return kid(real, made)
+    def reduce(self, rows: pd.DataFrame, reference: pd.DataFrame | None) -> Mapping[str, float]:
+        """Both distances, and how many images the smaller set has; NaN below two, which have no covariance."""
+        fid_name, kid_name = (column.name for column in self.columns)
+        if reference is None:
+            raise RuntimeError("realism: reduce needs the rows of the clean sources")
+        real, made = (features.drop(columns="item").to_numpy() for features in (reference, rows))
+        n = min(len(real), len(made))
+        distances = (fid(real, made), kid(real, made)) if n >= FEWEST else (math.nan, math.nan)
+        return {fid_name: distances[0], kid_name: distances[1], f"{fid_name}_n": n, f"{kid_name}_n": n}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -18,8 +19,12 @@ from .recognizers.base import PassCounter
 from .weights import fitting_weights, read_state_dict
 
 Kind = Literal["lpips_alex", "embedded_features"]
-ALEXNET = "alexnet-owt-7be5be79.pth"
-"""torchvision's AlexNet as trained on ImageNet; only a download gives it."""
+Net = Literal["alex", "vgg"]
+TRUNKS: Mapping[Net, tuple[str, str]] = {
+    "alex": ("AlexNet", "alexnet-owt-7be5be79.pth"),
+    "vgg": ("VGG-16", "vgg16-397923af.pth"),
+}
+"""torchvision's networks as trained on ImageNet: name and file.  Only a download gives them."""
 
 
 class PerceptualDistance(nn.Module, ABC):
@@ -47,33 +52,34 @@ class PerceptualDistance(nn.Module, ABC):
         return super().train(False)
 
 
-class LpipsAlex(PerceptualDistance):
-    """LPIPS (Zhang et al., CVPR 2018), AlexNet, version 0.1.
+class Lpips(PerceptualDistance):
+    """LPIPS (Zhang et al., CVPR 2018), version 0.1, on AlexNet or VGG-16.
 
-    Its linear layers come with the package ``lpips``; AlexNet itself does not.
+    Its linear layers come with the package ``lpips``; the trunk itself does not.
 
     Args:
-        alexnet: file of torchvision's AlexNet.
+        net: which trunk.
+        trunk: file of torchvision's network; what lies beyond its features is not looked at.
 
     Raises:
         WeightsError: when the file does not fit.
     """
 
-    def __init__(self, alexnet: Path) -> None:
-        super().__init__(perceptual_sha256("lpips_alex", alexnet))
+    def __init__(self, net: Net, trunk: Path) -> None:
+        super().__init__(file_sha256(trunk))
         import warnings  # noqa: PLC0415
 
         import lpips  # noqa: PLC0415 (slow to import)
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # lpips still writes torchvision's old word for "random"
-            self.network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
-        trunk = self.network.net
-        found = read_state_dict(alexnet)
+            self.network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+        features = self.network.net
+        found = read_state_dict(trunk)
         # lpips cuts the layers into slices and keeps their numbers
-        names = {key: f"features.{key.partition('.')[2]}" for key in trunk.state_dict()}
+        names = {key: f"features.{key.partition('.')[2]}" for key in features.state_dict()}
         renamed = {key: found[name] for key, name in names.items() if name in found}
-        trunk.load_state_dict(fitting_weights(trunk, renamed, alexnet))
+        features.load_state_dict(fitting_weights(features, renamed, trunk))
         self.requires_grad_(False)
         self.eval()
 
@@ -119,19 +125,29 @@ class EmbeddedFeatures(PerceptualDistance):
         return distances
 
 
-def find_alexnet(alexnet: Path | None) -> Path:
-    """The AlexNet file: the one given, or the one in torch's own cache.  Nothing is downloaded.
+def find_trunk(net: Net, path: Path | None, advice: str) -> Path:
+    """The file of a trunk of LPIPS: the one given, or the one in torch's own cache.  Nothing is downloaded.
+
+    Args:
+        net: which trunk.
+        path: of the user's copy.
+        advice: what to do without one, the end of the message.
 
     Raises:
-        WeightsError: when there is none, with what to do.
+        WeightsError: when there is none.
     """
-    path = alexnet or Path(torch.hub.get_dir()) / "checkpoints" / ALEXNET
+    name, file = TRUNKS[net]
+    path = path or Path(torch.hub.get_dir()) / "checkpoints" / file
     if not path.is_file():
         raise WeightsError(
-            f"{path}: LPIPS needs torchvision's AlexNet ({ALEXNET}) there, and veilbench downloads nothing; "
-            "set `alexnet` to your copy, or use preservation=embedded_features"
+            f"{path}: LPIPS needs torchvision's {name} ({file}) there, and veilbench downloads nothing; {advice}"
         )
     return path
+
+
+def find_alexnet(alexnet: Path | None) -> Path:
+    """:func:`find_trunk` for methods that keep a picture with LPIPS on AlexNet."""
+    return find_trunk("alex", alexnet, "set `alexnet` to your copy, or use preservation=embedded_features")
 
 
 def perceptual_sha256(kind: Kind, alexnet: Path | None = None) -> str:
@@ -145,4 +161,4 @@ def perceptual_sha256(kind: Kind, alexnet: Path | None = None) -> str:
 
 def load_perceptual(kind: Kind, alexnet: Path | None = None) -> PerceptualDistance:
     """The distance of that name.  Raises :class:`WeightsError` when its weights are missing or do not fit."""
-    return LpipsAlex(find_alexnet(alexnet)) if kind == "lpips_alex" else EmbeddedFeatures()
+    return Lpips("alex", find_alexnet(alexnet)) if kind == "lpips_alex" else EmbeddedFeatures()

@@ -6,7 +6,9 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from veilbench.metrics.fidelity import MeanPSNR, MeanSSIM, psnr, ssim
+from veilbench.metrics.fidelity import Fidelity, psnr, ssim
+
+from .conftest import MakePairs
 
 
 @pytest.fixture
@@ -42,9 +44,13 @@ def test_an_unchanged_image_is_perfect() -> None:
     assert ssim(image, image).tolist() == pytest.approx([1, 1])
 
 
-def test_means_are_over_images_not_over_errors(images: tuple[torch.Tensor, torch.Tensor]) -> None:
-    for metric, function in ((MeanPSNR(), psnr), (MeanSSIM(), ssim)):
-        for image, source in zip(*images, strict=True):
-            metric.update(image[None], source[None])
-        assert float(metric.compute()) == pytest.approx(float(function(*images).mean()), rel=1e-6)
-        assert int(metric.total) == 3
+def test_rows_are_of_each_photo_alone(images: tuple[torch.Tensor, torch.Tensor], make_pairs: MakePairs) -> None:
+    """To the bit: batches would give other last bits."""
+    made, sources = images
+    rows = Fidelity().rows(make_pairs(made, sources))
+    assert list(rows.columns) == ["item", *(column.name for column in Fidelity().columns)]
+    for place, item in enumerate(rows["item"]):
+        image, source = made[place : place + 1], sources[place : place + 1]
+        assert item == f"face{place}"
+        assert rows["psnr"][place] == float(psnr(image, source))
+        assert rows["ssim"][place] == float(ssim(image, source))

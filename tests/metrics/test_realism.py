@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -9,8 +10,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from veilbench.metrics.realism import FrechetDistance, KernelDistance, RecognizerFeatures, fid, kid
+from veilbench.errors import UserError
+from veilbench.metrics.realism import Realism, fid, kid
 from veilbench.models.recognizers.base import Recognizer
+
+from .conftest import Lent, MakePairs
 
 Features = NDArray[np.float64]
 
@@ -71,13 +75,57 @@ def test_one_image_is_no_distribution(distance: Callable[[Features, Features], f
         distance(np.zeros((1, 4)), np.zeros((5, 4)))
 
 
-def test_metrics_collect_features_by_batches(make_recognizer: Callable[..., Recognizer]) -> None:
-    extractor = RecognizerFeatures(make_recognizer("judge"))
-    assert extractor.name == "judge"
-    real, made = torch.rand(30, 3, 32, 32), torch.rand(30, 3, 32, 32) ** 2
-    for metric, function in ((FrechetDistance(extractor), fid), (KernelDistance(extractor), kid)):
-        for start in (0, 10, 20):
-            metric.update(real[start : start + 10], real=True)
-            metric.update(made[start : start + 10], real=False)
-        expected = function(extractor(real).numpy(), extractor(made).numpy())
-        assert float(metric.compute()) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+def prepared(recognizer: Recognizer) -> Realism:
+    score = Realism(features="judge")
+    score.prepare(Lent(recognizer))
+    return score
+
+
+def test_a_row_of_the_table_is_all_images_against_the_sources(
+    make_recognizer: Callable[..., Recognizer], make_pairs: MakePairs
+) -> None:
+    recognizer, sources = make_recognizer("judge"), torch.rand(30, 3, 32, 32)
+    score = prepared(recognizer)
+    rows, reference = score.rows(make_pairs(sources**2, sources)), score.rows(make_pairs(sources, sources))
+    assert list(rows.columns) == ["item", *(f"f{number}" for number in range(16))]
+    real, made = (recognizer(images).numpy() for images in (sources, sources**2))
+    assert score.reduce(rows, reference) == {
+        "fid[judge]": fid(real, made),
+        "kid[judge]": kid(real, made),
+        "fid[judge]_n": 30,
+        "kid[judge]_n": 30,
+    }
+    assert score.reduce(reference, reference)["fid[judge]"] == pytest.approx(0, abs=1e-4)
+
+
+def test_n_is_that_of_the_smaller_set_and_one_image_makes_no_number(
+    make_recognizer: Callable[..., Recognizer], make_pairs: MakePairs
+) -> None:
+    score, sources = prepared(make_recognizer("judge")), torch.rand(4, 3, 32, 32)
+    rows = score.rows(make_pairs(sources, sources))
+    assert score.reduce(rows, rows.head(3))["fid[judge]_n"] == 3
+    for few, reference in ((rows.head(1), rows), (rows, rows.head(1)), (rows.head(0), rows)):
+        found = score.reduce(few, reference)
+        assert math.isnan(found["fid[judge]"])
+        assert math.isnan(found["kid[judge]"])
+        assert found["fid[judge]_n"] == min(len(few), len(reference))
+
+
+def test_it_depends_on_its_recogniser(make_recognizer: Callable[..., Recognizer]) -> None:
+    one, two = (Realism(features="judge").depends_on(Lent(make_recognizer("judge", seed))) for seed in (1, 2))
+    assert one != two
+    with pytest.raises(UserError, match="no recogniser 'jugde'"):
+        Realism(features="jugde").depends_on(Lent(make_recognizer("judge")))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card")
+def test_on_a_graphics_card_the_recogniser_goes_home(
+    make_recognizer: Callable[..., Recognizer], make_pairs: MakePairs
+) -> None:
+    recognizer, sources = make_recognizer("judge"), torch.rand(40, 3, 32, 32)
+    seen: list[str] = []
+    recognizer.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].device.type))
+    rows = prepared(recognizer).rows(make_pairs(sources, sources, torch.device("cuda")))
+    assert set(seen) == {"cuda"}
+    assert next(recognizer.parameters()).device.type == "cpu"
+    assert np.allclose(rows.drop(columns="item").to_numpy(), recognizer(sources).numpy(), atol=1e-2)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from pathlib import Path
+from typing import Any
 
 import lpips
 import pytest
@@ -12,16 +14,35 @@ import torchvision
 from torch import Tensor
 
 from veilbench.errors import WeightsError
-from veilbench.models.perceptual import EmbeddedFeatures, LpipsAlex, find_alexnet, load_perceptual, perceptual_sha256
+from veilbench.models.perceptual import EmbeddedFeatures, Lpips, Net, find_alexnet, load_perceptual, perceptual_sha256
+
+NETS: tuple[Net, ...] = ("alex", "vgg")
+
+
+def the_packages_own(net: Net) -> Any:
+    """LPIPS of the package, its trunk with random weights: nobody here has the trained ones."""
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
 
 
 @pytest.fixture(scope="module")
-def alexnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """AlexNet with random weights: nobody here has the trained ones."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("trunk") / "alexnet.pth"
-    torch.save(torchvision.models.alexnet(weights=None).state_dict(), path)
-    return path
+def trunks(tmp_path_factory: pytest.TempPathFactory) -> dict[Net, tuple[Path, Any]]:
+    """The package's LPIPS, and the file that torchvision would have written of its trunk."""
+    found: dict[Net, tuple[Path, Any]] = {}
+    for net in NETS:
+        path, theirs = tmp_path_factory.mktemp("trunk") / f"{net}.pth", the_packages_own(net)
+        layers = {key.partition(".")[2]: value for key, value in theirs.net.state_dict().items()}
+        state = {f"features.{key}": value for key, value in layers.items()}
+        torch.save(state | {"classifier.1.weight": torch.zeros(1)}, path)
+        found[net] = path, theirs
+    return found
+
+
+@pytest.fixture(scope="module")
+def alexnet(trunks: dict[Net, tuple[Path, Any]]) -> Path:
+    return trunks["alex"][0]
 
 
 @pytest.fixture(scope="module")
@@ -31,24 +52,27 @@ def pictures() -> tuple[Tensor, Tensor]:
     return one, 0.7 * one + 0.3 * other
 
 
-def test_lpips_is_the_packages_own(alexnet: Path, pictures: tuple[Tensor, Tensor]) -> None:
-    """The same trunk put into the package by its own means: through torchvision's constructor."""
-    trunk = torchvision.models.alexnet(weights=None)
-    trunk.load_state_dict(torch.load(alexnet, weights_only=True))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        theirs = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
-    slices = [theirs.net.slice1, theirs.net.slice2, theirs.net.slice3, theirs.net.slice4, theirs.net.slice5]
-    for piece in slices:
-        for number, layer in piece.named_children():
-            layer.load_state_dict(trunk.features[int(number)].state_dict())
+@pytest.mark.parametrize("net", NETS)
+def test_lpips_is_the_packages_own(
+    net: Net, trunks: dict[Net, tuple[Path, Any]], pictures: tuple[Tensor, Tensor]
+) -> None:
+    path, theirs = trunks[net]
     one, other = pictures
-    distance = LpipsAlex(alexnet)
+    distance = Lpips(net, path)
     ours = distance(one, other)
-    torch.testing.assert_close(ours, theirs(one * 2 - 1, other * 2 - 1).flatten())
-    assert float(ours.detach().min()) > 0
+    assert torch.equal(ours, theirs(one * 2 - 1, other * 2 - 1).flatten())
+    assert float(ours.min()) > 0
     assert distance.passes.forward == 6
+    assert distance.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert all(not parameter.requires_grad for parameter in distance.parameters())
+
+
+@pytest.mark.parametrize(("net", "build"), [("alex", torchvision.models.alexnet), ("vgg", torchvision.models.vgg16)])
+def test_layers_are_numbered_as_in_torchvision(net: Net, build: Any, trunks: dict[Net, tuple[Path, Any]]) -> None:
+    with torch.device("meta"):
+        layers = {key: value.shape for key, value in build(weights=None).state_dict().items() if "features" in key}
+    stored = {key: value.shape for key, value in torch.load(trunks[net][0]).items() if "features" in key}
+    assert stored == layers
 
 
 def test_the_substitute_follows_its_formula(pictures: tuple[Tensor, Tensor]) -> None:
@@ -89,11 +113,11 @@ def test_without_alexnet_there_is_no_lpips(tmp_path: Path, monkeypatch: pytest.M
     assert find_alexnet(None) == place
 
 
-def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "vgg.pth"
-    torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, path)
+def test_a_trunk_of_the_other_network_is_refused(trunks: dict[Net, tuple[Path, Any]]) -> None:
     with pytest.raises(WeightsError, match=r"vgg.pth: of another architecture: '.*' is \(64, 3, 3, 3\)"):
-        LpipsAlex(path)
+        Lpips("alex", trunks["vgg"][0])
+    with pytest.raises(WeightsError, match=r"alex.pth: of another architecture: '.*' is \(64, 3, 11, 11\)"):
+        Lpips("vgg", trunks["alex"][0])
 
 
 def test_the_two_are_never_taken_for_each_other(alexnet: Path) -> None:

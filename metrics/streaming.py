@@ -1,0 +1,64 @@
+"""Photos through a network: each is decoded when its batch is due, and no more than a batch of them is in memory."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain, islice
+
+import torch
+from torch import Tensor, nn
+
+BATCH = 32
+"""Photos in memory at a time."""
+
+
+@torch.no_grad()
+def embeddings(network: nn.Module, images: Iterable[Tensor], device: torch.device) -> Tensor:
+    """What ``network`` says of every picture, ``N x D``, on the CPU and in their order.
+
+    Args:
+        network: from ``B x 3 x H x W`` to ``B x D``.  A row may not depend on its batch: recognisers promise that.
+        images: ``3 x H x W`` in ``[0, 1]``, sizes mixed; may be a stream, which is gone through once.
+        device: where to compute.  The network is put back where it was.
+    """
+    with lent(network, device):
+        return by_size(lambda batch: network(batch.to(device)).cpu(), images)
+
+
+@contextmanager
+def lent(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Have ``network`` on ``device`` within the block: whoever uses it next expects it where it was."""
+    tensors = chain(network.parameters(), network.buffers())
+    home = next((tensor.device for tensor in tensors), torch.device("cpu"))
+    network.to(device)
+    try:
+        yield
+    finally:
+        network.to(home)
+
+
+def by_size(embed: Callable[[Tensor], Tensor], images: Iterable[Tensor]) -> Tensor:
+    """Rows of ``embed`` for pictures of any sizes, in their order; of no pictures ``0 x 0``.
+
+    Of every :data:`BATCH` pictures those of one size share a batch.  No more of a stream than that, and a stack of
+    them, is held.
+    """
+    rows: list[Tensor] = []
+    stream = iter(images)
+    while held := list(islice(stream, BATCH)):
+        rows.extend(_rows(embed, held))
+        held.clear()  # or it would live on beside the next
+    return torch.stack(rows) if rows else torch.empty(0, 0)
+
+
+def _rows(embed: Callable[[Tensor], Tensor], held: list[Tensor]) -> list[Tensor]:
+    """One row for each picture."""
+    places: dict[torch.Size, list[int]] = defaultdict(list)
+    for place, image in enumerate(held):
+        places[image.shape].append(place)
+    rows: dict[int, Tensor] = {}
+    for same in places.values():
+        rows |= dict(zip(same, embed(torch.stack([held[place] for place in same])), strict=True))
+    return [rows[place] for place in range(len(held))]
