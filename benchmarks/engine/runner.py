@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
-from ..executors.processes import protect_all, usual_jobs
+from ..executors import make_executor
 from ..progress import Advance, grouped, progress
 from .cells import Cells
 from .plan import Plan, Protection
@@ -106,12 +105,7 @@ class Runner:
                 yield protection, ""
             else:
                 pending.append(protection)
-        jobs = min(self.jobs or usual_jobs(), len(pending)) if self.cells.devices == 1 else 1
-        if jobs > 1:
-            yield from protect_all(self.cells, pending, jobs, made)
-            return
-        for protection in pending:
-            yield protection, self.cells.protect(protection, partial(made, protection.id))
+        yield from make_executor(self.cells, len(pending), self.jobs).run(pending, made)
 
     def _score(self, protection: Protection) -> None:
         folder = self.store.protection(protection.id)
