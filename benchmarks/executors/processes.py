@@ -60,7 +60,8 @@ class ProcessExecutor(Executor):
         cells = self._cells
         context = multiprocessing.get_context("spawn")
         reports, stop = context.SimpleQueue(), context.Event()
-        share, own = max(1, _cores() // self.jobs), torch.get_num_threads()
+        own = torch.get_num_threads()
+        share = max(1, min(own, _cores() // self.jobs))  # no more than whoever set OMP_NUM_THREADS wants
         torch.set_num_threads(share)  # more would wait for cores that the workers have, and wait busily
         payload = pickle.dumps(partial(_become_worker, cells.plan, cells.store.root, cells.batch_size, share))
         pool = ProcessPoolExecutor(self.jobs, context, initializer=begin, initargs=(stop, payload, reports))
