@@ -10,7 +10,7 @@ READY := .venv/.ready
 NUMERIC = $(BIN)/python -m pytest -q -m "not slow" tests/models tests/methods tests/metrics $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench leaderboard ablation perf test test-processors lint typecheck format snapshot embedded-weights lock clean
+.PHONY: help install bench leaderboard ablation perf torture test test-processors lint typecheck format snapshot embedded-weights lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ ablation: $(READY) ## What each part of WeakenDiff does, on the embedded faces (
 
 perf: $(READY) ## Measure WeakenDiff against a plain implementation of it (long)
 	@$(BIN)/python -W ignore -m veilbench.benchmarks.experiments.performance.weaken_diff $(ARGS)
+
+torture: $(READY) ## Kill a small comparison at 50 random moments and check that nothing is lost (about 20 minutes)
+	@$(BIN)/python -W ignore -m veilbench.benchmarks.experiments.torture $(ARGS)
 
 test: $(READY) ## Run the tests, two at a time
 	@$(BIN)/python -m pytest -n 2 $(ARGS)

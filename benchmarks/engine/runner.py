@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 
-from ..executors.processes import protect_all, usual_jobs
+from ..executors import make_executor
 from ..progress import Advance, grouped, progress
 from .cells import Cells
 from .plan import Plan, Protection
@@ -117,9 +116,4 @@ class Runner:
                 yield protection, ""
             else:
                 pending.append(protection)
-        jobs = min(self.jobs or usual_jobs(), len(pending)) if self.cells.devices == 1 else 1
-        if jobs > 1:
-            yield from protect_all(self.cells, pending, jobs, made)
-            return
-        for protection in pending:
-            yield protection, self.cells.protect(protection, partial(made, protection.id))
+        yield from make_executor(self.cells, len(pending), self.jobs).run(pending, made)

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import pickle
 import signal
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -25,6 +25,7 @@ from ..engine.plan import Plan, Protection
 from ..engine.store import Store
 from ..engine.surroundings import PlanSurroundings
 from ..engine.watch import LOOK_EVERY, begin
+from .base import Executor, Told
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
@@ -42,46 +43,48 @@ def usual_jobs() -> int:
     return 1 if torch.cuda.is_available() else min(MOST, _cores())
 
 
-def protect_all(
-    cells: Cells, pending: Collection[Protection], jobs: int, done: Callable[[str, int], None]
-) -> Generator[tuple[Protection, str]]:
-    """Bring protections up to date, ``jobs`` at a time, and give each as it is finished, with its failure or "".
+class ProcessExecutor(Executor):
+    """Protects several at a time, each in a process of its own.
 
     Args:
         cells: with the plan, the store and the batch size; its recognisers are not shared with the workers.
-        pending: what to protect.
         jobs: how many processes.
-        done: called with a protection's id and a number of items when they are finished.
-
-    Raises:
-        UserError: when a worker met one, or died.
     """
-    import torch  # noqa: PLC0415
 
-    context = multiprocessing.get_context("spawn")
-    reports, stop = context.SimpleQueue(), context.Event()
-    share, own = max(1, _cores() // jobs), torch.get_num_threads()
-    torch.set_num_threads(share)  # more would wait for cores that the workers have, and wait busily
-    payload = pickle.dumps(partial(_become_worker, cells.plan, cells.store.root, cells.batch_size, share))
-    pool = ProcessPoolExecutor(jobs, context, initializer=begin, initargs=(stop, payload, reports))
-    try:
-        with _deaf():
-            futures = {pool.submit(_protect, protection.id): protection for protection in pending}
-        waiting: set[Future[str]] = set(futures)
-        while waiting:
-            finished, waiting = wait(waiting, LOOK_EVERY, FIRST_COMPLETED)
-            while not reports.empty():
-                done(*reports.get())
-            for future in finished:
-                yield futures[future], future.result()
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a worker process died (out of memory?); run the same command again with --jobs 1: finished items are kept"
-        ) from error
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(own)
+    def __init__(self, cells: Cells, jobs: int) -> None:
+        self._cells = cells
+        self.jobs = jobs
+
+    def run(self, pending: Sequence[Protection], told: Told) -> Generator[tuple[Protection, str]]:
+        import torch  # noqa: PLC0415
+
+        cells = self._cells
+        context = multiprocessing.get_context("spawn")
+        reports, stop = context.SimpleQueue(), context.Event()
+        own = torch.get_num_threads()
+        share = max(1, min(own, _cores() // self.jobs))  # no more than whoever set OMP_NUM_THREADS wants
+        torch.set_num_threads(share)  # more would wait for cores that the workers have, and wait busily
+        payload = pickle.dumps(partial(_become_worker, cells.plan, cells.store.root, cells.batch_size, share))
+        pool = ProcessPoolExecutor(self.jobs, context, initializer=begin, initargs=(stop, payload, reports))
+        try:
+            with _deaf():
+                futures = {pool.submit(_protect, protection.id): protection for protection in pending}
+            waiting: set[Future[str]] = set(futures)
+            while waiting:
+                finished, waiting = wait(waiting, LOOK_EVERY, FIRST_COMPLETED)
+                while not reports.empty():
+                    told(*reports.get())
+                for future in finished:
+                    yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a worker process died (out of memory?); run the same command again with --jobs 1: finished items "
+                "are kept"
+            ) from error
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(own)
 
 
 def _cores() -> int:

@@ -1,0 +1,34 @@
+"""What an executor is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..engine.plan import Protection
+
+Told = Callable[[str, int], None]
+"""Told of a protection's id and a number of its images, when these are made."""
+
+
+class Executor(ABC):
+    """Brings protections up to date.  Results are in the store; only counts and failures come back from here."""
+
+    @abstractmethod
+    def run(self, pending: Sequence[Protection], told: Told) -> Generator[tuple[Protection, str]]:
+        """Protect what is missing of ``pending``, in any order.
+
+        Whoever stops asking closes the generator, which leaves no process behind and no image half-written.
+
+        Args:
+            pending: each of them once.
+            told: called as images are made.
+
+        Yields:
+            Each protection as soon as it is as far as it gets, with its failure in one line or an empty string.
+
+        Raises:
+            UserError: for what would fail every protection alike: a full disk, a worker that died.
+        """

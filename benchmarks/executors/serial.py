@@ -1,0 +1,28 @@
+"""One protection after another, in this process; a protection's images may still be shared among devices."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from .base import Executor, Told
+
+if TYPE_CHECKING:
+    from ..engine.cells import Cells
+    from ..engine.plan import Protection
+
+
+class SerialExecutor(Executor):
+    """Protects in the order of the plan.
+
+    Args:
+        cells: whose protections.
+    """
+
+    def __init__(self, cells: Cells) -> None:
+        self._cells = cells
+
+    def run(self, pending: Sequence[Protection], told: Told) -> Generator[tuple[Protection, str]]:
+        for protection in pending:
+            yield protection, self._cells.protect(protection, partial(told, protection.id))
