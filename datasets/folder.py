@@ -15,6 +15,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from veilbench.boxes import Box
 from veilbench.errors import DataError
 
 from .base import Face, FaceDataset, Manifest, ManifestEntry, Target
@@ -30,7 +31,6 @@ from .photo_files import (
     raise_problems,
     some,
 )
-from .photos import Box
 
 Role = Literal["root", "others", "targets", "targets_other"]
 
@@ -71,13 +71,14 @@ class FolderFaces(FaceDataset):
         targets_other: Path | None = None,
         target_pairs: dict[str, str] | None = None,
         size: int = 256,
-        crop: dict[Role, dict[str, Box]] | None = None,
+        crop: dict[Role, dict[str, tuple[int, int, int, int]]] | None = None,
         limit: int | None = None,
     ) -> None:
         for key, value in (("size", size), ("limit", limit)):
             if value is not None and value < 1:
                 raise DataError(f"{key} is {value}; it must be 1 or more")
-        boxes = dict(crop or {})
+        given = (crop or {}).items()
+        boxes = {role: {name: Box.of_rows(*sides) for name, sides in of.items()} for role, of in given}
         if unknown := set(boxes) - set(get_args(Role)):
             raise DataError(f"crop: unknown folder {some(sorted(unknown))}; known: {', '.join(get_args(Role))}")
         sources = dict(list(_list("root", root, boxes).items())[:limit])
@@ -118,7 +119,7 @@ class FolderFaces(FaceDataset):
     @property
     def manifest(self) -> Manifest:
         """Hashes of the files' bytes; size and crop boxes, which decide the pixels too, are in the version."""
-        boxes = [[photo.box for photo in photos] for photos in (self._sources, self._others)]
+        boxes = [[photo.crop for photo in photos] for photos in (self._sources, self._others)]
         cropped = boxes if any(box for row in boxes for box in row) else None
         version = json.dumps({"folder": FORMAT_VERSION, "size": self.size, "crop": cropped})
         entries = tuple(

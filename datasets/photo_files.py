@@ -13,10 +13,11 @@ from pathlib import Path
 
 from torch import Tensor
 
+from veilbench.boxes import Box
 from veilbench.errors import DataError
 
 from .base import Target
-from .photos import Box, Pixels, check_box, decode_pixels, fit_photo, from_uint8, read_file, to_uint8
+from .photos import Pixels, check_box, decode_pixels, fit_photo, from_uint8, read_file, to_uint8
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,11 @@ class PhotoFile:
     path: Path
     sha256: str
     box: Box | None
+
+    @property
+    def crop(self) -> list[int] | None:
+        """The box as configs have it, ``[y0, y1, x0, x1]``: hashes were made of this order."""
+        return None if self.box is None else [self.box.top, self.box.bottom, self.box.left, self.box.right]
 
     def decode(self) -> Pixels:
         """The whole photo, as :func:`~veilbench.datasets.photos.decode_pixels` gives it: ``H x W x C`` integers.
@@ -207,7 +213,7 @@ def photo_target(attack: PhotoFile, other: PhotoFile, size: int) -> Target:
 
     Its hash covers everything that decides its pixels: both files, both boxes and the size.
     """
-    content = [FORMAT_VERSION, size, attack.sha256, attack.box, other.sha256, other.box]
+    content = [FORMAT_VERSION, size, attack.sha256, attack.crop, other.sha256, other.crop]
     sha256 = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     return Target(attack.path.stem, attack.load(size), other.load(size), sha256)
 

@@ -24,11 +24,9 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
+from veilbench.boxes import Box
 from veilbench.errors import DataError
 from veilbench.files import write_bytes
-
-Box = tuple[int, int, int, int]
-"""``(y0, y1, x0, x1)`` in pixels of the upright photo, ends excluded."""
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -227,8 +225,8 @@ def fit_photo(pixels: Pixels, size: int | tuple[int, int], crop: Box | None = No
     Returns:
         ``3 x height x width`` in ``[0, 1]``.
     """
-    y0, y1, x0, x1 = _kept_box(pixels.shape[:2], size, crop)
-    part = pixels[y0:y1, x0:x1]
+    box = _kept_box(pixels.shape[:2], size, crop)
+    part = pixels[box.rows, box.columns]
     channels = [_resized(_channel(part, channel)[None], size) for channel in range(part.shape[-1])]
     return torch.cat(channels * (3 // len(channels)))
 
@@ -245,8 +243,8 @@ def resize_photo(image: Tensor, size: int | tuple[int, int], crop: Box | None = 
     Raises:
         DataError: when the box is empty or leaves the photo.
     """
-    y0, y1, x0, x1 = _kept_box(image.shape[-2:], size, crop)
-    return _resized(image[..., y0:y1, x0:x1], size)
+    box = _kept_box(image.shape[-2:], size, crop)
+    return _resized(image[..., box.rows, box.columns], size)
 
 
 def _resized(part: Tensor, size: int | tuple[int, int]) -> Tensor:
@@ -268,11 +266,10 @@ def _kept_box(photo: Sequence[int], size: int | tuple[int, int], crop: Box | Non
 def check_box(box: Box, photo: Sequence[int], name: Path | str = "resize_photo") -> None:
     """Raise :class:`DataError`, beginning with ``name``, when a box is empty or leaves a photo ``(height, width)``."""
     height, width = photo
-    y0, y1, x0, x1 = box
-    if not (0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width):
+    if not box.inside(height, width):
         raise DataError(
-            f"{name}: crop box {list(box)} is not inside a photo {height} high and {width} wide; "
-            "give [y0, y1, x0, x1] in pixels"
+            f"{name}: crop box {[box.top, box.bottom, box.left, box.right]} is not inside a photo {height} high and "
+            f"{width} wide; give [y0, y1, x0, x1] in pixels"
         )
 
 
@@ -281,7 +278,7 @@ def _centred_box(photo_height: int, photo_width: int, height: int, width: int) -
     scale = min(photo_height / height, photo_width / width)
     box_height, box_width = max(1, round(scale * height)), max(1, round(scale * width))
     top, left = (photo_height - box_height) // 2, (photo_width - box_width) // 2
-    return top, top + box_height, left, left + box_width
+    return Box(left, top, left + box_width, top + box_height)
 
 
 def to_uint8(image: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from .photos import Box
+from veilbench.boxes import Box
 
 TARGET_SIDE = 1024
 
@@ -34,10 +34,10 @@ class TargetPair:
 
 
 TARGETS = (
-    TargetPair("005869.jpg", "008793.jpg", (168, 912, 205, 765), (145, 920, 202, 775)),
-    TargetPair("085807.jpg", "047073.jpg", (187, 891, 244, 764), (234, 905, 266, 791)),
-    TargetPair("116481.jpg", "055622.jpg", (214, 955, 188, 773), (185, 931, 198, 780)),
-    TargetPair("169284.jpg", "166607.jpg", (173, 925, 233, 792), (172, 917, 219, 779)),
+    TargetPair("005869.jpg", "008793.jpg", Box.of_rows(168, 912, 205, 765), Box.of_rows(145, 920, 202, 775)),
+    TargetPair("085807.jpg", "047073.jpg", Box.of_rows(187, 891, 244, 764), Box.of_rows(234, 905, 266, 791)),
+    TargetPair("116481.jpg", "055622.jpg", Box.of_rows(214, 955, 188, 773), Box.of_rows(185, 931, 198, 780)),
+    TargetPair("169284.jpg", "166607.jpg", Box.of_rows(173, 925, 233, 792), Box.of_rows(172, 917, 219, 779)),
 )
 
 

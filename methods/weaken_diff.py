@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from veilbench.boxes import Box
 from veilbench.datasets.base import FaceBatch
 from veilbench.models.clip.folder import CLIP
 from veilbench.models.detectors.lbp import find_face
 from veilbench.models.diffusion.folder import LIGHT_DECODER, PIPELINE
 from veilbench.models.folders import EMBEDDED
-from veilbench.models.recognizers.base import Box, PassCounter
+from veilbench.models.recognizers.base import PassCounter
 
 from .base import Goal, ItemRandom, ProtectionMethod, Task
 from .gradient import reference_embeddings
@@ -350,7 +351,7 @@ class WeakenDiff(ProtectionMethod):
         if self.crop == "none":
             return None, torch.zeros(len(images), dtype=torch.bool, device=images.device)
         found = [find_face(image) for image in images]
-        whole = (0, 0, images.shape[-1], images.shape[-2])
+        whole = Box(0, 0, images.shape[-1], images.shape[-2])
         lacking = torch.tensor([box is None for box in found], device=images.device)
         return [box or whole for box in found], lacking
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from veilbench import registry
+from veilbench.boxes import Fractions, check_fractions
 from veilbench.errors import UserError, VeilbenchError, WeightsError
 from veilbench.registry import parse
 
@@ -47,15 +48,12 @@ class InputConfig(BaseModel):
     width: int = Field(gt=0)
     mean: float = 0.5
     std: float = Field(default=0.5, gt=0)
-    crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    crop: Fractions = (0.0, 0.0, 1.0, 1.0)
 
     @field_validator("crop")
     @classmethod
-    def _has_area(cls, crop: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-        left, top, right, bottom = crop
-        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
-            raise ValueError("give [left, top, right, bottom] in fractions of the photo, 0 <= left < right <= 1 and "
-                             "0 <= top < bottom <= 1")  # fmt: skip
+    def _has_area(cls, crop: Fractions) -> Fractions:
+        check_fractions(crop)
         return crop
 
 

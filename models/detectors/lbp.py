@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..recognizers.base import Box
+from veilbench.boxes import Box
 
 SMALLEST = 0.3  # of the shorter side: portraits show one large face
 
@@ -24,7 +24,7 @@ def find_face(image: Tensor) -> Box | None:
         image: ``3 x H x W`` in ``[0, 1]``.
 
     Returns:
-        ``(left, top, right, bottom)`` in pixels, inside the image; None where no face is found.
+        Its box, inside the image; None where no face is found.
     """
     if not bool(image.isfinite().all()):
         return None
@@ -38,7 +38,7 @@ def find_face(image: Tensor) -> Box | None:
         return None
     face = max(found, key=lambda one: one["width"] * one["height"])
     left, top = max(0, int(face["c"])), max(0, int(face["r"]))
-    return left, top, min(width, left + int(face["width"])), min(height, top + int(face["height"]))
+    return Box(left, top, min(width, left + int(face["width"])), min(height, top + int(face["height"])))
 
 
 @cache

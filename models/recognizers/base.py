@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from veilbench.boxes import Box, Fractions
+
 CHUNK = 8
-Box = tuple[int, int, int, int]
-"""``(left, top, right, bottom)`` in pixels; right and bottom are just outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class InputSpec:
     width: int
     mean: float = 0.5
     std: float = 0.5
-    crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    crop: Fractions = (0.0, 0.0, 1.0, 1.0)
 
     def prepare(self, images: Tensor, boxes: Sequence[Box] | None = None) -> Tensor:
         """Crop, resize (bilinear, ``align_corners=False``, no antialias, as in the literature) and normalise.
@@ -60,17 +60,16 @@ class InputSpec:
 
         Returns:
             ``B x 3 x height x width``, differentiable with respect to ``images``.
+
+        Raises:
+            DataError: when ``crop`` has no area, or none in photos as small as these.
         """
         if boxes is not None:
-            cut = [
-                self._resized(image[None, :, top:bottom, left:right])
-                for image, (left, top, right, bottom) in zip(images, boxes, strict=True)
-            ]
+            each = zip(images, boxes, strict=True)
+            cut = [self._resized(image[None, :, box.rows, box.columns]) for image, box in each]
             return (torch.cat(cut) - self.mean) / self.std
-        rows, columns = images.shape[-2:]
-        left, top, right, bottom = self.crop
-        images = images[..., round(top * rows) : round(bottom * rows), round(left * columns) : round(right * columns)]
-        return (self._resized(images) - self.mean) / self.std
+        box = Box.from_fractions(self.crop, *images.shape[-2:])
+        return (self._resized(images[..., box.rows, box.columns]) - self.mean) / self.std
 
     def _resized(self, images: Tensor) -> Tensor:
         if images.shape[-2:] == (self.height, self.width):

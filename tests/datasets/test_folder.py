@@ -251,6 +251,19 @@ def test_the_example_config_fits(tmp_path: Path) -> None:
 REAL = os.environ.get("VEILBENCH_REAL_FACES")
 
 
+def test_boxes_stay_in_hashes_as_configs_have_them(tmp_path: Path) -> None:
+    """The hashes were computed when boxes had the order of configs throughout: what is stored stays valid."""
+    folders = {name: tmp_path / name for name in ("root", "others", "targets", "targets_other")}
+    for start, (name, folder) in enumerate(folders.items()):
+        folder.mkdir()
+        pixels = bytes((start + 3 * place) % 256 for place in range(240))
+        (folder / f"{'t' if name.startswith('targets') else 'a'}.ppm").write_bytes(b"P6\n10 8\n255\n" + pixels)
+    crop = {"root": {"a.ppm": (1, 7, 2, 9)}, "targets": {"t.ppm": (0, 8, 3, 6)}}
+    dataset = FolderFaces(**folders, size=4, crop=crop)  # type: ignore[arg-type]
+    assert dataset.manifest.digest == "89e1827a620a3bb316c3dffae5426325e5b5ead54925d90ff37e18d212c94055"
+    assert dataset.targets[0].sha256 == "219b4f922a331fa7ccf551c1f0541210b1e47776075c835f345341bfeca77884"
+
+
 @pytest.mark.skipif(not REAL, reason="VEILBENCH_REAL_FACES names no folder of real photos")
 def test_real_photos() -> None:
     """The variable names a folder with `pairs/a`, `pairs/b`, `targets` and `targets_other` of the protocol."""

@@ -19,6 +19,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
+from veilbench.boxes import Box
 from veilbench.datasets.photos import from_uint8, read_photo, resize_photo, sha256_file, to_uint8, write_png
 from veilbench.errors import DataError
 
@@ -35,7 +36,7 @@ def names_in(folder: Path) -> list[str]:
 @pytest.mark.parametrize("size", [(16, 24), (7, 9), (50, 75)])
 def test_resize_matches_pillow(size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
-    box = (8, 32, 12, 48)
+    box = Box(left=12, top=8, right=48, bottom=32)
     ours = as_array(resize_photo(from_uint8(torch.from_numpy(pixels).permute(2, 0, 1)), size, box))
     theirs = Image.fromarray(pixels[8:32, 12:48]).resize(size[::-1], Image.Resampling.BILINEAR)
     np.testing.assert_allclose(ours, np.asarray(theirs), atol=1.01)
@@ -57,7 +58,7 @@ def test_size_can_be_a_rectangle() -> None:
 @pytest.mark.parametrize("box", [(0, 0, 0, 5), (5, 4, 0, 5), (-1, 4, 0, 5), (0, 11, 0, 5), (0, 5, 0, 13)])
 def test_boxes_outside_are_refused(box: tuple[int, int, int, int]) -> None:
     with pytest.raises(DataError, match=r"10 high and 12 wide"):
-        resize_photo(torch.rand(3, 10, 12), 4, box)
+        resize_photo(torch.rand(3, 10, 12), 4, Box.of_rows(*box))
 
 
 def test_every_byte_survives_float() -> None:

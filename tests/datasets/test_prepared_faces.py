@@ -112,12 +112,12 @@ def test_fixed_boxes_are_cut_out_and_stretched(tmp_path: Path) -> None:
         Image.fromarray(gradient).save(root / "test" / pair.other, quality=98)
     faces = CelebAHQ(prepared=prepare(CelebAHQ.layout, root, count=4).record, size=32)
     for target, pair in zip(faces.targets, TARGETS, strict=True):
-        for image, folder, name, (y0, y1, x0, x1) in (
+        for image, folder, name, box in (
             (target.image, "target", pair.photo, pair.photo_box),
             (target.other, "test", pair.other, pair.other_box),
         ):
             with Image.open(root / folder / name) as photo:
-                expected = photo.crop((x0, y0, x1, y1)).resize((32, 32), Image.Resampling.BILINEAR)
+                expected = photo.crop(box).resize((32, 32), Image.Resampling.BILINEAR)
             np.testing.assert_allclose((image * 255).permute(1, 2, 0).numpy(), np.asarray(expected), atol=1.01)
 
 

@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+from veilbench.boxes import Box
 from veilbench.datasets.celeba_hq import CelebAHQ
 from veilbench.datasets.folder import FolderFaces
 from veilbench.datasets.ladn import LADN
@@ -204,7 +205,7 @@ def test_pixels_are_those_of_the_whole_photo_in_floats(box: tuple[int, int, int,
     Image.fromarray(pixels).save(tmp_path / "a" / "0.png", compress_level=1)
     face = FolderFaces(root=tmp_path / "a", size=112, crop={"root": {"0.png": box}} if box else None)[0]
     whole = torch.from_numpy(pixels.astype(np.float32) / np.float32(255)).permute(2, 0, 1).contiguous()
-    expected = (resize_photo(whole, 112, box).clamp(0, 1) * 255).round() / 255
+    expected = (resize_photo(whole, 112, Box.of_rows(*box) if box else None).clamp(0, 1) * 255).round() / 255
     assert torch.equal(face.image, expected)
 
 

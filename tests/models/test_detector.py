@@ -6,6 +6,7 @@ import pytest
 import torch
 from skimage.data import astronaut
 
+from veilbench.boxes import Box
 from veilbench.models.detectors.lbp import find_face
 from veilbench.models.recognizers.base import InputSpec
 
@@ -27,6 +28,6 @@ def test_finds_none_where_there_is_none() -> None:
 
 def test_a_box_is_cut_out_as_pixels() -> None:
     images = torch.rand(2, 3, 20, 24)
-    seen = InputSpec(8, 8).prepare(images, [(4, 2, 12, 10), (0, 0, 8, 8)])
+    seen = InputSpec(8, 8).prepare(images, [Box(4, 2, 12, 10), Box(0, 0, 8, 8)])
     assert torch.equal(seen[0], (images[0, :, 2:10, 4:12] - 0.5) / 0.5)
     assert torch.equal(seen[1], (images[1, :, :8, :8] - 0.5) / 0.5)
