@@ -5,10 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from veilbench.benchmarks.cli import main
+from veilbench.benchmarks.engine.manifest import MANIFEST, manifest_of
+from veilbench.benchmarks.engine.plan import Plan
+from veilbench.benchmarks.engine.results import Results
+from veilbench.benchmarks.engine.store import Store
+from veilbench.benchmarks.specs.asked import read_asked
+from veilbench.benchmarks.specs.suite import load_suite
 
 
 @dataclass(frozen=True)
@@ -18,6 +25,17 @@ class Outcome:
     code: int
     out: str
     err: str
+
+
+def results_of(suite: Path, root: Path, *settings: str) -> Results:
+    """The results that a run of ``suite`` into ``root`` has, whether or not it was run."""
+    plan, asked = Plan(load_suite(str(suite), list(settings))), read_asked(str(suite), settings)
+    return Results(manifest_of(plan, asked, {}), Store(root), root / "suites" / asked.name)
+
+
+def tables_of(root: Path, suite: str = "suite") -> Path:
+    """The folder of the comparison that was run last, whatever was overridden."""
+    return max(root.glob(f"suites/{suite}*/{MANIFEST}"), key=lambda path: path.stat().st_mtime_ns).parent
 
 
 @pytest.fixture

@@ -13,14 +13,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from veilbench.benchmarks.engine.plan import Plan
 from veilbench.benchmarks.report.tradeoff import tradeoff
 from veilbench.benchmarks.specs.configs import CONFIGS, read_yaml
 from veilbench.benchmarks.specs.strict_yaml import load
 from veilbench.benchmarks.specs.suite import load_suite, parse_setting
 from veilbench.errors import UserError
 
-from .conftest import Outcome
+from .conftest import Outcome, results_of
 
 
 @pytest.mark.parametrize(
@@ -191,11 +190,12 @@ def test_pictures_take_any_text(world: Path) -> None:
     """Three settings of one method make a curve, and so a legend."""
     label = r"$\frac{"
     entries = [{"method": "pgd", "label": f"{label}{n}", "params": {"steps": n}} for n in (1, 2, 3)]
-    loaded = Plan(load_suite(str(rewrite(world / "suite.yaml", methods=entries))))
+    made = results_of(rewrite(world / "suite.yaml", methods=entries), world / "r")
     rows = [
-        {"goal": "impersonate", "method": f"{label}{n}", "psnr": 20.0 + n, "psr": 0.5, "psr_low": 0.4, "psr_high": 0.6}
+        {"goal": "impersonate", "countermeasure": "none", "method": f"{label}{n}", "psnr": 20.0 + n,
+         "psr": 0.5, "psr_low": 0.4, "psr_high": 0.6}
         for n in (1, 2, 3)
-    ]
+    ]  # fmt: skip
     picture = io.BytesIO()
-    tradeoff(loaded, pd.DataFrame(rows)).savefig(picture)
+    tradeoff(made, pd.DataFrame(rows)).savefig(picture)
     assert picture.getvalue().startswith(b"\x89PNG")

@@ -77,15 +77,15 @@ def test_a_line_of_a_later_version_counts(folder: ProtectionFolder) -> None:
 
 def test_any_flipped_byte_of_a_score_is_noticed(tmp_path: Path) -> None:
     store, rows = Store(tmp_path), pd.DataFrame({"item": ["a", "b"], "psnr": [30.0, 31.5]})
-    store.write_score("cell", "fidelity", rows, "stamp")
+    store.write_score("cell", "fidelity", rows, {"stamp": "stamp"})
     path = store.score_path("cell", "fidelity")
     good = path.read_bytes()
     for damaged in [b"", good[:100], good[:-1], *(flipped(good, place) for place in range(0, len(good), 7))]:
         path.write_bytes(damaged)
-        found = store.read_score("cell", "fidelity", "stamp")
+        found = store.read_score("cell", "fidelity")
         assert found is None or found.equals(rows)
     path.write_bytes(flipped(good, 40))
-    assert not store.has_score("cell", "fidelity", "stamp")
+    assert not store.has_score("cell", "fidelity", {"stamp": "stamp"})
 
 
 def test_json_that_was_changed_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from veilbench.benchmarks.engine.cells import Cells
 from veilbench.benchmarks.engine.plan import Plan
 from veilbench.benchmarks.engine.store import Store
+from veilbench.benchmarks.engine.surroundings import PlanSurroundings
 from veilbench.benchmarks.executors import Executor, make_executor
 from veilbench.benchmarks.executors.processes import ProcessExecutor
 from veilbench.benchmarks.executors.serial import SerialExecutor
@@ -18,7 +19,7 @@ from veilbench.benchmarks.specs.suite import load_suite
 
 def cells(world: Path, results: str, devices: int = 1) -> Cells:
     plan = Plan(load_suite(str(world / "suite.yaml"), ["pgd.steps=1"]))
-    return Cells(plan, Store(world / results), 3, devices)
+    return Cells(plan, Store(world / results), PlanSurroundings(plan), 3, devices)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from veilbench.datasets.preparation import prepare
 from veilbench.errors import UserError
 
 from ..fake_copies import TARGET_FILES, make_ladn
-from .conftest import Outcome
+from .conftest import Outcome, tables_of
 
 Veilbench = Callable[..., Outcome]
 TARGETS = [Path(name).stem for name in TARGET_FILES]
@@ -56,7 +56,7 @@ def test_the_group_is_part_of_the_identity(grouped: Path) -> None:
     assert all(list(protection.items) == IDS for protection in everyone.protections.values())
     shared = set(groups.protections) & set(everyone.protections)
     assert [groups.protections[cell].label for cell in shared] == ["clean"]
-    assert groups.judge_score("one") == everyone.judge_score("one")
+    assert [one.id for one in groups.measurements] == [one.id for one in everyone.measurements]
     fewer = plan(grouped, "dataset.limit=8")
     assert set(fewer.protections).isdisjoint(groups.protections)
 
@@ -75,10 +75,10 @@ def test_everything_counts_each_group_alone(grouped: Path, veilbench: Veilbench)
         images = results / "store" / "protections" / protection.id / "images"
         assert sorted(path.stem for path in images.iterdir()) == list(protection.items)
 
-    rows = pd.read_csv(results / "suites" / "suite" / "items.csv", dtype={"item": str, "target": str})
+    rows = pd.read_csv(tables_of(results) / "items.csv", dtype={"item": str, "target": str})
     for target, group in rows.groupby("target"):
         assert sorted(group["item"].unique()) == GROUPS[str(target).zfill(6)]
-    table = pd.read_csv(results / "suites" / "suite" / "leaderboard.csv").set_index("method")
+    table = pd.read_csv(tables_of(results) / "leaderboard.csv").set_index("method")
     # each of two recognisers judges each of nine sources, against the one target of its group
     assert dict(table["psr_n"]) == {"clean": 18, "pgd": 18}
     assert dict(table["psr_one_n"]) == {"clean": 9, "pgd": 9}
@@ -88,7 +88,7 @@ def test_everything_counts_each_group_alone(grouped: Path, veilbench: Veilbench)
 
     # the picture shows every source with what was made of it for its own target
     made = plan(grouped).questions
-    with Image.open(results / "suites" / "suite" / "grid.png") as grid:
+    with Image.open(tables_of(results) / "grid.png") as grid:
         for column, item in enumerate(IDS[:8]):
             own = next(question for question in made if question.label == "pgd" and item in question.items)
             image = results / "store" / "protections" / own.protection.id / "images" / f"{item}.png"
@@ -110,6 +110,6 @@ def test_ungrouped_sources_count_once_for_each_target(grouped: Path, veilbench: 
     results = grouped.parent / "results"
     words = ("run", grouped, "-m", "clean", "--set", "dataset.grouping=all", "--results", results, "--tracker", "none")
     assert veilbench(*words).code == 0
-    table = pd.read_csv(results / "suites" / "suite" / "leaderboard.csv").set_index("method")
+    table = pd.read_csv(tables_of(results) / "leaderboard.csv").set_index("method")
     assert dict(table["psr_n"]) == {"clean": 72}
     assert dict(table["images"]) == {"clean": 9}

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from .conftest import Outcome
+from .conftest import Outcome, tables_of
 
 Veilbench = Callable[..., Outcome]
 CODE = "from veilbench.benchmarks.cli import main; main()"
@@ -25,7 +25,7 @@ def run(world: Path, veilbench: Veilbench, **content: Any) -> tuple[Outcome, pd.
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text(encoding="utf-8")), **content}), encoding="utf-8")
     outcome = veilbench("run", path, "--results", world / "r", "--tracker", "none")
     assert outcome.code == 0, outcome
-    return outcome, pd.read_csv(world / "r" / "suites" / "suite" / "leaderboard.csv")
+    return outcome, pd.read_csv(tables_of(world / "r") / "leaderboard.csv")
 
 
 def one_line(text: str) -> str:
@@ -41,7 +41,7 @@ def test_one_photo_has_no_fid(world: Path, veilbench: Veilbench) -> None:
     assert table["fid[one]"].isna().all()
     assert table["kid[one]"].isna().all()
     assert set(table["fid[one]_n"]) == {1}
-    board = (world / "r" / "suites" / "suite" / "leaderboard.md").read_text(encoding="utf-8")
+    board = (tables_of(world / "r") / "leaderboard.md").read_text(encoding="utf-8")
     header, _, clean = board.splitlines()[2:5]
     assert clean.split("|")[header.split("|").index(" FID [one] ")] == " - "
     assert "nan" not in board
@@ -69,7 +69,7 @@ def test_with_nobody_held_out_every_row_has_the_same_judges(world: Path, veilben
     assert table["psr"].isna().all()
     assert set(table["psr_white_box_n"]) == {12}
     assert "black-box" not in outcome.out
-    items = pd.read_parquet(world / "r" / "suites" / "suite" / "items.parquet")
+    items = pd.read_parquet(tables_of(world / "r") / "items.parquet")
     assert set(items["role"]) == {"white_box"}
     shown = dict(zip(table["method"], table["psr_white_box"], strict=True))
     for method, group in items.groupby("method"):

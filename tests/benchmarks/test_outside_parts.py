@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from veilbench import registry
 
-from .conftest import Outcome
+from .conftest import Outcome, tables_of
 
 Veilbench = Callable[..., Outcome]
 METHOD = '''
@@ -97,7 +97,7 @@ def test_they_run_in_a_suite_also_in_processes_of_their_own(outside: Path, veilb
     words = ("run", outside / "suite.yaml", "--results", outside / "r", "--tracker", "none", "--jobs", "2")
     outcome = veilbench(*words)
     assert outcome.code == 0, outcome
-    board = pd.read_csv(outside / "r" / "suites" / "suite" / "leaderboard.csv")
+    board = pd.read_csv(tables_of(outside / "r") / "leaderboard.csv")
     assert board["images"].tolist() == [4, 4, 4]
     assert board.sort_values("psnr")["method"].tolist() == ["dark", "dimmed", "clean"]
 

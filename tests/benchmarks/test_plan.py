@@ -17,6 +17,8 @@ from veilbench.benchmarks.engine.plan import Plan
 from veilbench.benchmarks.report.items import _decide
 from veilbench.benchmarks.specs.suite import load_suite
 
+from .conftest import results_of
+
 
 def plan(world: Path, *settings: str) -> Plan:
     return Plan(load_suite(str(world / "suite.yaml"), list(settings)))
@@ -24,6 +26,11 @@ def plan(world: Path, *settings: str) -> Plan:
 
 def ids(world: Path, *settings: str) -> set[str]:
     return set(plan(world, *settings).protections)
+
+
+def judge_score(made: Plan, name: str) -> str:
+    """Id of what a recogniser says of photos."""
+    return next(one.id for one in made.measurements if one.judge == name)
 
 
 def test_the_grid_is_whole(world: Path) -> None:
@@ -111,7 +118,7 @@ def test_a_recogniser_that_spells_out_defaults_is_the_same(world: Path) -> None:
     (world / "one.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     after = plan(world)
     assert set(before.protections) == set(after.protections)
-    assert before.judge_score("one") == after.judge_score("one")
+    assert judge_score(before, "one") == judge_score(after, "one")
 
 
 def test_thresholds_are_applied_afterwards(world: Path) -> None:
@@ -121,7 +128,7 @@ def test_thresholds_are_applied_afterwards(world: Path) -> None:
     (world / "one.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     after = plan(world)
     assert set(before.protections) == set(after.protections)
-    assert before.judge_score("one") == after.judge_score("one")
+    assert judge_score(before, "one") == judge_score(after, "one")
 
 
 def test_other_weights_are_another_cell(world: Path) -> None:
@@ -133,8 +140,8 @@ def test_other_weights_are_another_cell(world: Path) -> None:
     touched = {cell for cell, protection in before.protections.items() if "one" in protection.surrogates}
     assert touched
     assert set(before.protections) - set(after.protections) == touched
-    assert before.judge_score("one") != after.judge_score("one")
-    assert before.judge_score("two") == after.judge_score("two")
+    assert judge_score(before, "one") != judge_score(after, "one")
+    assert judge_score(before, "two") == judge_score(after, "two")
 
 
 def test_any_target_is_one_protection_against_all(world: Path) -> None:
@@ -174,9 +181,9 @@ def test_a_target_called_any_has_its_own_numbers(tmp_path: Path, world: Path) ->
     similarities = {"target:any": 0.25, "target:bob": 0.75, "clean": 1.0}
 
     def decided(*settings: str) -> dict[str, float]:
-        made = plan(world, *settings)
+        asked = results_of(world / "suite.yaml", tmp_path / "r", *settings).manifest.questions
         cosines = pd.DataFrame(similarities, index=["s"])
-        return {question.target: float(_decide(cosines, question)["similarity"].item()) for question in made.questions}
+        return {question.target: float(_decide(cosines, question)["similarity"].item()) for question in asked}
 
     assert decided() == {"any": 0.25, "bob": 0.75}
     assert decided("suite.protocol.targets=any") == {"any": 0.75}

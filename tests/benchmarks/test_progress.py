@@ -13,7 +13,7 @@ from rich.console import Console
 from veilbench.benchmarks import progress as module
 from veilbench.benchmarks.progress import grouped, progress
 
-from .conftest import Outcome
+from .conftest import Outcome, tables_of
 from .test_run import method_file
 
 Veilbench = Callable[..., Outcome]
@@ -61,7 +61,7 @@ def test_where_every_cell_fails_the_reason_is_said(world: Path, veilbench: Veilb
     assert outcome.code != 0
     assert "failed: RuntimeError: no such layer (2 cells: broken-" in outcome.out
     assert "nothing is scored yet" not in outcome.err
-    assert (world / "r" / "suites" / "suite" / "failures.csv").read_text(encoding="utf-8").count("no such layer") == 2
+    assert (tables_of(world / "r") / "failures.csv").read_text(encoding="utf-8").count("no such layer") == 2
     later = veilbench("leaderboard", *words)
     assert later.code == 2
     assert later.err.count("\n") == 1

@@ -25,18 +25,18 @@ from veilbench.datasets.photos import read_photo, write_png
 from veilbench.metrics.statistics import wilson_interval
 from veilbench.registry import module_name
 
-from .conftest import Outcome
+from .conftest import Outcome, tables_of
 
 Veilbench = Callable[..., Outcome]
 COSTS = ["seconds_per_image", "forward_per_image", "backward_per_image"]
 
 
 def items_of(results: Path) -> pd.DataFrame:
-    return pd.read_parquet(results / "suites" / "suite" / "items.parquet")
+    return pd.read_parquet(tables_of(results) / "items.parquet")
 
 
 def board_of(results: Path) -> pd.DataFrame:
-    return pd.read_csv(results / "suites" / "suite" / "leaderboard.csv").drop(columns=COSTS)
+    return pd.read_csv(tables_of(results) / "leaderboard.csv").drop(columns=COSTS)
 
 
 def pictures(results: Path) -> dict[str, int]:
@@ -62,7 +62,7 @@ def done(world: Path, veilbench: Veilbench) -> Path:
 
 
 def test_everything_is_written(done: Path) -> None:
-    files = {file.name for file in (done / "suites" / "suite").iterdir()}
+    files = {file.name for file in (tables_of(done)).iterdir()}
     assert files == {
         "items.parquet", "items.csv", "cells.csv", "psr.csv", "leaderboard.csv", "leaderboard.md", "failures.csv",
         "grid.png", "tradeoff.png",
@@ -281,7 +281,7 @@ def test_a_method_that_fails_is_recorded_shown_and_tried_again(world: Path, veil
     outcome = veilbench(*words)
     assert outcome.code == 1
     assert outcome.out.count("RuntimeError: no such layer (2 cells: broken-dodge") == 1
-    failures = pd.read_csv(world / "r" / "suites" / "suite" / "failures.csv")
+    failures = pd.read_csv(tables_of(world / "r") / "failures.csv")
     assert failures["method"].tolist() == ["broken"] * 2
     assert "broken" not in set(items_of(world / "r")["method"])
     status = veilbench("status", world / "suite.yaml", "--results", world / "r")
@@ -289,7 +289,7 @@ def test_a_method_that_fails_is_recorded_shown_and_tried_again(world: Path, veil
     sys.modules.pop(module_name(world / "broken.py"))
     method_file(world, "return faces.images")
     assert veilbench(*words).code == 0
-    assert len(pd.read_csv(world / "r" / "suites" / "suite" / "failures.csv")) == 0
+    assert len(pd.read_csv(tables_of(world / "r") / "failures.csv")) == 0
     assert "broken" in set(items_of(world / "r")["method"])
 
 
@@ -303,7 +303,7 @@ def test_one_bad_image_does_not_cost_the_others(world: Path, veilbench: Veilbenc
     assert "broken produced non-finite pixels" in outcome.out
     items = items_of(world / "r").query("method == 'broken'")
     assert items["item"].nunique() == 5
-    board = pd.read_csv(world / "r" / "suites" / "suite" / "leaderboard.csv").set_index("method")
+    board = pd.read_csv(tables_of(world / "r") / "leaderboard.csv").set_index("method")
     assert board.loc["broken", "failed"] == 2
     assert board.loc["clean", "failed"] == 0
 

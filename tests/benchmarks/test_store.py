@@ -66,12 +66,15 @@ def test_the_stamp_changes_with_a_picture(folder: ProtectionFolder) -> None:
 def test_a_score_is_for_the_pictures_it_saw(tmp_path: Path) -> None:
     store = Store(tmp_path)
     rows = pd.DataFrame({"item": ["a"], "psnr": [30.0]})
-    store.write_score("cell", "fidelity", rows, "stamp")
-    pd.testing.assert_frame_equal(store.read_score("cell", "fidelity", "stamp"), rows)  # type: ignore[arg-type]
-    assert store.read_score("cell", "fidelity", "other") is None
-    assert store.has_score("cell", "fidelity", "stamp")
-    assert not store.has_score("cell", "fidelity", "other")
-    assert not store.has_score("cell", "other", "stamp")
+    store.write_score("cell", "fidelity", rows, {"stamp": "stamp"})
+    found = store.read_score("cell", "fidelity")
+    assert found is not None
+    pd.testing.assert_frame_equal(found, rows)
+    assert found.attrs == {"stamp": "stamp"}
+    assert store.has_score("cell", "fidelity", {"stamp": "stamp"})
+    assert not store.has_score("cell", "fidelity", {"stamp": "other"})
+    assert not store.has_score("cell", "fidelity", {"stamp": "stamp", "protocol": "2"})
+    assert not store.has_score("cell", "other", {"stamp": "stamp"})
     assert store.read_score("cell", "other") is None
 
 

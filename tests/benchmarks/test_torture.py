@@ -26,7 +26,7 @@ def results(tmp_path: Path) -> Path:
     for item in ("a", "b"):
         write_png(cell.image(item), torch.rand(3, 8, 8))
         cell.append([cell.record(ItemRecord(item))])
-    store.write_score("cell", "fidelity", pd.DataFrame({"item": ["a", "b"]}), "stamp")
+    store.write_score("cell", "fidelity", pd.DataFrame({"item": ["a", "b"]}), {"stamp": "stamp"})
     store.training("done").create({})
     store.training("done").finish(b"weights", COST)
     store.training("half").create({})

@@ -16,14 +16,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from veilbench.benchmarks.engine.plan import Plan, Protection
-from veilbench.benchmarks.engine.store import Store
-from veilbench.benchmarks.report.items import collect_protection
-from veilbench.benchmarks.specs.suite import load_suite
+from veilbench.benchmarks.engine.results import Results
+from veilbench.benchmarks.engine.store import write_json
+from veilbench.benchmarks.report.items import collect
+from veilbench.benchmarks.report.write import write_report
 from veilbench.benchmarks.trackers import CarefulTracker, NoTracker, Tracker, make_tracker
-from veilbench.benchmarks.trackers.wandb import _config, _name, _sortable, _summary, _tags
+from veilbench.benchmarks.trackers.wandb_words import board_summary, config, name, summary, tags
 
-from .conftest import Outcome
+from .conftest import Outcome, results_of, tables_of
 
 Veilbench = Callable[..., Outcome]
 KEY = "0123456789" * 4
@@ -107,7 +107,7 @@ def test_without_a_key_runs_are_kept_once_and_change_no_result(world: Path) -> N
         world, MAIN, "run", world / "suite.yaml", "--results", world / "u", *QUICK, "-m", "clean", "--tracker", "none"
     ).returncode == 0  # fmt: skip
     tracked, untracked = (
-        pd.read_csv(world / folder / "suites" / "suite" / "leaderboard.csv").drop(columns="seconds_per_image")
+        pd.read_csv(tables_of(world / folder) / "leaderboard.csv").drop(columns="seconds_per_image")
         for folder in ("r", "u")
     )
     pd.testing.assert_frame_equal(tracked, untracked)
@@ -171,26 +171,30 @@ def test_a_failure_is_one_line_and_ends_nothing(world: Path, how: str) -> None:
     assert done.stdout.count("tracker: ") + done.stdout.count("kept offline in") == 1, done.stdout
     assert how == "read-only home" or "tracker: " in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
-    plan = Plan(load_suite(str(world / "suite.yaml"), ["suite.protocol.goals=[dodge]"]))
-    store = Store(world / "r")
-    assert all(len(store.protection(cell).finished()) == 6 for cell in plan.protections)
-    assert "pgd" in (world / "r" / "suites" / "suite" / "leaderboard.csv").read_text(encoding="utf-8")
+    made = results_of(world / "suite.yaml", world / "r", "suite.protocol.goals=[dodge]")
+    assert all(made.status(cell).finished == 6 for cell in made.manifest.cells)
+    assert "pgd" in (tables_of(world / "r") / "leaderboard.csv").read_text(encoding="utf-8")
 
 
 def test_after_a_failure_the_tracker_is_not_asked_again() -> None:
     class Broken(Tracker):
         asked = 0
 
-        def record(self, plan: Plan, store: Store, protection: Protection) -> None:
-            del plan, store, protection
+        def record(self, results: Results, cell: str) -> None:
+            del results, cell
             self.asked += 1
             raise OSError(30, "Read-only\nfile system")
+
+        def finish(self, results: Results, table: pd.DataFrame) -> None:
+            del results, table
+            self.asked += 1
 
     said: list[str] = []
     broken = Broken()
     tracker = CarefulTracker(broken, said.append)
     for _ in range(3):
-        tracker.record(None, None, None)  # type: ignore[arg-type]
+        tracker.record(None, "")  # type: ignore[arg-type]
+    tracker.finish(None, pd.DataFrame())  # type: ignore[arg-type]
     assert broken.asked == 1
     assert len(said) == 1
     assert "Read-only file system" in said[0]
@@ -199,41 +203,42 @@ def test_after_a_failure_the_tracker_is_not_asked_again() -> None:
 
 def test_runs_have_ids_of_the_cell_and_names_for_people(world: Path) -> None:
     """The id is the cell's identity: whoever repeats a protection updates the same run."""
-    plan = Plan(load_suite(str(world / "suite.yaml")))
-    assert len({cell[-64:] for cell in plan.protections}) == len(plan.protections)
-    names = {_name(plan, protection): protection for protection in plan.protections.values()}
-    targets = [target.name for target in plan.dataset.targets]
+    made = results_of(world / "suite.yaml", world / "r")
+    cells = made.manifest.cells
+    assert len({cell[-64:] for cell in cells}) == len(cells)
+    names = {name(made, cell): cell for cell in cells}
     assert {"clean", "pgd dodge, not one", "pgd dodge, not two"} <= set(names)
-    assert len(names) == len(plan.protections)
-    word = targets[0]
-    protection = names[f"pgd impersonate {word}, not two"]
-    assert _tags(plan, protection) == [
-        "pgd",
-        plan.suite.methods["pgd"].cls.family,
-        "impersonate",
-        f"target {word}",
-        "held out two",
-    ]
-    config = _config(plan, protection, {})
-    assert (config["dataset"], config["surrogates"], config["held_out"]) == ("synthetic", ["one"], ["two"])
-    assert config["targets"] == list(protection.targets)
-    assert config["params"]["steps"] == 3
-    assert config["digests"]["dataset"] == plan.dataset.manifest.digest
+    assert len(names) == len(cells)
+    word = made.manifest.questions[0].target
+    cell = names[f"pgd impersonate {word}, not two"]
+    assert tags(made, cell) == ["pgd", "noise", "impersonate", f"target {word}", "held out two"]
+    write_json(made.store.protection(cell).path / "spec.json", {"params": {"steps": 3}, "dataset": "a digest"})
+    found = config(made, cell)
+    assert (found["dataset"], found["surrogates"], found["held_out"]) == ("synthetic", ["one"], ["two"])
+    assert found["targets"] == [word]
+    assert found["params"]["steps"] == 3
+    assert found["digests"] == {"dataset": "a digest"}
 
 
 def test_summaries_are_numbers_to_sort_by(world: Path, veilbench: Veilbench) -> None:
     assert veilbench("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none").code == 0
-    plan, store = Plan(load_suite(str(world / "suite.yaml"))), Store(world / "r")
-    for protection in plan.protections.values():
-        rows = collect_protection(plan, store, protection)
-        values = _sortable(_summary(rows, store.protection(protection.id).cell))
+    made = Results.open(tables_of(world / "r"))
+    for cell, facts in made.manifest.cells.items():
+        rows = collect(made, cell)
+        values = summary(made, cell, rows)
         json.dumps(values, allow_nan=False)
         assert values["ssim"] == pytest.approx(rows.groupby("item")["ssim"].first().mean())
-        assert ("psnr" in values) == (protection.label != "clean")
-        if protection.label == "pgd":
+        assert ("psnr" in values) == (facts.label != "clean")
+        if facts.label == "pgd":
             black = rows[rows["role"] == "black_box"]
             assert values["psr/black_box"] == pytest.approx(black["success"].mean())
             assert {"psr/white_box", "seconds"} <= set(values)
         else:
             assert "psr/black_box" not in values  # two goals: their mean would mean nothing
             assert {"psr/black_box/dodge", "psr/black_box/impersonate"} <= set(values)
+    table = write_report(made)
+    values = board_summary(made, table)
+    json.dumps(values, allow_nan=False)
+    row = table[(table["goal"] == "dodge") & (table["method"] == "pgd")].iloc[0]
+    assert values["dodge/pgd/psr"] == row["psr"]
+    assert values["dodge/pgd/fid[one]"] == row["fid[one]"]

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from veilbench.benchmarks.engine.plan import Plan
+from veilbench.benchmarks.engine.results import Results
 from veilbench.benchmarks.report.tradeoff import curves, tradeoff
-from veilbench.benchmarks.specs.suite import load_suite
+
+from .conftest import results_of
 
 METHODS = [
     "clean",
@@ -20,30 +21,39 @@ METHODS = [
 ]
 
 
-def plan_of(world: Path) -> Plan:
+def results(world: Path) -> Results:
     content = yaml.safe_load((world / "suite.yaml").read_text(encoding="utf-8"))
     (world / "suite.yaml").write_text(yaml.safe_dump({**content, "methods": METHODS}), encoding="utf-8")
-    return Plan(load_suite(str(world / "suite.yaml")))
+    return results_of(world / "suite.yaml", world / "r")
 
 
 def test_a_curve_is_one_number_that_changes_alone(world: Path) -> None:
-    plan = plan_of(world)
-    assert curves(plan, list(plan.suite.methods)) == {"pgd, epsilon": ["eps 0.02", "eps 0.05", "eps 0.1"]}
+    made = results(world)
+    assert curves(made, list(made.manifest.methods)) == {"pgd, epsilon": ["eps 0.02", "eps 0.05", "eps 0.1"]}
 
 
 def test_every_finite_row_is_drawn_with_its_interval(world: Path) -> None:
-    plan = plan_of(world)
+    made = results(world)
+    rate = {"psr": 0.5, "psr_low": 0.25, "psr_high": 0.625}
     rows = [
-        {"goal": goal, "method": label, "psnr": psnr, "psr": 0.5, "psr_low": 0.25, "psr_high": 0.625}
+        {
+            "goal": goal,
+            "countermeasure": "none",
+            "method": label,
+            "psnr": psnr,
+            "psr": 0.5,
+            "psr_low": 0.25,
+            "psr_high": 0.625,
+        }
         for goal in ("impersonate", "dodge")
-        for label, psnr in zip(plan.suite.methods, [float("inf"), 25.0, 33.0, 29.0, 24.0, 23.0], strict=True)
+        for label, psnr in zip(made.manifest.methods, [float("inf"), 25.0, 33.0, 29.0, 24.0, 23.0], strict=True)
     ]
-    panels = tradeoff(plan, pd.DataFrame(rows)).axes
+    panels = tradeoff(made, pd.DataFrame(rows)).axes
     assert len(panels) == 2
     for panel in panels:
         *numbers, key = (text.get_text() for text in panel.texts)
         assert numbers == ["1", "2", "3", "4", "5"]
-        assert [line.split(maxsplit=1)[1] for line in key.splitlines()] == list(plan.suite.methods)[1:]
+        assert [line.split(maxsplit=1)[1] for line in key.splitlines()] == list(made.manifest.methods)[1:]
         (curve,) = [line for line in panel.lines if line.get_label() == "pgd, epsilon"]
         assert np.asarray(curve.get_xdata()).tolist() == [33.0, 29.0, 25.0]
         bars = [segment for bar in panel.collections for segment in bar.get_segments()]  # type: ignore[attr-defined]

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from veilbench import registry
 from veilbench.benchmarks.engine.plan import Plan
-from veilbench.benchmarks.engine.store import Store, TrainingFolder
+from veilbench.benchmarks.engine.store import TrainingFolder
 from veilbench.benchmarks.engine.train import train
 from veilbench.benchmarks.report.grid import GAP, LABEL, TILE
 from veilbench.benchmarks.report.items import collect
@@ -39,7 +39,7 @@ from veilbench.methods.base import Goal, Task
 from veilbench.methods.trained import TrainedMethod
 from veilbench.models.recognizers.base import Recognizer
 
-from .conftest import Outcome
+from .conftest import Outcome, results_of, tables_of
 
 Veilbench = Callable[..., Outcome]
 
@@ -325,7 +325,7 @@ def done(plugged: Path, veilbench: Veilbench) -> Path:
 
 
 def test_training_costs_stand_apart(done: Path) -> None:
-    suite = done / "suites" / "suite"
+    suite = tables_of(done)
     board = pd.read_csv(suite / "leaderboard.csv")
     trained, clean = board[board["method"] == "tinter"].iloc[0], board[board["method"] == "clean"].iloc[0]
     records = [json.loads(file.read_text()) for file in done.glob("store/trainings/*/training.json")]
@@ -351,9 +351,9 @@ def test_families_stand_together_whatever_their_rates(plugged: Path, veilbench: 
     (plugged / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
     words = ("run", plugged / "suite.yaml", "--results", plugged / "r", "--tracker", "none")
     assert veilbench(*words, "--set", "tinter.epochs=1").code == 0
-    made, store = plan(plugged, "tinter.epochs=1"), Store(plugged / "r")
-    items = collect(made, store)
-    board = leaderboard(made, store, items.assign(success=items["method"].isin({"strong", "tinter"})))
+    made = results_of(plugged / "suite.yaml", plugged / "r", "tinter.epochs=1")
+    items = collect(made)
+    board = leaderboard(made, items.assign(success=items["method"].isin({"strong", "tinter"})))
     assert board["method"].tolist() == ["clean", "strong", "weak", "tinter"]
 
 
@@ -413,9 +413,9 @@ def test_a_training_that_fails_is_its_cells_failure(plugged: Path, veilbench: Ve
     outcome = veilbench(*words)
     assert outcome.code == 1
     assert "the training diverged" in outcome.out
-    failures = pd.read_csv(plugged / "r" / "suites" / "suite" / "failures.csv")
+    failures = pd.read_csv(tables_of(plugged / "r") / "failures.csv")
     assert failures["method"].tolist() == ["tinter"] * 4
-    assert set(pd.read_csv(plugged / "r" / "suites" / "suite" / "leaderboard.csv")["method"]) == {"clean"}
+    assert set(pd.read_csv(tables_of(plugged / "r") / "leaderboard.csv")["method"]) == {"clean"}
 
 
 def test_a_data_set_without_training_faces_is_refused(plugged: Path, veilbench: Veilbench) -> None:
@@ -478,7 +478,7 @@ def test_a_reference_s_makeup_is_put_on_and_shown(world: Path, veilbench: Veilbe
     words = [part for key, value in settings.items() for part in ("--set", f"diffam_embedded.{key}={value}")]
     outcome = veilbench("run", makeup_suite(world, 2), "--results", world / "r", "--tracker", "none", *words)
     assert outcome.code == 0, outcome.err
-    folder = world / "r" / "suites" / "suite"
+    folder = tables_of(world / "r")
     board = pd.read_csv(folder / "leaderboard.csv").set_index("method")
     assert float(board["seconds_per_training"]["diffam_embedded"]) > 0
     assert list((world / "r" / "store" / "trainings").glob("diffam-impersonate-*-evening-*/weights.safetensors"))
