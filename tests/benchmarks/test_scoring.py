@@ -265,7 +265,8 @@ def test_rows_of_different_protocols_do_not_mix(
     cell = next(cell for cell, facts in made.manifest.cells.items() if facts.label == "clean")
     rows = made.store.read_score(cell, score)
     assert rows is not None
-    made.store.write_score(cell, score, rows, {**rows.attrs, "protocol": "2"})
+    about = {str(key): value for key, value in rows.attrs.items()}
+    made.store.write_score(cell, score, rows, {**about, "protocol": "2"})
     outcome = veilbench("leaderboard", *words)
     assert outcome.code == 2
     assert "mix protocol versions 1, 2" in outcome.err

@@ -36,15 +36,7 @@ def test_every_finite_row_is_drawn_with_its_interval(world: Path) -> None:
     made = results(world)
     rate = {"psr": 0.5, "psr_low": 0.25, "psr_high": 0.625}
     rows = [
-        {
-            "goal": goal,
-            "countermeasure": "none",
-            "method": label,
-            "psnr": psnr,
-            "psr": 0.5,
-            "psr_low": 0.25,
-            "psr_high": 0.625,
-        }
+        {"goal": goal, "countermeasure": "none", "method": label, "psnr": psnr, **rate}
         for goal in ("impersonate", "dodge")
         for label, psnr in zip(made.manifest.methods, [float("inf"), 25.0, 33.0, 29.0, 24.0, 23.0], strict=True)
     ]
