@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from veilbench import registry, testing
-from veilbench.errors import UserError, did_you_mean
+from veilbench.errors import UserError, VeilbenchError, WeightsError, did_you_mean
 from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
 
 from .specs.components import (
@@ -25,37 +26,88 @@ from .specs.configs import config_names, find_config, read_yaml
 
 SIDE = 112  # of a network that does not say which photos it takes
 SECTIONS = ("methods", "datasets", "recognizers")
+MEASURES = ("scores", "countermeasures")
+"""Rooms whose parts have no YAML of their own: a suite names their kinds."""
 
 
 def check_part(part: str) -> Iterator[tuple[str, str]]:
     """Run the checks of whatever ``part`` names.
 
     Args:
-        part: name of a shipped config, path of a YAML file, ``path/to/file.py:Class`` or ``package.module:Class`` (with
-            its default parameters).
+        part: name of a shipped config, kind of a score or countermeasure, path of a YAML file,
+            ``path/to/file.py:Class`` or ``package.module:Class`` (with its default parameters).
 
     Returns:
         Each check's name, and what is broken in one line or an empty string.
 
     Raises:
         UserError: when nothing has that name, or it cannot be built.
+        WeightsError: when weights that it needs are missing.
     """
     if part.endswith((".yaml", ".yml")):
         section = _section_of(Path(part))
     elif ":" in part:
-        room = registry.room_of(part)
-        if room == "networks":
-            return testing.failures(testing.RECOGNIZER_CHECKS, _untrained(part))
-        return _check_component(load_component(_component_section(room), ComponentSpec(kind=part), Path()))
+        return _check_class(registry.room_of(part), part)
     else:
         found = [one for one in SECTIONS if part in config_names(one)]
-        if not found:
-            names = {name for one in SECTIONS for name in config_names(one)}
-            raise UserError(f"nothing is called {part!r}; {did_you_mean(part, names)}, or give path/to/file.py:Class")
-        section = found[0]
+        section = found[0] if found else _measure(part)
+    if section in MEASURES:
+        return _check_class(section, part)
     if section == "recognizers":
         return testing.failures(testing.RECOGNIZER_CHECKS, build_recognizer(*load_recognizer_spec(part, Path())))
     return _check_component(load_component(_component_section(section), part, Path()))
+
+
+def _measure(kind: str) -> str:
+    """The room of a score or countermeasure of that kind."""
+    kinds = {room: registry.known_kinds(room) for room in MEASURES}
+    for room, known in kinds.items():
+        if kind in known:
+            return room
+    names = {name for one in SECTIONS for name in config_names(one)}.union(*kinds.values())
+    raise UserError(f"nothing is called {kind!r}; {did_you_mean(kind, names)}, or give path/to/file.py:Class")
+
+
+def _check_class(room: str, kind: str) -> Iterator[tuple[str, str]]:
+    """Check a class with its default parameters."""
+    if room == "networks":
+        return testing.failures(testing.RECOGNIZER_CHECKS, _untrained(kind))
+    if room not in MEASURES:
+        return _check_component(load_component(_component_section(room), ComponentSpec(kind=kind), Path()))
+    build = partial(build_measure, room, kind)
+    part = build()
+    if room == "countermeasures":
+        return testing.failures(testing.COUNTERMEASURE_CHECKS, build)
+    try:
+        part.depends_on(testing.ToySuite())
+    except WeightsError:
+        raise  # missing weights are no broken promise: they end the check before it begins
+    except Exception:  # noqa: S110 (the check of `depends_on` reports it)
+        pass
+    return testing.failures(testing.SCORE_CHECKS, testing.ScoreCase(build))
+
+
+def build_measure(room: str, kind: str) -> Any:
+    """A score or countermeasure with its default parameters; a text without default names a toy recogniser.
+
+    Args:
+        room: ``scores`` or ``countermeasures``.
+        kind: see :func:`veilbench.registry.find`.
+
+    Raises:
+        UserError: when there is none, another parameter has no default, or it refuses its own defaults.
+    """
+    cls = registry.find(room, kind)
+    model = registry.signature_model(cls)
+    needed = {
+        name: "toy" for name, field in model.model_fields.items() if field.is_required() and field.annotation is str
+    }
+    try:
+        return cls(**dict(registry.parse(model, needed, kind)))
+    except VeilbenchError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{kind}: {error}") from error
 
 
 def _component_section(room: str) -> Section:
@@ -70,7 +122,10 @@ def _section_of(path: Path) -> str:
         return "recognizers"
     kind = str(content.get("kind", ""))
     if ":" in kind:
-        return registry.room_of(kind, found.parent)
+        room = registry.room_of(kind, found.parent)
+        if room in MEASURES:
+            raise UserError(f"{found}: {room} have no YAML; check the class: veilbench check {kind}")
+        return room
     return "methods" if kind in registry.kinds("methods") else "datasets"
 
 

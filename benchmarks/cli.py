@@ -238,9 +238,12 @@ def prepare(
 
 @app.command()
 def check(
-    part: Annotated[str, typer.Argument(help="A config's name or YAML file, or path/to/file.py:Class.")],
+    part: Annotated[str, typer.Argument(help="A name or kind, a YAML file, or path/to/file.py:Class.")],
 ) -> None:
-    """Put a method, data set or recogniser through what every such part promises; exit code 1 where it fails."""
+    """Put a part through what every such part promises; exit code 1 where it fails.
+
+    Methods, data sets and recognisers have configs; scores and countermeasures are named by their kind.
+    """
     from rich.markup import escape  # noqa: PLC0415
 
     from .check import check_part  # noqa: PLC0415

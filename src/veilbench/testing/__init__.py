@@ -6,17 +6,23 @@ The project's own tests run the very same checks.  Nothing here needs pytest.
 from __future__ import annotations
 
 from .base import BrokenPromiseError, Check, failures
+from .countermeasures import COUNTERMEASURE_CHECKS
 from .datasets import DATASET_CHECKS
 from .methods import METHOD_CHECKS, MethodCase
 from .recognizers import RECOGNIZER_CHECKS, toy_recognizer
+from .scores import SCORE_CHECKS, ScoreCase, ToySuite
 
 __all__ = [
+    "COUNTERMEASURE_CHECKS",
     "DATASET_CHECKS",
     "METHOD_CHECKS",
     "RECOGNIZER_CHECKS",
+    "SCORE_CHECKS",
     "BrokenPromiseError",
     "Check",
     "MethodCase",
+    "ScoreCase",
+    "ToySuite",
     "failures",
     "toy_recognizer",
 ]

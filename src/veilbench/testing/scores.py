@@ -1,0 +1,346 @@
+"""What every score promises."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import json
+import math
+import pickle
+import random
+import re
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, overload
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from veilbench.datasets.base import Face, FaceDataset, Manifest, ManifestEntry, Target
+from veilbench.metrics.base import Column, Pair, Pairs, Score, Surroundings
+from veilbench.metrics.streaming import BATCH
+from veilbench.models.recognizers.base import Recognizer
+
+from .base import Check, must
+from .recognizers import toy_recognizer
+
+FEW, MANY = 5, BATCH + 8
+SIDE = 64
+WHITE = 255
+COLUMN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\[[A-Za-z0-9._-]+\][A-Za-z0-9_]*)?")
+BESIDE = ("_low", "_high", "_n")  # what `reduce` may give beside a column of a row
+
+
+@dataclass(frozen=True)
+class ScoreCase:
+    """A score.
+
+    Attributes:
+        build: makes it anew, with the same parameters.
+    """
+
+    build: Callable[[], Score]
+
+    def prepared(self) -> Score:
+        """The score with its networks, in a suite of toy recognisers."""
+        score = self.build()
+        score.prepare(ToySuite())
+        return score
+
+
+class ToySuite(Surroundings):
+    """Has a toy recogniser of any name."""
+
+    def recognizer(self, name: str) -> Recognizer:
+        return _toy(name)
+
+    def recognizer_identity(self, name: str) -> Mapping[str, Any]:
+        return {"weights": _toy(name).weights_sha256}
+
+
+@cache
+def _toy(name: str) -> Recognizer:
+    return toy_recognizer(name)
+
+
+class NoisePhotos(FaceDataset):
+    """Pictures of noise in two sizes, made whenever they are asked for: no promise below needs a face.
+
+    Attributes:
+        held, most: photos in memory, now and at most, as views and batches that share their memory count, too.
+        asked: how often each photo was asked for.
+        kept: photos that were handed out, where they are to be looked at again.
+    """
+
+    kind = name = "noise_photos"
+
+    def __init__(self, count: int, keep: bool = False) -> None:
+        self.count = count
+        self.held = self.most = 0
+        self.asked: Counter[tuple[str, int]] = Counter()
+        self.kept: dict[tuple[str, int], Tensor] | None = {} if keep else None
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Face:
+        return Face(f"face{index}", self.photo("source", index))
+
+    def other_photo(self, index: int) -> Tensor | None:
+        return None if index % 3 == 1 else self.photo("other", index)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        photos = [torch.from_numpy(_pixels(role, index)) for index in (0, 2) for role in ("target", "other target")]
+        return Target("t", photos[0], photos[1], "t"), Target("u", photos[2], photos[3], "u")
+
+    @property
+    def manifest(self) -> Manifest:
+        entries = [ManifestEntry(f"face{index}", f"{index:064x}", str(index)) for index in range(self.count)]
+        return Manifest(self.name, "1", tuple(entries))
+
+    def photo(self, role: str, index: int) -> Tensor:
+        """A photo; it counts as held until nothing shares its memory any more."""
+        pixels = _pixels(role, index)
+        self.asked[role, index] += 1
+        self.held += 1
+        self.most = max(self.most, self.held)
+        weakref.finalize(pixels, self._drop)
+        photo = torch.from_numpy(pixels)
+        if self.kept is not None:
+            self.kept[role, index] = photo
+        return photo
+
+    def _drop(self) -> None:
+        self.held -= 1
+
+    def pairs(self, places: Iterable[int], clean: bool = False) -> Pairs:
+        """Protected photos and sources at ``places``; ``clean``: the sources themselves."""
+        role = "source" if clean else "protected"
+        pairs = [Pair(f"face{place}", place, partial(self.photo, role, place), self) for place in places]
+        return Pairs(self, torch.device("cpu"), _Walked(pairs))
+
+
+def _pixels(role: str, index: int) -> NDArray[np.float32]:
+    """``3 x H x W`` at the levels of 8 bits; a protected photo is its source with a little noise."""
+    shape = (3, SIDE + 8 * (index % 2), SIDE)
+    draw = np.random.default_rng([index, *role.encode()])
+    if role == "protected":
+        levels = (_pixels("source", index) * WHITE).round() + draw.integers(-9, 10, shape)
+    else:
+        levels = draw.integers(0, WHITE, shape, endpoint=True).astype(np.float32)
+    return (levels.clip(0, WHITE) / WHITE).astype(np.float32)
+
+
+class _Walked(Sequence[Pair]):
+    """A list that counts how often it is gone through."""
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        self._pairs = pairs
+        self.walks = 0
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Pair]: ...
+    def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
+        return self._pairs[index]
+
+    def __iter__(self) -> Iterator[Pair]:
+        self.walks += 1
+        return iter(self._pairs)
+
+
+def describes_itself(case: ScoreCase) -> None:
+    """It has a kind, a version and a docstring, keyword-only parameters, and reaches worker processes by pickle."""
+    score = case.build()
+    must(bool(score.kind), 'kind is empty; give it a name, for example kind = "my_score"')
+    must(isinstance(score.version, str) and bool(score.version), f"version is {score.version!r}; make it a text")
+    must(bool(type(score).__doc__), "the class has no docstring; say what it measures and where that was published")
+    for name, parameter in list(inspect.signature(type(score).__init__).parameters.items())[1:]:
+        must(
+            parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            f"the parameter {name!r} is not keyword-only; put `*` before it",
+        )
+    try:
+        pickle.loads(pickle.dumps(score))  # noqa: S301 (our own bytes)
+    except Exception as error:
+        must(False, f"it cannot be pickled ({error}); keep open files and lambdas out of it")
+
+
+def columns_are_fit_for_files_and_tables(case: ScoreCase) -> None:
+    """Unique names, a title, a format that formats, and notes of a line; the same before and after loading."""
+    columns = list(case.build().columns)
+    must(bool(columns), "columns is empty; name at least one")
+    names = [column.name for column in columns]
+    must(len({name.lower() for name in names}) == len(names), f"a name stands twice among {names}")
+    for column in columns:
+        _check_column(column)
+    must(list(case.prepared().columns) == columns, "columns change by prepare; make them of parameters alone")
+
+
+def _check_column(column: Column) -> None:
+    name = column.name
+    must(
+        bool(COLUMN_NAME.fullmatch(name)) and name != "item",
+        f"{name!r} is no name for a column: letters, digits and _, and what measured in brackets, as in fid[ir152]",
+    )
+    must(bool(column.title) and "\n" not in column.title, f"{name}: its title is {column.title!r}; give a line")
+    must(column.better in {"higher", "lower", ""}, f"{name}: better is {column.better!r}; it is higher, lower or empty")
+    must(column.of in {"image", "row"}, f"{name}: of is {column.of!r}; it is image or row")
+    must(
+        "\n" not in column.note and (not column.note or column.note.endswith(".")),
+        f"{name}: its note is {column.note[:60]!r}; make it one sentence on one line, with its full stop",
+    )
+    try:
+        format(0.5, column.format)
+    except (TypeError, ValueError):
+        must(False, f"{name}: format {column.format!r} formats no number; write for example .3f")
+
+
+def gives_a_row_for_each_pair(case: ScoreCase) -> None:
+    """A table with the items in their order and a number for every column of an image; it survives being stored."""
+    score = case.prepared()
+    rows = score.rows(NoisePhotos(FEW).pairs(range(FEW)))
+    must(isinstance(rows, pd.DataFrame), f"rows gives {type(rows).__name__}, not a pandas.DataFrame")
+    must("item" in rows, f"rows have no column 'item'; they have {list(rows.columns)[:9]}")
+    items = [f"face{place}" for place in range(FEW)]
+    must(
+        list(rows["item"]) == items, f"items are {list(rows['item'])[:9]}, not {items}: one row a pair, in their order"
+    )
+    for column in score.columns:
+        if column.of == "image":
+            must(column.name in rows, f"rows have no column {column.name!r}, which `columns` announces; add it")
+            must(
+                pd.api.types.is_numeric_dtype(rows[column.name]),
+                f"{column.name} holds {rows[column.name].dtype}, not numbers; NaN where there is none",
+            )
+    _same(_stored(rows), rows, "rows change by being stored as Parquet; use plain numbers and texts")
+
+
+def repeats_exactly(case: ScoreCase) -> None:
+    """The same photos, the same bits, whatever the global random state."""
+
+    def run(seed: int) -> pd.DataFrame:
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002 (whoever draws from it shall be found out)
+        torch.manual_seed(seed)
+        return case.prepared().rows(NoisePhotos(FEW).pairs(range(FEW)))
+
+    _same(run(1), run(2), "two runs differ; draw from a generator with a fixed seed")
+
+
+def a_number_does_not_depend_on_the_other_pairs(case: ScoreCase) -> None:
+    """The same bits alone, in another order, or with others: what is killed half-way goes on with the rest."""
+    score, photos = case.prepared(), NoisePhotos(FEW)
+    together = score.rows(photos.pairs(range(FEW)))
+    advice = "take no means over pairs and show networks one batch size only; what needs all of them goes into reduce"
+    backwards = score.rows(photos.pairs(reversed(range(FEW))))
+    _same(backwards.iloc[::-1], together, f"another order gives other numbers; {advice}")
+    for place in (2, 0, FEW - 1):
+        alone = score.rows(photos.pairs([place]))
+        _same(alone, together.iloc[[place]], f"a pair alone has other numbers than among others; {advice}")
+
+
+def streams(case: ScoreCase) -> None:
+    """Pairs are gone through once, each photo is read once, and no more than a batch of them is in memory."""
+    score, photos = case.prepared(), NoisePhotos(MANY)
+    pairs = photos.pairs(range(MANY))
+    score.rows(pairs)
+    walks = pairs._pairs.walks if isinstance(pairs._pairs, _Walked) else 0
+    must(walks == 1, f"it goes through the pairs {walks} times; go once, every time decodes all photos")
+    for (role, place), times in photos.asked.items():
+        must(times == 1, f"the {role} photo of pair {place} is read {times} times; keep it as long as it is needed")
+    must(
+        photos.most <= BATCH + 1,
+        f"{photos.most} photos are in memory at once; work in batches of at most {BATCH} (metrics/streaming.py)",
+    )
+
+
+def leaves_photos_alone(case: ScoreCase) -> None:
+    """The photos are not written to."""
+    photos = NoisePhotos(FEW, keep=True)
+    case.prepared().rows(photos.pairs(range(FEW)))
+    for (role, place), photo in (photos.kept or {}).items():
+        same = np.array_equal(photo.numpy(), _pixels(role, place))
+        must(same, f"it changes the {role} photo of pair {place} in place; work on a copy")
+
+
+def reduces_to_the_columns_of_a_row(case: ScoreCase) -> None:
+    """``reduce`` gives a number for every column of a row, of stored rows too, and NaN where there are too few."""
+    score, photos = case.prepared(), NoisePhotos(FEW)
+    rows = score.rows(photos.pairs(range(FEW)))
+    reference = score.rows(photos.pairs(range(FEW), clean=True)) if score.keeps_reference else None
+    found = _reduced(score, rows, reference)
+    again = _reduced(score, _stored(rows), None if reference is None else _stored(reference))
+    must(
+        all(value == again[name] or (math.isnan(value) and math.isnan(again[name])) for name, value in found.items()),
+        f"reduce gives {found}, and of the same rows after storing {again}; draw from a generator with a fixed seed",
+    )
+    for count in (1, 0):
+        try:
+            _reduced(score, rows.head(count), reference)
+        except (ArithmeticError, LookupError, ValueError) as error:
+            must(False, f"reduce fails on {count} rows ({error}); give NaN where too few make no number")
+
+
+def _reduced(score: Score, rows: pd.DataFrame, reference: pd.DataFrame | None) -> Mapping[str, float]:
+    """What ``reduce`` gives, its names and values checked."""
+    found = score.reduce(rows, reference)
+    wanted = [column.name for column in score.columns if column.of == "row"]
+    for name in wanted:
+        must(name in found, f"reduce gives no {name!r}, which `columns` announces; add it")
+    known = {*wanted, *(f"{name}{ending}" for name in wanted for ending in BESIDE)}
+    for name, value in found.items():
+        must(name in known, f"reduce gives {name!r}, which `columns` does not announce for a row; add a Column")
+        must(isinstance(value, int | float | np.number), f"reduce gives {value!r} as {name}; give a number or NaN")
+    return found
+
+
+def says_what_it_depends_on(case: ScoreCase) -> None:
+    """Plain values that can be hashed, the same every time."""
+    once, again = (case.build().depends_on(ToySuite()) for _ in range(2))
+    try:
+        json.dumps(once)
+    except (TypeError, ValueError) as error:
+        must(False, f"depends_on gives what cannot be hashed ({error}); give texts and numbers, of files their sha256")
+    must(once == again, f"depends_on gives {once}, then {again}; name only what changes the numbers")
+
+
+def _stored(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows written as Parquet and read back."""
+    file = io.BytesIO()
+    rows.to_parquet(file)
+    return pd.read_parquet(file)
+
+
+def _same(one: pd.DataFrame, other: pd.DataFrame, message: str) -> None:
+    """Equal to the bit, whatever the index; of another dtype only where an integer column had to hold NaN."""
+    try:
+        pd.testing.assert_frame_equal(
+            one.reset_index(drop=True), other.reset_index(drop=True), check_dtype=False, check_exact=True
+        )
+    except AssertionError:
+        must(False, message)
+
+
+SCORE_CHECKS: Sequence[Check[ScoreCase]] = (
+    describes_itself,
+    columns_are_fit_for_files_and_tables,
+    gives_a_row_for_each_pair,
+    repeats_exactly,
+    a_number_does_not_depend_on_the_other_pairs,
+    streams,
+    leaves_photos_alone,
+    reduces_to_the_columns_of_a_row,
+    says_what_it_depends_on,
+)
