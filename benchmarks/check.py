@@ -10,6 +10,7 @@ from typing import Any
 from veilbench import registry, testing
 from veilbench.errors import UserError, did_you_mean
 from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
+from veilbench.models.recognizers.state_dict import NetworkRecognizer
 
 from .specs.components import (
     Component,
@@ -17,11 +18,10 @@ from .specs.components import (
     Section,
     build_dataset,
     build_method,
-    build_recognizer,
     load_component,
-    load_recognizer_spec,
 )
 from .specs.configs import config_names, find_config, read_yaml
+from .specs.recognizers import NETWORKS, RECOGNIZERS, build_recognizer, load_recognizer_spec
 
 SIDE = 112  # of a network that does not say which photos it takes
 SECTIONS = ("methods", "datasets", "recognizers")
@@ -32,7 +32,7 @@ def check_part(part: str) -> Iterator[tuple[str, str]]:
 
     Args:
         part: name of a shipped config, path of a YAML file, ``path/to/file.py:Class`` or ``package.module:Class`` (with
-            its default parameters).
+            its default parameters; a recogniser with its own thresholds, a network with fresh weights).
 
     Returns:
         Each check's name, and what is broken in one line or an empty string.
@@ -43,17 +43,18 @@ def check_part(part: str) -> Iterator[tuple[str, str]]:
     if part.endswith((".yaml", ".yml")):
         section = _section_of(Path(part))
     elif ":" in part:
-        room = registry.room_of(part)
-        if room == "networks":
+        section = registry.room_of(part)
+        if section == NETWORKS:
             return testing.failures(testing.RECOGNIZER_CHECKS, _untrained(part))
-        return _check_component(load_component(_component_section(room), ComponentSpec(kind=part), Path()))
+        if section != RECOGNIZERS:
+            return _check_component(load_component(_component_section(section), ComponentSpec(kind=part), Path()))
     else:
         found = [one for one in SECTIONS if part in config_names(one)]
         if not found:
             names = {name for one in SECTIONS for name in config_names(one)}
             raise UserError(f"nothing is called {part!r}; {did_you_mean(part, names)}, or give path/to/file.py:Class")
         section = found[0]
-    if section == "recognizers":
+    if section == RECOGNIZERS:
         return testing.failures(testing.RECOGNIZER_CHECKS, build_recognizer(*load_recognizer_spec(part, Path())))
     return _check_component(load_component(_component_section(section), part, Path()))
 
@@ -63,15 +64,17 @@ def _component_section(room: str) -> Section:
 
 
 def _section_of(path: Path) -> str:
-    """What a YAML file describes: only a recogniser's says how it looks at photos."""
+    """What a YAML file describes: only a recogniser's has thresholds, if its class does not bring them."""
     found = find_config("methods", str(path))
     content = read_yaml(found)
-    if "input" in content:
-        return "recognizers"
     kind = str(content.get("kind", ""))
+    if "thresholds" in content or "input" in content:
+        return RECOGNIZERS
     if ":" in kind:
-        return registry.room_of(kind, found.parent)
-    return "methods" if kind in registry.kinds("methods") else "datasets"
+        room = registry.room_of(kind, found.parent)
+    else:
+        room = next((room for room in (*SECTIONS, NETWORKS) if kind in registry.kinds(room)), "datasets")
+    return RECOGNIZERS if room == NETWORKS else room
 
 
 def _check_component(component: Component) -> Iterator[tuple[str, str]]:
@@ -92,4 +95,4 @@ def _untrained(kind: str) -> Recognizer:
     size = inspect.signature(cls.__init__).parameters.get("input_size")
     height, width = (SIDE, SIDE) if size is None else size.default
     thresholds = Thresholds({0.01: 0.5}, "nothing: fresh weights")
-    return Recognizer(cls.kind, network, InputSpec(height, width), thresholds, weights_sha256="fresh")
+    return NetworkRecognizer(cls.kind, network, InputSpec(height, width), thresholds)

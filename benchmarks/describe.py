@@ -69,7 +69,8 @@ def _section(path: Path) -> str:
 
 
 def _details(section: str, path: Path) -> Table:
-    from .specs.components import load_component, load_recognizer_spec  # noqa: PLC0415 (the classes are heavy)
+    from .specs.components import load_component  # noqa: PLC0415 (the classes are heavy)
+    from .specs.recognizers import load_recognizer_spec  # noqa: PLC0415
 
     table = Table(title=f"{section}: {path.stem}", title_justify="left", show_header=False)
     values: dict[str, Any] = read_yaml(path)

@@ -32,6 +32,9 @@ class Nothing:
 
 class Nameless(ProtectionMethod):
     pass
+
+class Unwritten(ProtectionMethod):
+    kind = "unwritten"
 """
 
 
@@ -94,6 +97,7 @@ def test_an_entry_point(part: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("{part}:Nothing", ["not a subclass of veilbench.methods.base:ProtectionMethod"]),
         ("{part}:METHOD", ["no class 'METHOD'"]),
         ("{part}:Nameless", ["has no `kind`"]),
+        ("{part}:Unwritten", ["the class has no protect; write what is missing"]),
         ("no_such_module:X", ["cannot be imported (ModuleNotFoundError", "no_such_module"]),
         ("{broken}:X", ["cannot be imported (ZeroDivisionError: division by zero)"]),
         ("{wrong}:X", ["cannot be imported (SyntaxError"]),

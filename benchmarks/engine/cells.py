@@ -10,7 +10,8 @@ from veilbench.errors import UserError
 from veilbench.methods.base import ProtectionMethod, Task
 from veilbench.methods.trained import TrainedMethod
 
-from ..specs.components import build_method, build_recognizer
+from ..specs.components import build_method
+from ..specs.recognizers import build_recognizer
 from .plan import Plan, Protection
 from .protect import protect
 from .status import status

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from veilbench import registry
 from veilbench.errors import UserError, did_you_mean
 
-from ..specs.components import Component, RecognizerSpec, build_dataset
-from ..specs.configs import CONFIGS
+from ..specs.components import Component, build_dataset
+from ..specs.recognizers import recognizer_identity
 from ..specs.suite import PROTOCOL_VERSION, Suite
 from .identity import fingerprint, readable_id
 
@@ -110,30 +110,12 @@ class Plan:
         return tuple(entry.id for entry in self.dataset.manifest.entries)
 
     @cached_property
-    def weight_hashes(self) -> dict[str, str]:
-        """sha256 of each recogniser's weight file."""
-        from veilbench.files import file_sha256  # noqa: PLC0415
-
-        hashes = {}
-        for name, spec in self.suite.recognizers.items():
-            if spec.weights is None or not spec.weights.is_file():
-                where = spec.weights or f"`weights` in {CONFIGS.name}/recognizers/{name}.yaml"
-                raise UserError(
-                    f"recogniser {name}: no weights ({where}); {spec.description or 'set the path to your copy'}"
-                )
-            hashes[name] = file_sha256(spec.weights)
-        return hashes
+    def _identities(self) -> dict[str, dict[str, Any]]:
+        return {name: recognizer_identity(name, spec) for name, spec in self.suite.recognizers.items()}
 
     def recognizer_identity(self, name: str) -> dict[str, Any]:
         """What a recogniser's embeddings depend on."""
-        spec: RecognizerSpec = self.suite.recognizers[name]
-        network = registry.find("networks", spec.kind)
-        return {
-            "kind": network.kind,
-            "arch": registry.without_defaults(network, spec.arch),
-            "input": spec.input.model_dump(exclude_defaults=True),
-            "weights": self.weight_hashes[name],
-        }
+        return self._identities[name]
 
     def judge_score(self, name: str) -> str:
         """Score id of a recogniser's similarities.  Thresholds are no part of it: they are applied afterwards."""

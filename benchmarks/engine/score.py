@@ -143,7 +143,7 @@ def scoring_device() -> torch.device:
 @contextmanager
 def _on(device: torch.device, recognizer: Recognizer) -> Iterator[torch.device]:
     """Lend a recogniser to ``device``: a method that attacks it next expects it where it was."""
-    home = next(recognizer.parameters()).device
+    home = recognizer.device
     recognizer.to(device)
     try:
         yield device

@@ -16,7 +16,7 @@ from veilbench.benchmarks.engine.store import ProtectionFolder
 from veilbench.datasets.base import Face, FaceDataset, Manifest, ManifestEntry, Target
 from veilbench.datasets.photos import read_photo, write_png
 from veilbench.metrics.fidelity import psnr, ssim
-from veilbench.models.recognizers.base import Recognizer
+from veilbench.models.recognizers.state_dict import NetworkRecognizer
 
 COUNT = 3 * BATCH + 5
 SIDE = 32
@@ -66,7 +66,7 @@ def protected(tmp_path: Path) -> ProtectionFolder:
 
 
 def test_streamed_scores_are_those_of_single_photos_to_the_bit(
-    protected: ProtectionFolder, make_recognizer: Callable[..., Recognizer]
+    protected: ProtectionFolder, make_recognizer: Callable[..., NetworkRecognizer]
 ) -> None:
     recognizer, faces = make_recognizer(), Counted()
     items = [entry.id for entry in faces.manifest.entries]
@@ -90,7 +90,7 @@ def test_streamed_scores_are_those_of_single_photos_to_the_bit(
 
 
 def test_no_more_than_a_batch_is_held_and_each_photo_is_read_once(
-    protected: ProtectionFolder, make_recognizer: Callable[..., Recognizer], monkeypatch: pytest.MonkeyPatch
+    protected: ProtectionFolder, make_recognizer: Callable[..., NetworkRecognizer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faces, read = Counted(), list[Path]()
     items = [entry.id for entry in faces.manifest.entries]
@@ -123,12 +123,14 @@ def test_no_photos_have_no_embeddings() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card")
-def test_judges_see_photos_on_the_card_and_go_home_afterwards(make_recognizer: Callable[..., Recognizer]) -> None:
+def test_judges_see_photos_on_the_card_and_go_home(
+    make_recognizer: Callable[..., NetworkRecognizer],
+) -> None:
     recognizer = make_recognizer()
     devices: list[str] = []
     recognizer.backbone.register_forward_pre_hook(lambda _, inputs: devices.append(inputs[0].device.type))
     photos = torch.rand(40, 3, SIDE, SIDE)
     embeddings = Judge(recognizer, Counted()).embed(photos)
     assert set(devices) == {"cuda"}
-    assert embeddings.device.type == next(recognizer.parameters()).device.type == "cpu"
+    assert embeddings.device.type == recognizer.device.type == "cpu"
     assert torch.allclose(embeddings, recognizer(photos), atol=1e-2)

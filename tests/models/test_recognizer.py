@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
-from veilbench.models.recognizers.loading import build_backbone
+from veilbench.models.recognizers.state_dict import NetworkRecognizer, build_backbone
 
 
 def test_embeddings_have_norm_one_for_images_of_any_size(make_recognizer: Callable[..., Recognizer]) -> None:
@@ -43,7 +43,7 @@ def test_neither_embedding_nor_gradient_depends_on_the_batch(kind: str) -> None:
         "inception_resnet": {"width": 0.125, "repeats": (1, 1, 1), "stem_stride": 1},
     }
     network = build_backbone(kind, arch[kind])
-    recognizer = Recognizer("x", network, InputSpec(40, 40), Thresholds({}, "none"), "x")
+    recognizer = NetworkRecognizer("x", network, InputSpec(40, 40), Thresholds({}, "none"))
     images = torch.rand(11, 3, 40, 40)
 
     def look(batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
