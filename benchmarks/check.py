@@ -21,7 +21,7 @@ from .specs.components import (
     load_component,
 )
 from .specs.configs import config_names, find_config, read_yaml
-from .specs.recognizers import NETWORKS, RECOGNIZERS, build_recognizer, load_recognizer_spec
+from .specs.recognizers import NETWORKS, RECOGNIZERS, build_recognizer, load_recognizer_spec, section_of
 
 SIDE = 112  # of a network that does not say which photos it takes
 SECTIONS = ("methods", "datasets", "recognizers")
@@ -41,7 +41,8 @@ def check_part(part: str) -> Iterator[tuple[str, str]]:
         UserError: when nothing has that name, or it cannot be built.
     """
     if part.endswith((".yaml", ".yml")):
-        section = _section_of(Path(part))
+        path = find_config("methods", part)
+        section = section_of(read_yaml(path), path.parent) or "datasets"
     elif ":" in part:
         section = registry.room_of(part)
         if section == NETWORKS:
@@ -61,20 +62,6 @@ def check_part(part: str) -> Iterator[tuple[str, str]]:
 
 def _component_section(room: str) -> Section:
     return "methods" if room == "methods" else "datasets"
-
-
-def _section_of(path: Path) -> str:
-    """What a YAML file describes: only a recogniser's has thresholds, if its class does not bring them."""
-    found = find_config("methods", str(path))
-    content = read_yaml(found)
-    kind = str(content.get("kind", ""))
-    if "thresholds" in content or "input" in content:
-        return RECOGNIZERS
-    if ":" in kind:
-        room = registry.room_of(kind, found.parent)
-    else:
-        room = next((room for room in (*SECTIONS, NETWORKS) if kind in registry.kinds(room)), "datasets")
-    return RECOGNIZERS if room == NETWORKS else room
 
 
 def _check_component(component: Component) -> Iterator[tuple[str, str]]:

@@ -95,6 +95,27 @@ class RecognizerSpec(BaseModel):
         return self.params
 
 
+def section_of(content: Mapping[str, Any], base: Path) -> str:
+    """What the YAML of a part describes: a room, networks counting as recognisers; empty where its kind is unknown.
+
+    Args:
+        content: as read.
+        base: folder that relative paths in it start from.
+
+    Raises:
+        UserError: when its kind leads to a file without such a class.
+    """
+    kind = str(content.get("kind", ""))
+    if "thresholds" in content or "input" in content:  # whatever its kind: the complaint is to be about that
+        return RECOGNIZERS
+    if ":" in kind:
+        room = registry.room_of(kind, base)
+    else:
+        rooms = ("methods", "datasets", RECOGNIZERS, NETWORKS)
+        room = next((room for room in rooms if kind in registry.kinds(room)), "")
+    return RECOGNIZERS if room == NETWORKS else room
+
+
 def _room(kind: str, base: Path) -> str:
     if ":" in kind:
         room = registry.room_of(kind, base)
