@@ -63,7 +63,7 @@ class Question:
     """One cell of the comparison's grid, answered by scores of one protection.
 
     Attributes:
-        held_out: the recogniser that the method may not use; None where all are attacked.
+        held_out: the recogniser that the method may not use; None where all surrogates are attacked.
         target: the word for the target in tables: its name, ``any``, or an empty string when dodging.
         targets: names of the targets that being taken for counts; decides, as a target may itself be called ``any``.
         items: ids of the sources that it asks about; the protection may cover more.
@@ -142,11 +142,10 @@ class Plan:
         return fingerprint({"sources": self.dataset.manifest.digest, "targets": targets})
 
     def _ask(self, label: str, component: Component, goal: Goal) -> list[Question]:
-        names = list(self.suite.recognizers)
-        held_outs = names if self.suite.spec.protocol.surrogates == "leave_one_out" else [None]
+        one_out = self.suite.spec.protocol.surrogates == "leave_one_out"
         questions = []
-        for held_out in held_outs:
-            surrogates = tuple(name for name in names if name != held_out)
+        for held_out in self.suite.judges if one_out else [None]:
+            surrogates = tuple(name for name in self.suite.surrogates if name != held_out)
             for word, targets in self._targets(goal):
                 items = self._group(targets)
                 protection = self._protect(label, component, goal, targets, surrogates, items)
@@ -226,7 +225,7 @@ class Plan:
             spec["items"] = list(items)
         if surrogates:
             spec["surrogates"] = sorted((self.recognizer_identity(name) for name in surrogates), key=fingerprint)
-            held_out = [name for name in self.suite.recognizers if name not in surrogates]
+            held_out = [name for name in self.suite.surrogates if name not in surrogates]
             words += [f"not_{name}" for name in held_out]
         if cls.uses_seed:
             spec["seed"] = self.suite.spec.seed

@@ -120,7 +120,7 @@ class Runner:
         if not items:
             return
         stamp = folder.images_stamp(items)
-        for name in self.plan.suite.recognizers:
+        for name in self.plan.suite.judges:
             self._keep(protection, self.plan.judge_score(name), stamp, self._similarities(name, folder, items))
         self._keep(protection, self.plan.fidelity_score, stamp, lambda: fidelity(self.plan.dataset, folder, items))
         realism = self.plan.suite.spec.realism

@@ -93,11 +93,14 @@ def _question_frames(plan: Plan, scores: _Scores, question: Question) -> Iterato
     if images is None:
         return
     far = plan.suite.spec.protocol.far
-    for judge, config in plan.suite.recognizers.items():
-        # where nobody is held out, the white-box judges are everybody's, also of methods that attack none (`clean`)
-        role = WHITE_BOX if question.held_out is None or judge in protection.surrogates else BLACK_BOX
-        if role == BLACK_BOX and question.held_out != judge:
+    one_out = question.held_out is not None
+    for judge in plan.suite.judges:
+        # where all surrogates are attacked, roles are the same for every method, also for one that attacks none
+        attacked = judge in (protection.surrogates if one_out else plan.suite.surrogates)
+        if one_out and not attacked and question.held_out != judge:
             continue  # a method that uses no surrogates would show up once for every held-out recogniser
+        role = WHITE_BOX if attacked else BLACK_BOX
+        config = plan.suite.recognizers[judge]
         cosines = scores.similarities(protection.id, judge)
         if cosines is None:
             continue

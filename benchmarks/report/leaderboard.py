@@ -93,7 +93,7 @@ def _nothing(plan: Plan, store: Store) -> str:
 def _row(plan: Plan, store: Store, goal: str, method: str, group: pd.DataFrame, confidence: float) -> dict[str, Any]:
     black, white = (group[group["role"] == role] for role in (BLACK_BOX, WHITE_BOX))
     row: dict[str, Any] = {"goal": goal, "method": method, "family": group["family"].iloc[0]}
-    for judge in plan.suite.recognizers:
+    for judge in plan.suite.judges:
         row |= _prefixed(f"psr_{judge}", _rate(black.loc[black["judge"] == judge, "success"], confidence))
     row |= _prefixed("psr", _rate(black["success"], confidence))
     row |= _prefixed("psr_white_box", _rate(white["success"], confidence))
@@ -183,7 +183,7 @@ def display(plan: Plan, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     for goal, rows in table.groupby("goal", sort=False):
         shown = pd.DataFrame({"method": rows["method"], "family": rows["family"]})
         if rows["psr_n"].any():
-            for judge in plan.suite.recognizers:
+            for judge in plan.suite.judges:
                 shown[_short(judge)] = rows[f"psr_{judge}"].map(percent)
             shown["black-box PSR %"] = [
                 with_interval(row, "psr") if row["psr_n"] else "-" for _, row in rows.iterrows()
@@ -244,6 +244,8 @@ def notes(plan: Plan, table: pd.DataFrame) -> str:
 
 
 def _roles(plan: Plan) -> str:
+    if set(plan.suite.judges) - set(plan.suite.surrogates) and plan.suite.spec.protocol.surrogates == "all":
+        return "Black-box: judged by recognisers that are no surrogates; white-box: by surrogates, also of clean."
     if plan.suite.spec.protocol.surrogates == "all":
         return (
             "White-box: no recogniser is held out; every row, clean too, is judged by all of them, which the methods "
@@ -305,7 +307,7 @@ def to_rich(plan: Plan, table: pd.DataFrame, width: int, plain: bool = False) ->
     tables = []
     for goal, text in display(plan, table).items():
         shown = text.replace("∞", "inf") if plain else text
-        fitting, left_out = _fitting(shown, [_short(name) for name in plan.suite.recognizers], width)
+        fitting, left_out = _fitting(shown, [_short(name) for name in plan.suite.judges], width)
         caption = f"left out for width: {escape(', '.join(left_out))} (see leaderboard.md)" if left_out else None
         grid = RichTable(
             title=escape(f"{plan.suite.name}: {goal}"),

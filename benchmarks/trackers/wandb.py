@@ -136,7 +136,7 @@ def _questions(plan: Plan, protection: Protection) -> list[Question]:
 
 def _held_out(plan: Plan, protection: Protection) -> list[str]:
     """Recognisers that a method that attacks some was kept from; none for one that attacks none."""
-    return [name for name in plan.suite.recognizers if protection.surrogates and name not in protection.surrogates]
+    return [name for name in plan.suite.judges if protection.surrogates and name not in protection.surrogates]
 
 
 def _distinct(words: Iterable[str]) -> list[str]:
@@ -185,12 +185,13 @@ def _config(plan: Plan, protection: Protection, packages: dict[str, str]) -> dic
 
 def _judged(plan: Plan) -> dict[str, Any]:
     """What the rows of a protection depend on besides its images."""
+    recognizers = plan.suite.recognizers
     return {
         "protocol": plan.suite.spec.protocol.model_dump(),
         "fidelity": plan.fidelity_score,
         "judges": {
-            name: [plan.judge_score(name), {f"{far:g}": value for far, value in config.thresholds.items()}]
-            for name, config in plan.suite.recognizers.items()
+            name: [plan.judge_score(name), {f"{far:g}": value for far, value in recognizers[name].thresholds.items()}]
+            for name in plan.suite.judges
         },
     }
 
