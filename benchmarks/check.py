@@ -11,6 +11,7 @@ from typing import Any
 from veilbench import registry, testing
 from veilbench.errors import UserError, VeilbenchError, WeightsError, did_you_mean
 from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
+from veilbench.models.recognizers.state_dict import NetworkRecognizer
 
 from .specs.components import (
     Component,
@@ -18,11 +19,10 @@ from .specs.components import (
     Section,
     build_dataset,
     build_method,
-    build_recognizer,
     load_component,
-    load_recognizer_spec,
 )
 from .specs.configs import config_names, find_config, read_yaml
+from .specs.recognizers import NETWORKS, RECOGNIZERS, build_recognizer, load_recognizer_spec, section_of
 
 SIDE = 112  # of a network that does not say which photos it takes
 SECTIONS = ("methods", "datasets", "recognizers")
@@ -35,7 +35,8 @@ def check_part(part: str) -> Iterator[tuple[str, str]]:
 
     Args:
         part: name of a shipped config, kind of a score or countermeasure, path of a YAML file,
-            ``path/to/file.py:Class`` or ``package.module:Class`` (with its default parameters).
+            ``path/to/file.py:Class`` or ``package.module:Class`` (with its default parameters; a recogniser with its
+            own thresholds, a network with fresh weights).
 
     Returns:
         Each check's name, and what is broken in one line or an empty string.
@@ -45,15 +46,20 @@ def check_part(part: str) -> Iterator[tuple[str, str]]:
         WeightsError: when weights that it needs are missing.
     """
     if part.endswith((".yaml", ".yml")):
-        section = _section_of(Path(part))
+        path = find_config("methods", part)
+        section = section_of(read_yaml(path), path.parent) or "datasets"
+        if section in MEASURES:
+            raise UserError(f"{path}: {section} have no YAML of their own; check the class: file.py:Class")
     elif ":" in part:
-        return _check_class(registry.room_of(part), part)
+        section = registry.room_of(part)
+        if section != RECOGNIZERS:
+            return _check_class(section, part)
     else:
         found = [one for one in SECTIONS if part in config_names(one)]
         section = found[0] if found else _measure(part)
     if section in MEASURES:
         return _check_class(section, part)
-    if section == "recognizers":
+    if section == RECOGNIZERS:
         return testing.failures(testing.RECOGNIZER_CHECKS, build_recognizer(*load_recognizer_spec(part, Path())))
     return _check_component(load_component(_component_section(section), part, Path()))
 
@@ -70,7 +76,7 @@ def _measure(kind: str) -> str:
 
 def _check_class(room: str, kind: str) -> Iterator[tuple[str, str]]:
     """Check a class with its default parameters."""
-    if room == "networks":
+    if room == NETWORKS:
         return testing.failures(testing.RECOGNIZER_CHECKS, _untrained(kind))
     if room not in MEASURES:
         return _check_component(load_component(_component_section(room), ComponentSpec(kind=kind), Path()))
@@ -114,21 +120,6 @@ def _component_section(room: str) -> Section:
     return "methods" if room == "methods" else "datasets"
 
 
-def _section_of(path: Path) -> str:
-    """What a YAML file describes: only a recogniser's says how it looks at photos."""
-    found = find_config("methods", str(path))
-    content = read_yaml(found)
-    if "input" in content:
-        return "recognizers"
-    kind = str(content.get("kind", ""))
-    if ":" in kind:
-        room = registry.room_of(kind, found.parent)
-        if room in MEASURES:
-            raise UserError(f"{found}: {room} have no YAML; check the class: veilbench check {kind}")
-        return room
-    return "methods" if kind in registry.kinds("methods") else "datasets"
-
-
 def _check_component(component: Component) -> Iterator[tuple[str, str]]:
     if registry.is_of("methods", component.cls):
         for goal in sorted(component.cls.goals):
@@ -147,4 +138,4 @@ def _untrained(kind: str) -> Recognizer:
     size = inspect.signature(cls.__init__).parameters.get("input_size")
     height, width = (SIDE, SIDE) if size is None else size.default
     thresholds = Thresholds({0.01: 0.5}, "nothing: fresh weights")
-    return Recognizer(cls.kind, network, InputSpec(height, width), thresholds, weights_sha256="fresh")
+    return NetworkRecognizer(cls.kind, network, InputSpec(height, width), thresholds)

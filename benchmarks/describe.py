@@ -13,6 +13,7 @@ from rich.table import Table
 from veilbench.errors import UserError, did_you_mean
 
 from .specs.configs import CONFIGS, config_names, find_config, read_yaml
+from .specs.recognizers import load_recognizer_spec, section_of
 
 SECTIONS = ("suites", "methods", "datasets", "recognizers", "sweeps")
 
@@ -50,21 +51,20 @@ def details(name: str) -> list[Table]:
 def _section(path: Path) -> str:
     """What kind of config a file of one's own is, by the keys that only this kind has."""
     content = read_yaml(path)
-    for section, key in (("sweeps", "suite"), ("suites", "methods"), ("recognizers", "thresholds")):
+    for section, key in (("sweeps", "suite"), ("suites", "methods")):
         if key in content:
             return section
-    kind = content.get("kind")
-    for section in ("methods", "datasets"):
-        if (Path(__file__).parent.parent / section / f"{kind}.py").is_file():
-            return section
+    section = section_of(content, path.parent)
+    if section in SECTIONS:
+        return section
     raise UserError(
         f"{path}: neither a suite (key `methods`), a sweep (`suite`), a recogniser (`thresholds`) nor a method or data "
-        f"set (`kind` is {kind!r}); see `veilbench list`"
+        f"set (`kind` is {content.get('kind')!r}); see `veilbench list`"
     )
 
 
 def _details(section: str, path: Path) -> Table:
-    from .specs.components import load_component, load_recognizer_spec  # noqa: PLC0415 (the classes are heavy)
+    from .specs.components import load_component  # noqa: PLC0415 (the classes are heavy)
 
     table = Table(title=f"{section}: {path.stem}", title_justify="left", show_header=False)
     values: dict[str, Any] = read_yaml(path)

@@ -13,8 +13,9 @@ from rich.table import Table
 from veilbench.errors import UserError
 
 from .engine.provenance import provenance
-from .specs.components import build_dataset, build_recognizer, load_component, load_recognizer_spec
+from .specs.components import build_dataset, load_component
 from .specs.configs import CONFIGS, config_names
+from .specs.recognizers import NETWORKS, build_recognizer, load_recognizer_spec
 
 COMPROMISED_LIGHTNING = {"2.6.2", "2.6.3"}  # GHSA-w37p-236h-pfx3
 ENOUGH_BYTES = 1 << 30
@@ -103,7 +104,7 @@ def _recognizers() -> list[Finding]:
     findings = []
     for name in config_names("recognizers"):
         _, spec = load_recognizer_spec(name, CONFIGS / "recognizers")
-        if spec.weights is None:
+        if spec.room == NETWORKS and spec.weights is None:
             findings.append((name, "note", spec.description or "no weights given"))
             continue
         try:

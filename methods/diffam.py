@@ -246,11 +246,12 @@ class DiffAM(TrainedMethod):
 
     def _without(self, made_up: Tensor) -> Tensor:
         """The reference ``1 x 3 x S x S`` without its makeup, removed once for all targets with these surrogates."""
-        recognizers = [surrogate.weights_sha256 for surrogate in self.task.surrogates]
+        recognizers = [surrogate.digest for surrogate in self.task.surrogates]
         networks = (self.diffusion.sha256, self.encoder.sha256, self.perceptual.sha256, *recognizers)
         words, steps, learning_rate = self.removal_settings
         settings = (self.version, networks, self.removal_settings)
-        path = None if self.cache is None else result_path(self.cache / "makeup_removal", settings, made_up)
+        folder = self.cache if all(recognizers) else None
+        path = None if folder is None else result_path(folder / "makeup_removal", settings, made_up)
         if path is not None and (kept := recall([path], made_up.device)) is not None:
             return kept[0]["bare"]
         bare = bare_face(

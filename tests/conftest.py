@@ -26,7 +26,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from veilbench.models.recognizers.base import Recognizer
+from veilbench.models.recognizers.state_dict import NetworkRecognizer
 from veilbench.testing.recognizers import TOY, toy_recognizer
 
 torch.set_num_threads(1)
@@ -47,13 +47,13 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_recognizer() -> Callable[..., Recognizer]:
+def make_recognizer() -> Callable[..., NetworkRecognizer]:
     """Small recognisers with random weights: real networks, where a test needs no knowledge of faces."""
     return toy_recognizer
 
 
 @pytest.fixture
-def world(tmp_path: Path, make_recognizer: Callable[..., Recognizer]) -> Path:
+def world(tmp_path: Path, make_recognizer: Callable[..., NetworkRecognizer]) -> Path:
     """A folder with a suite of two small random recognisers on six small synthetic people: ``suite.yaml``."""
     for seed, name in enumerate(("one", "two")):
         network = make_recognizer(name, seed).backbone

@@ -32,6 +32,9 @@ class Nothing:
 
 class Nameless(ProtectionMethod):
     pass
+
+class Unwritten(ProtectionMethod):
+    kind = "unwritten"
 """
 
 
@@ -44,7 +47,12 @@ def part(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("room", "kind", "name"),
-    [("methods", "pgd", "PGD"), ("datasets", "folder", "FolderFaces"), ("networks", "ir", "IR")],
+    [
+        ("methods", "pgd", "PGD"),
+        ("datasets", "folder", "FolderFaces"),
+        ("networks", "ir", "IR"),
+        ("recognizers", "state_dict", "StateDictRecognizer"),
+    ],
 )
 def test_own_parts_are_found_by_their_kind(room: str, kind: str, name: str) -> None:
     assert registry.find(room, kind).__name__ == name
@@ -94,6 +102,7 @@ def test_an_entry_point(part: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("{part}:Nothing", ["not a subclass of veilbench.methods.base:ProtectionMethod"]),
         ("{part}:METHOD", ["no class 'METHOD'"]),
         ("{part}:Nameless", ["has no `kind`"]),
+        ("{part}:Unwritten", ["the class has no protect; write what is missing"]),
         ("no_such_module:X", ["cannot be imported (ModuleNotFoundError", "no_such_module"]),
         ("{broken}:X", ["cannot be imported (ZeroDivisionError: division by zero)"]),
         ("{wrong}:X", ["cannot be imported (SyntaxError"]),
@@ -117,3 +126,10 @@ def test_kinds_are_listed_without_importing_the_parts() -> None:
     names, torch_loaded = seen.stdout.splitlines()
     assert "'weaken_diff'" in names
     assert torch_loaded == "False"
+
+
+def test_a_recogniser_is_more_than_a_network() -> None:
+    """Both are ``nn.Module``, as methods are: the room is that of the narrowest contract."""
+    assert registry.room_of("veilbench.models.recognizers.state_dict:StateDictRecognizer") == "recognizers"
+    assert registry.room_of("veilbench.models.recognizers.networks.ir:IR") == "networks"
+    assert registry.room_of("veilbench.methods.pgd:PGD") == "methods"

@@ -14,12 +14,12 @@ from veilbench.metrics.base import Column
 
 if TYPE_CHECKING:
     from ..specs.asked import Asked
-    from ..specs.components import RecognizerSpec
+    from ..specs.recognizers import RecognizerSpec
     from .plan import Plan
 
 MANIFEST_VERSION = 1
 MANIFEST = "manifest.json"
-WHOLE = [0.0, 0.0, 1.0, 1.0]
+WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 class Facts(BaseModel):
@@ -111,6 +111,7 @@ class Manifest(Facts):
         asked: see :class:`~benchmarks.specs.asked.Asked`.
         overrides: of the command line.
         comparison: hash of what was asked, the data and the weights; a results folder belongs to one.
+        recognizers: names of all, in the suite's order.
         treatments: titles of countermeasures, untreated photos first.
         origin: code version, packages and hardware of the run that wrote it.
     """
@@ -126,6 +127,7 @@ class Manifest(Facts):
     dataset: DatasetFacts
     methods: dict[str, MethodFacts]
     recognizers: tuple[str, ...]
+    surrogates: tuple[str, ...]
     judges: dict[str, JudgeFacts]
     cells: dict[str, CellFacts]
     questions: tuple[QuestionFacts, ...]
@@ -167,7 +169,8 @@ def manifest_of(plan: Plan, asked: Asked, origin: Mapping[str, Any]) -> Manifest
             for label, one in suite.methods.items()
         },
         recognizers=tuple(suite.recognizers),
-        judges={name: _judge(spec) for name, spec in suite.recognizers.items()},
+        surrogates=tuple(suite.surrogates),
+        judges={name: _judge(suite.recognizers[name]) for name in suite.judges},
         cells=_cells(plan),
         questions=_questions(plan),
         scores=_scores(plan),
@@ -183,7 +186,7 @@ def plain(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _judge(spec: RecognizerSpec) -> JudgeFacts:
-    crop = list(spec.input.crop)
+    crop = tuple((spec.input or spec.cls.input_spec).crop)
     text = "whole" if crop == WHOLE else " ".join(f"{side:g}" for side in crop)
     return JudgeFacts(thresholds=spec.thresholds, calibrated_on=spec.calibrated_on, crop=text)
 

@@ -61,7 +61,7 @@ def measurements(plan: Plan) -> list[Measurement]:
         UserError: when two scores give a column of one name, or two countermeasures have one title.
     """
     suite = plan.suite
-    scores = [_verification(name, str(suite.where)) for name in suite.recognizers] + list(suite.scores)
+    scores = [_verification(name, str(suite.where)) for name in suite.judges] + list(suite.scores)
     surroundings = PlanSurroundings(plan)
     found: list[Measurement] = []
     for treatment in (None, *suite.countermeasures):

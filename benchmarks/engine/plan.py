@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from veilbench import registry
 from veilbench.errors import UserError, did_you_mean
 
-from ..specs.components import Component, RecognizerSpec, build_dataset
-from ..specs.configs import CONFIGS
+from ..specs.components import Component, build_dataset
+from ..specs.recognizers import recognizer_identity
 from ..specs.suite import Suite
 from .identity import fingerprint, readable_id
 from .measurements import Measurement, measurements
@@ -65,7 +65,7 @@ class Question:
     """One cell of the comparison's grid, answered by scores of one protection.
 
     Attributes:
-        held_out: the recogniser that the method may not use; None where all are attacked.
+        held_out: the recogniser that the method may not use; None where all surrogates are attacked.
         target: the word for the target in tables: its name, ``any``, or an empty string when dodging.
         targets: names of the targets that being taken for counts; decides, as a target may itself be called ``any``.
         items: ids of the sources that it asks about; the protection may cover more.
@@ -112,30 +112,12 @@ class Plan:
         return tuple(entry.id for entry in self.dataset.manifest.entries)
 
     @cached_property
-    def weight_hashes(self) -> dict[str, str]:
-        """sha256 of each recogniser's weight file."""
-        from veilbench.files import file_sha256  # noqa: PLC0415
-
-        hashes = {}
-        for name, spec in self.suite.recognizers.items():
-            if spec.weights is None or not spec.weights.is_file():
-                where = spec.weights or f"`weights` in {CONFIGS.name}/recognizers/{name}.yaml"
-                raise UserError(
-                    f"recogniser {name}: no weights ({where}); {spec.description or 'set the path to your copy'}"
-                )
-            hashes[name] = file_sha256(spec.weights)
-        return hashes
+    def _identities(self) -> dict[str, dict[str, Any]]:
+        return {name: recognizer_identity(name, spec) for name, spec in self.suite.recognizers.items()}
 
     def recognizer_identity(self, name: str) -> dict[str, Any]:
         """What a recogniser's embeddings depend on."""
-        spec: RecognizerSpec = self.suite.recognizers[name]
-        network = registry.find("networks", spec.kind)
-        return {
-            "kind": network.kind,
-            "arch": registry.without_defaults(network, spec.arch),
-            "input": spec.input.model_dump(exclude_defaults=True),
-            "weights": self.weight_hashes[name],
-        }
+        return self._identities[name]
 
     @cached_property
     def measurements(self) -> list[Measurement]:
@@ -143,11 +125,10 @@ class Plan:
         return measurements(self)
 
     def _ask(self, label: str, component: Component, goal: Goal) -> list[Question]:
-        names = list(self.suite.recognizers)
-        held_outs = names if self.suite.spec.protocol.surrogates == "leave_one_out" else [None]
+        one_out = self.suite.spec.protocol.surrogates == "leave_one_out"
         questions = []
-        for held_out in held_outs:
-            surrogates = tuple(name for name in names if name != held_out)
+        for held_out in self.suite.judges if one_out else [None]:
+            surrogates = tuple(name for name in self.suite.surrogates if name != held_out)
             for word, targets in self._targets(goal):
                 items = self._group(targets)
                 protection = self._protect(label, component, goal, targets, surrogates, items)
@@ -227,7 +208,7 @@ class Plan:
             spec["items"] = list(items)
         if surrogates:
             spec["surrogates"] = sorted((self.recognizer_identity(name) for name in surrogates), key=fingerprint)
-            held_out = [name for name in self.suite.recognizers if name not in surrogates]
+            held_out = [name for name in self.suite.surrogates if name not in surrogates]
             words += [f"not_{name}" for name in held_out]
         if cls.uses_seed:
             spec["seed"] = self.suite.spec.seed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from veilbench.errors import UserError, did_you_mean
 from veilbench.metrics.base import Surroundings
 
-from ..specs.components import build_recognizer
+from ..specs.recognizers import build_recognizer
 
 if TYPE_CHECKING:
     from veilbench.models.recognizers.base import Recognizer

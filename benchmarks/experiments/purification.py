@@ -29,7 +29,7 @@ from veilbench.methods.per_image_adamw import PerImageAdamW
 from veilbench.methods.weaken_diff import Start, WeakenDiff
 
 from ..engine.plan import Plan
-from ..specs.components import build_recognizer
+from ..specs.recognizers import build_recognizer
 from ..specs.suite import load_suite
 
 AROUND_ITERATIONS = 35

@@ -129,12 +129,14 @@ def _question_frames(
 
 def judges_of(results: Results, question: QuestionFacts) -> Iterator[tuple[str, str]]:
     """Who answers a question, and as what: ``black_box`` or ``white_box``."""
-    surrogates = results.manifest.cells[question.cell].surrogates
+    one_out = question.held_out is not None
+    # where all surrogates are attacked, roles are the same for every method, also for one that attacks none (`clean`)
+    attacked = results.manifest.cells[question.cell].surrogates if one_out else results.manifest.surrogates
     for judge in results.manifest.judges:
-        # where nobody is held out, the white-box judges are everybody's, also of methods that attack none (`clean`)
-        role = WHITE_BOX if question.held_out is None or judge in surrogates else BLACK_BOX
-        if role == WHITE_BOX or question.held_out == judge:
-            yield judge, role  # others would show up once for every held-out recogniser
+        if judge in attacked:
+            yield judge, WHITE_BOX
+        elif not one_out or question.held_out == judge:  # others would show up once for every held-out recogniser
+            yield judge, BLACK_BOX
 
 
 def _frame(

@@ -86,7 +86,10 @@ def notes(results: Results, table: pd.DataFrame) -> str:
 
 
 def _roles(results: Results) -> str:
-    if results.manifest.protocol.surrogates == "all":
+    all_attacked = results.manifest.protocol.surrogates == "all"
+    if all_attacked and set(results.manifest.judges) - set(results.manifest.surrogates):
+        return "Black-box: judged by recognisers that are no surrogates; white-box: by surrogates, also of clean."
+    if all_attacked:
         return (
             "White-box: no recogniser is held out; every row, clean too, is judged by all of them, which the methods "
             "attacked."

@@ -1,6 +1,6 @@
 """From a config to an object: find the class by its kind, check the parameters against its constructor, build it.
 
-A new method, data set or network is one file plus one YAML: nothing here knows any of them by name.
+A new method or data set is one file plus one YAML: nothing here knows any of them by name.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from veilbench import registry
-from veilbench.boxes import Fractions, check_fractions
 from veilbench.errors import UserError, VeilbenchError, WeightsError
 from veilbench.registry import parse
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from veilbench.datasets.base import FaceDataset
     from veilbench.datasets.preparation import Layout
     from veilbench.methods.base import ProtectionMethod
-    from veilbench.models.recognizers.base import Recognizer
 
 Section = Literal["methods", "datasets", "scores", "countermeasures"]
 
@@ -37,50 +35,6 @@ class ComponentSpec(BaseModel):
     kind: str
     description: str = ""
     params: dict[str, Any] = Field(default_factory=dict)
-
-
-class InputConfig(BaseModel):
-    """The keys of ``input`` in a recogniser's YAML."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    height: int = Field(gt=0)
-    width: int = Field(gt=0)
-    mean: float = 0.5
-    std: float = Field(default=0.5, gt=0)
-    crop: Fractions = (0.0, 0.0, 1.0, 1.0)
-
-    @field_validator("crop")
-    @classmethod
-    def _has_area(cls, crop: Fractions) -> Fractions:
-        check_fractions(crop)
-        return crop
-
-
-def _no_flag(value: Any) -> Any:
-    """A flag is no number, though Python counts with it."""
-    if isinstance(value, bool):
-        raise ValueError("a number is needed")  # noqa: TRY004 (pydantic reports ValueError only)
-    return value
-
-
-FalseAcceptRate = Annotated[float, BeforeValidator(_no_flag), Field(gt=0, lt=1, allow_inf_nan=False)]
-Cosine = Annotated[float, BeforeValidator(_no_flag), Field(ge=-1, le=1, allow_inf_nan=False)]
-
-
-class RecognizerSpec(BaseModel):
-    """A recogniser in YAML."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    kind: str
-    description: str = ""
-    weights: Path | None = None
-    arch: dict[str, Any] = Field(default_factory=dict)
-    input: InputConfig
-    thresholds: dict[FalseAcceptRate, Cosine] = Field(min_length=1)
-    calibrated_on: str
-    training_data: str = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,17 +121,6 @@ def load_component(
     return Component(name, where, cls, params, origins or {})
 
 
-def load_recognizer_spec(reference: str | RecognizerSpec, base: Path) -> tuple[str, RecognizerSpec]:
-    """Read and check a recogniser's config; its weights path becomes absolute."""
-    if isinstance(reference, RecognizerSpec):
-        name, spec = reference.kind, reference
-    else:
-        path = find_config("recognizers", reference, base)
-        name, spec, base = path.stem, parse(RecognizerSpec, read_yaml(path), str(path)), path.parent
-    weights = None if spec.weights is None else (base / spec.weights).resolve()
-    return name, spec.model_copy(update={"weights": weights, "kind": registry.absolute(spec.kind, base)})
-
-
 def build_dataset(component: Component) -> FaceDataset:
     """Construct a data set; its own complaints become :class:`UserError` with the config's name in front."""
     dataset: FaceDataset = build(component)
@@ -197,22 +140,3 @@ def build(component: Component) -> Any:
         return component.cls(**component.params)
     except (ValueError, OSError) as error:
         raise component.complaint(error) from error
-
-
-def build_recognizer(name: str, spec: RecognizerSpec) -> Recognizer:
-    """Load a recogniser with its weights.  Raises :class:`UserError` when the weights are missing or do not fit."""
-    from veilbench.models.recognizers.loading import load_recognizer  # noqa: PLC0415 (torch only when needed)
-
-    try:
-        return load_recognizer(
-            name=name,
-            kind=spec.kind,
-            weights=spec.weights,
-            arch=spec.arch,
-            input=spec.input.model_dump(),
-            thresholds=spec.thresholds,
-            calibrated_on=spec.calibrated_on,
-            training_data=spec.training_data,
-        )
-    except (ValueError, OSError) as error:
-        raise UserError(f"recogniser {name}: {error}") from error

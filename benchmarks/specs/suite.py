@@ -16,12 +16,10 @@ from veilbench.registry import origin, parse
 from .components import (
     Component,
     ComponentSpec,
-    FalseAcceptRate,
-    RecognizerSpec,
     load_component,
-    load_recognizer_spec,
 )
 from .configs import find_config, read_yaml
+from .recognizers import FalseAcceptRate, RecognizerSpec, load_recognizer_spec
 from .scoring import PartEntry, load_parts
 from .strict_yaml import load
 
@@ -88,8 +86,9 @@ class Protocol(Strict):
 
     Attributes:
         goals: ``impersonate`` a target, ``dodge`` one's own recognition.
-        surrogates: ``leave_one_out`` (each recogniser is held out in turn and the others are attacked) or ``all``
-            (every recogniser is attacked: white-box numbers only).
+        surrogates: ``leave_one_out`` (each recogniser is held out in turn and the others are attacked; those that are
+            not differentiable are never attacked) or ``all`` (every surrogate is attacked; with one list for surrogates
+            and judges there are white-box numbers only).
         targets: ``each`` (one protection per target) or ``any`` (one protection; being taken for any of them counts).
         far: the false accept rate of the leaderboard's PSR; all calibrated rates are in the tables beside it.
         confidence: level of the intervals.
@@ -106,6 +105,8 @@ class SuiteSpec(Strict):
     """A suite's YAML file.
 
     Attributes:
+        recognizers: one list that serves as surrogates and as judges, or
+        surrogates, judges: a list each.  All surrogates are attacked; a judge that is none of them is black-box.
         scores: what is measured besides PSR.
         countermeasures: what protected photos go through; each is one more row beside the photos as they are.
         realism: short for the score ``realism`` with this recogniser's features: FID and KID.
@@ -113,7 +114,9 @@ class SuiteSpec(Strict):
 
     description: str = ""
     dataset: str | ComponentSpec
-    recognizers: tuple[str, ...] = Field(min_length=1)
+    recognizers: tuple[str, ...] = Field(default=(), min_length=1)
+    surrogates: tuple[str, ...] = Field(default=(), min_length=1)
+    judges: tuple[str, ...] = Field(default=(), min_length=1)
     methods: tuple[MethodEntry, ...] = Field(min_length=1)
     protocol: Protocol = Protocol()
     scores: tuple[PartEntry, ...] = (PartEntry(kind="fidelity"),)
@@ -130,17 +133,19 @@ class Suite:
         name: file name without ending; names the folder of its results.
         spec: the file's content.
         dataset: the data set's config.
-        recognizers: name -> config, in the file's order.
+        recognizers: name -> config, of surrogates and judges, in the file's order.
+        surrogates: names of the recognisers that methods may attack, all of them differentiable.
+        judges: names of the recognisers that decide about success.
         methods: label -> config, in the file's order.
         scores, countermeasures: checked configs, in the file's order.
     """
 
     def __init__(self, name: str, spec: SuiteSpec, where: Path, settings: Sequence[Setting]) -> None:
         self.name = name
-        self.spec = spec
         self.where = where
         self._settings = [setting for setting in settings if setting.scope != "suite"]
         self._origins = {setting.key: setting.where for setting in settings if setting.scope == "suite"}
+        self.spec = self._one_form(spec)
         mine = {setting.key: setting for setting in self._settings if setting.scope == "dataset"}
         self.dataset: Component = load_component(
             "datasets",
@@ -151,11 +156,9 @@ class Suite:
             str(where),
         )
         self.recognizers: dict[str, RecognizerSpec] = {}
-        for reference in spec.recognizers:
-            recognizer, config = load_recognizer_spec(reference, where.parent)
-            if recognizer in self.recognizers:
-                raise UserError(f"{self._at('recognizers')}: recogniser {recognizer!r} is listed twice; remove one")
-            self.recognizers[recognizer] = config
+        listed = self._listed("recognizers", spec.recognizers)
+        self.judges: tuple[str, ...] = listed or self._listed("judges", spec.judges)
+        self.surrogates: tuple[str, ...] = self._attackable(listed or self._listed("surrogates", spec.surrogates))
         self.methods = self._load_methods()
         scores = [*spec.scores, *self._realism()]
         self.scores = load_parts("scores", scores, self._at("scores"), where.parent)
@@ -171,6 +174,56 @@ class Suite:
     def _at(self, key: str) -> str:
         """Where the suite's value at a dotted key is from."""
         return origin(key, self._origins) or str(self.where)
+
+    def _one_form(self, spec: SuiteSpec) -> SuiteSpec:
+        """The file's content, in which either one list of recognisers or two are given.
+
+        With two lists every surrogate is attacked: ``protocol.surrogates`` then says so.
+        """
+        two = {"surrogates": spec.surrogates, "judges": spec.judges}
+        given = [key for key, value in two.items() if value]
+        if spec.recognizers:
+            if given:
+                raise UserError(
+                    f"{self._at(given[0])}: both `recognizers` and `{given[0]}` are given; give one list `recognizers` "
+                    "that serves as both, or `surrogates` and `judges`"
+                )
+            return spec
+        if len(given) < len(two):
+            lacking = "recognizers" if not given else next(key for key in two if key not in given)
+            either = "" if given else ", or `surrogates` and `judges`"
+            raise UserError(f"{self.where}: key {lacking!r} is missing; add it{either}")
+        protocol = spec.protocol
+        if "surrogates" in protocol.model_fields_set and protocol.surrogates != "all":
+            raise UserError(
+                f"{self._at('protocol.surrogates')}: protocol.surrogates is {protocol.surrogates}, which holds out "
+                "members of one list; give one list `recognizers`, or leave it out: all of `surrogates` are attacked"
+            )
+        return spec.model_copy(update={"protocol": protocol.model_copy(update={"surrogates": "all"})})
+
+    def _listed(self, key: str, references: Sequence[str]) -> tuple[str, ...]:
+        """Names of the recognisers in a list; their configs are added to those of the suite."""
+        names: list[str] = []
+        for reference in references:
+            name, config = load_recognizer_spec(reference, self.where.parent)
+            if name in names:
+                raise UserError(f"{self._at(key)}: recogniser {name!r} is listed twice; remove one")
+            if self.recognizers.setdefault(name, config) != config:
+                raise UserError(f"{self._at(key)}: two different recognisers are called {name!r}; rename a file")
+            names.append(name)
+        return tuple(names)
+
+    def _attackable(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Those of the recognisers that are differentiable; all must be where all are to be attacked."""
+        found = tuple(name for name in names if self.recognizers[name].cls.differentiable)
+        if self.spec.protocol.surrogates == "all" and len(found) < len(names):
+            name = next(name for name in names if name not in found)
+            key = "surrogates" if self.spec.surrogates else "recognizers"
+            raise UserError(
+                f"{self._at(key)}: recogniser {name!r} is not differentiable and cannot be a surrogate; "
+                "list it under `judges` and the others under `surrogates`"
+            )
+        return found
 
     def _load_methods(self) -> dict[str, Component]:
         methods: dict[str, Component] = {}
@@ -205,14 +258,16 @@ class Suite:
 
     def _check_protocol(self) -> None:
         protocol = self.spec.protocol
-        if protocol.surrogates == "leave_one_out" and len(self.recognizers) < 2:  # noqa: PLR2004
+        if protocol.surrogates == "leave_one_out" and len(self.surrogates) < 2:  # noqa: PLR2004
             raise UserError(
-                f"{self._at('recognizers')}: leave_one_out needs two recognisers or more, "
-                f"found {len(self.recognizers)}; add recognisers or set protocol.surrogates to all"
+                f"{self._at('recognizers')}: leave_one_out needs two differentiable recognisers or more, "
+                f"found {len(self.surrogates)}; add some, set protocol.surrogates to all, or give `surrogates` and "
+                "`judges` instead"
             )
-        for name, config in self.recognizers.items():
-            if protocol.far not in config.thresholds:
-                known = ", ".join(f"{rate:g}" for rate in sorted(config.thresholds))
+        for name in self.judges:
+            thresholds = self.recognizers[name].thresholds
+            if protocol.far not in thresholds:
+                known = ", ".join(f"{rate:g}" for rate in sorted(thresholds))
                 raise UserError(
                     f"{self._at('protocol.far')}: protocol.far is {protocol.far:g} but recogniser {name!r} "
                     f"has thresholds at {known}"

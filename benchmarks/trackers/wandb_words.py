@@ -44,7 +44,7 @@ def tags(results: Results, cell: str) -> list[str]:
 def held_out(results: Results, cell: str) -> list[str]:
     """Recognisers that a method that attacks some was kept from; none for one that attacks none."""
     surrogates = results.manifest.cells[cell].surrogates
-    return [one for one in results.manifest.recognizers if surrogates and one not in surrogates]
+    return [one for one in results.manifest.judges if surrogates and one not in surrogates]
 
 
 def config(results: Results, cell: str) -> dict[str, Any]:

@@ -28,10 +28,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from veilbench.datasets.synthetic import Split, render_shots
-from veilbench.files import replacing
+from veilbench.files import file_sha256, replacing
 
 from ..recognizers.base import InputSpec, Recognizer
-from ..recognizers.loading import build_backbone, load_recognizer
+from ..recognizers.state_dict import StateDictRecognizer, build_backbone
 from .training import WORLD_SEED, Examples, fit, half, one_cycle
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "recognizers"
@@ -218,8 +218,9 @@ def measure(name: str, work: Path) -> None:
     text = path.read_text(encoding="utf-8")
     config = yaml.safe_load(text)
     weights = (path.parent / config["weights"]).resolve()
-    settings = {key: config[key] for key in ("kind", "arch", "input", "thresholds", "calibrated_on", "training_data")}
-    recognizer = load_recognizer(name=name, weights=weights, **settings)
+    recognizer = StateDictRecognizer(network=config["kind"], weights=weights, arch=config["arch"])
+    recognizer.input_spec = InputSpec(**config["input"])
+    recognizer.to("cuda" if torch.cuda.is_available() else "cpu")
     strangers = embed(recognizer, rendered(Split.CALIBRATION, CALIBRATION_PEOPLE, CALIBRATION_SHOTS, work))
     thresholds = {far: round(float(impostor_quantile(strangers, far)), 6) for far in FARS}
     people = embed(recognizer, rendered(Split.EVALUATION, EVALUATION_PEOPLE, EVALUATION_SHOTS, work))
@@ -228,7 +229,7 @@ def measure(name: str, work: Path) -> None:
         "parameters": sum(parameter.numel() for parameter in recognizer.parameters()),
         "training": f"{TRAIN_PEOPLE} people x {TRAIN_SHOTS} photos, "
         f"{' + '.join(str(phase.epochs) for phase in PHASES)} epochs",
-        "sha256": recognizer.weights_sha256,
+        "sha256": file_sha256(weights),
         "thresholds": {f"{far:g}": threshold for far, threshold in thresholds.items()},
         "tar": {f"{far:g}": float((same > threshold).float().mean()) for far, threshold in thresholds.items()},
         "far_on_evaluation": {
@@ -247,8 +248,8 @@ def measure(name: str, work: Path) -> None:
 
 @torch.no_grad()
 def embed(recognizer: Recognizer, photos: Tensor) -> Tensor:
-    """Embeddings ``people x shots x D`` of ``people x shots x 3 x H x W`` ``uint8`` photos."""
-    embeddings = [recognizer(person.float() / 255) for person in photos]
+    """Embeddings ``people x shots x D``, on the CPU, of ``people x shots x 3 x H x W`` ``uint8`` photos."""
+    embeddings = [recognizer(person.to(recognizer.device).float() / 255).cpu() for person in photos]
     return torch.stack(embeddings)
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from veilbench.boxes import Box, Fractions
+from veilbench.files import file_sha256
+from veilbench.registry import without_defaults
 
 CHUNK = 8
 
@@ -101,69 +106,111 @@ class PassCounter:
         self.backward += images
 
 
-class Recognizer(nn.Module):
-    """A face recogniser: a backbone, how it looks at photos, and its thresholds.
+UNCALIBRATED = Thresholds({}, "")
 
-    Args:
-        name: as in its config, e.g. ``"ir152"``.
-        backbone: network from ``B x 3 x height x width`` (normalised) to ``B x D`` (any norm).
-        input_spec: preprocessing.
-        thresholds: cosine thresholds with their origin.
-        weights_sha256: hash of the weight file, part of every result's identity.
-        training_data: one line: what it was trained on (recognisers of a leaderboard must not be mixed up).
 
-    The parameters are frozen and the module is kept in eval mode: attacks need gradients of images, never of weights.
+class _Freezing(ABCMeta):
+    """Freezes what it constructs: no recogniser can forget to."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        recognizer = super().__call__(*args, **kwargs)
+        return recognizer.requires_grad_(False).eval()
+
+
+class Recognizer(nn.Module, ABC, metaclass=_Freezing):
+    """A face recogniser: photos ``B x 3 x H x W`` in ``[0, 1]``, of any size, to unit-norm embeddings ``B x D``.
+
+    A subclass is a constructor with keyword-only parameters, and :meth:`embed`.  Parameters that lead to weights are of
+    type ``Path``: the files' contents, not their places, are part of the identity.  What is shared is done here: crop,
+    size and normalisation, unit norm, batches of one size, pass counts, frozen weights and eval mode, also of modules
+    that the subclass' constructor makes.
+
+    Class attributes:
+        kind: the word in configs; of the project's own the name of their file.
+        version: raise it when embeddings change; it is part of every result's identity.
+        differentiable: whether gradients reach the photos.  Others judge, and are never handed to methods.
+        input_spec: how it looks at photos: crop, size and normalisation.  A config's ``input`` replaces it.
+        thresholds: cosines by false accept rate.  A config's ``thresholds`` replace them.
+        training_data: one line: recognisers of a leaderboard must not be mixed up.
+        chunk: images that the network sees at once.  Another number may change the last bits of what it says.
     """
 
-    differentiable: bool = True
-    chunk: int
-    """Images that the network sees at once.  Another number may change the last bits of what it says."""
+    kind: ClassVar[str]
+    version: ClassVar[str] = "1"
+    differentiable: ClassVar[bool] = True
+    input_spec: InputSpec = InputSpec(112, 112)
+    thresholds: Thresholds = UNCALIBRATED
+    training_data: str = "unknown"
+    chunk: int = CHUNK
 
-    def __init__(
-        self,
-        name: str,
-        backbone: nn.Module,
-        input_spec: InputSpec,
-        thresholds: Thresholds,
-        weights_sha256: str,
-        training_data: str = "unknown",
-    ) -> None:
+    name: str
+    """As in its config, e.g. ``ir152``; its kind where nobody gave it one."""
+    digest: str = ""
+    """Of its :meth:`identity`, for names of what is kept; empty for one that comes from no config."""
+    passes: PassCounter
+
+    def __init__(self) -> None:
         super().__init__()
-        self.name = name
-        self.backbone = backbone
-        self.input_spec = input_spec
-        self.thresholds = thresholds
-        self.weights_sha256 = weights_sha256
-        self.training_data = training_data
+        self.name = self.kind
         self.passes = PassCounter()
-        self.chunk = CHUNK
-        self.requires_grad_(False)
-        self.eval()
+        self.register_buffer("_place", torch.empty(0), persistent=False)
 
-    def train(self, mode: bool = True) -> Recognizer:
+    @classmethod
+    def identity(cls, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What embeddings depend on beside ``input_spec``; loads no network.
+
+        Args:
+            params: the constructor's, all of them.
+
+        Raises:
+            OSError: when a file that a parameter leads to cannot be read.
+        """
+        plain = {key: file_sha256(value) if isinstance(value, Path) else value for key, value in params.items()}
+        return {"kind": cls.kind, "version": cls.version, "params": without_defaults(cls, plain)}
+
+    @abstractmethod
+    def embed(self, images: Tensor) -> Tensor:
+        """Embeddings ``chunk x D`` of any norm.
+
+        Args:
+            images: as :meth:`prepare` gives them, always ``chunk`` of them; the last may be zeros that nobody asked of.
+        """
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are; without any, where it was moved to."""
+        place: Tensor = self.get_buffer("_place")
+        return place.device
+
+    def train(self, mode: bool = True) -> Self:
         """Stay in eval mode whatever a Trainer asks: batch statistics must never leak between images."""
         del mode
         return super().train(False)
 
+    def prepare(self, images: Tensor, boxes: Sequence[Box] | None = None) -> Tensor:
+        """What the network sees of photos; see :meth:`InputSpec.prepare`.  One that aligns faces does it here."""
+        return self.input_spec.prepare(images, boxes)
+
     def forward(self, images: Tensor, boxes: Sequence[Box] | None = None) -> Tensor:
-        """Unit-norm embeddings ``B x D`` of ``images`` (``B x 3 x H x W`` in ``[0, 1]``, any size).
+        """Unit-norm embeddings ``B x D`` of ``images`` (``B x 3 x H x W`` in ``[0, 1]``, any size), on their device.
 
         With ``boxes``, one for each image, of what is inside them.
 
         Counts passes in :attr:`passes`: one forward an image, and one backward an image when a gradient flows back.
         """
-        embeddings = F.normalize(self._embed(self.input_spec.prepare(images, boxes)))
+        with torch.set_grad_enabled(self.differentiable and torch.is_grad_enabled()):
+            embeddings = F.normalize(self._chunked(self.prepare(images, boxes)).to(images.device))
         self.passes.count(len(images), embeddings)
         return embeddings
 
-    def _embed(self, inputs: Tensor) -> Tensor:
-        """The backbone on ``chunk`` images at a time, the last chunk filled up with zeros.
+    def _chunked(self, inputs: Tensor) -> Tensor:
+        """:meth:`embed` of ``chunk`` images at a time, the last chunk filled up with zeros.
 
         Libraries choose how to sum by the shape of a batch.  Sign-gradient methods turn such a difference in the last
-        bit into another image, so the backbone is shown one shape only: an image's embedding and gradient are the same
+        bit into another image, so the network is shown one shape only: an image's embedding and gradient are the same
         to the bit whatever its batch.
         """
         missing = -len(inputs) % self.chunk
         filled = torch.cat([inputs, inputs.new_zeros(missing, *inputs.shape[1:])]) if missing else inputs
-        outputs = [self.backbone(chunk.contiguous()) for chunk in filled.split(self.chunk)]
+        outputs = [self.embed(chunk.contiguous()) for chunk in filled.split(self.chunk)]
         return torch.cat(outputs)[: len(inputs)]

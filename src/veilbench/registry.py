@@ -40,6 +40,7 @@ class Room:
     contract: str
 
 
+# In the order in which `room_of` asks: whatever is more than a network comes before networks.
 ROOMS = {
     "methods": Room("veilbench.methods", "veilbench.methods.base:ProtectionMethod"),
     "datasets": Room("veilbench.datasets", "veilbench.datasets.base:FaceDataset"),
@@ -47,6 +48,7 @@ ROOMS = {
     "countermeasures": Room(
         "veilbench.metrics.countermeasures", "veilbench.metrics.countermeasures.base:Countermeasure"
     ),
+    "recognizers": Room("veilbench.models.recognizers", "veilbench.models.recognizers.base:Recognizer"),
     "networks": Room("veilbench.models.recognizers.networks", "torch.nn:Module"),
 }
 
@@ -159,6 +161,9 @@ def _checked(room: str, kind: str, cls: Any) -> type[Any]:
         raise UserError(f"{kind}: not a subclass of {ROOMS[room].contract}; name a class that is")
     if not isinstance(getattr(cls, "kind", None), str):
         raise UserError(f'{kind}: the class has no `kind`; give it one, for example kind = "{cls.__name__.lower()}"')
+    lacking = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
+    if lacking:
+        raise UserError(f"{kind}: the class has no {lacking}; write what is missing")
     return cls
 
 

@@ -54,7 +54,10 @@ SUITES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "goal": ({"protocol": {"goals": ["vanish"]}}, ("protocol.goals", "'vanish'")),
     "far": ({"protocol": {"far": 0.02}}, ("protocol.far is 0.02", "thresholds at 0.001, 0.01, 0.1")),
-    "one recogniser": ({"recognizers": ["./one.yaml"]}, ("leave_one_out needs two recognisers", "found 1")),
+    "one recogniser": (
+        {"recognizers": ["./one.yaml"]},
+        ("leave_one_out needs two differentiable", "found 1"),
+    ),
     "recogniser": ({"recognizers": ["embedded_ir125"]}, ("did you mean 'embedded_ir152'?",)),
     "recogniser file": ({"recognizers": ["./three.yaml", "./two.yaml"]}, ("./three.yaml: no such file",)),
     "twice": ({"methods": ["clean", "clean"]}, ("two methods are called 'clean'", "label")),

@@ -22,11 +22,13 @@ KNOWN = {
     "networks/inception_resnet": ("1", "77dc04dcc006"),
     "networks/ir": ("1", "42de5dba828b"),
     "networks/mobilefacenet": ("1", "53ef05d55d58"),
+    "recognizers/state_dict": ("1", "6517b99a8771"),
 }
 
 
 def test_all_parts_are_known() -> None:
-    assert set(KNOWN) == {f"{room}/{kind}" for room in ("methods", "networks") for kind in registry.known_kinds(room)}
+    rooms = ("methods", "networks", "recognizers")
+    assert set(KNOWN) == {f"{room}/{kind}" for room in rooms for kind in registry.known_kinds(room)}
 
 
 @pytest.mark.parametrize("part", KNOWN)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from safetensors.torch import save_file
 
 from veilbench import registry
+from veilbench.benchmarks.specs.recognizers import build_recognizer, load_recognizer_spec, recognizer_identity
+from veilbench.errors import UserError
+from veilbench.files import file_sha256
 
 from .conftest import Outcome, tables_of
 
@@ -58,26 +62,53 @@ class Squares(nn.Module):
     def forward(self, images):
         return self.scale(self.pool(images).flatten(1))
 '''
+RECOGNIZER = '''
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
+
+class Projected(Recognizer):
+    """Mean colours of a grid through a matrix from a file."""
+
+    kind = "projected"
+    input_spec = InputSpec(32, 32)
+    thresholds = Thresholds({0.01: 0.5}, "nothing: made up")
+
+    def __init__(self, *, matrix: Path | None = None, grid: int = 4) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(grid)
+        values = np.eye(3 * grid**2, dtype="float32") if matrix is None else np.load(matrix)
+        self.register_buffer("matrix", torch.from_numpy(values))
+
+    def embed(self, images):
+        return self.pool(images).flatten(1) @ self.matrix
+'''
 DARK = {"method": "./dimmed.yaml", "label": "dark", "params": {"share": 0.1}}
 
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    for name, text in (("dimmed", METHOD), ("few", DATASET), ("squares", NETWORK)):
+    for name, text in (("dimmed", METHOD), ("few", DATASET), ("squares", NETWORK), ("projected", RECOGNIZER)):
         (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
     configs = {
         "dimmed": {"kind": "./dimmed.py:Dimmed"},
         "few": {"kind": "./few.py:Few", "params": {"count": 4}},
         "suite": {
             "dataset": "./few.yaml",
-            "recognizers": ["./one.yaml", "./two.yaml"],
-            "methods": [
-                "clean",
-                "./dimmed.yaml",
-                {"method": "./dimmed.yaml", "label": "dark", "params": {"share": 0.1}},
-            ],
+            "recognizers": ["./one.yaml", "./two.yaml", "./three.yaml", "./projected.py:Projected"],
+            "methods": ["clean", "./dimmed.yaml", DARK, {"method": "pgd", "params": {"steps": 2}}],
+        },
+        "three": {
+            "kind": "./projected.py:Projected",
+            "params": {"matrix": "matrix.npy"},
+            "thresholds": {0.01: 0.25},
+            "calibrated_on": "nothing: made up, too",
         },
     }
+    np.save(tmp_path / "matrix.npy", np.random.default_rng(0).normal(size=(48, 8)).astype("float32"))
     for name in ("one", "two"):
         network = registry.find("networks", f"{tmp_path}/squares.py:Squares")()
         save_file(network.state_dict(), tmp_path / f"{name}.safetensors")
@@ -98,12 +129,83 @@ def test_they_run_in_a_suite_also_in_processes_of_their_own(outside: Path, veilb
     outcome = veilbench(*words)
     assert outcome.code == 0, outcome
     board = pd.read_csv(tables_of(outside / "r") / "leaderboard.csv")
-    assert board["images"].tolist() == [4, 4, 4]
-    assert board.sort_values("psnr")["method"].tolist() == ["dark", "dimmed", "clean"]
+    assert set(board.loc[board["family"] != "noise", "images"]) == {4}
+    order = board[board["method"] != "pgd"].sort_values("psnr")["method"].tolist()
+    assert order == ["dark", "dimmed", "clean"]
+    items = pd.read_parquet(tables_of(outside / "r") / "items.parquet")
+    thresholds = items.groupby("judge")["threshold"].unique().map(list).to_dict()
+    assert thresholds == {"one": [0.5], "two": [0.5], "three": [0.25], "projected": [0.5]}
+    attacked = items[(items["method"] == "pgd") & (items["role"] == "white_box")]
+    assert set(attacked["judge"]) == set(thresholds)
 
 
-@pytest.mark.parametrize("part", ["dimmed.yaml", "few.yaml", "one.yaml", "dimmed.py:Dimmed", "few.py:Few"])
+@pytest.mark.parametrize(
+    "part",
+    ["dimmed.yaml", "few.yaml", "one.yaml", "dimmed.py:Dimmed", "few.py:Few", "three.yaml", "projected.py:Projected"],
+)
 def test_they_pass_their_contracts(outside: Path, veilbench: Veilbench, part: str) -> None:
     outcome = veilbench("check", f"{outside}/{part}")
     assert outcome.code == 0, outcome
     assert outcome.out.count("holds") >= 6
+
+
+def test_a_recogniser_takes_from_its_class_what_its_config_leaves_out(outside: Path) -> None:
+    name, spec = load_recognizer_spec("./three.yaml", outside)
+    recognizer = build_recognizer(name, spec)
+    assert (recognizer.name, recognizer.kind) == ("three", "projected")
+    assert dict(recognizer.thresholds.by_far) == {0.01: 0.25}
+    assert (recognizer.input_spec.height, recognizer.input_spec.crop) == (32, (0, 0, 1, 1))
+    assert recognizer_identity(name, spec) == {
+        "kind": "projected",
+        "version": "1",
+        "params": {"matrix": file_sha256(outside / "matrix.npy")},
+    }
+    change(outside / "three.yaml", input={"height": 16, "width": 16, "crop": [0.25, 0, 1, 1]})
+    name, spec = load_recognizer_spec("./three.yaml", outside)
+    assert build_recognizer(name, spec).input_spec.crop == (0.25, 0, 1, 1)
+    identity = recognizer_identity(name, spec)
+    assert identity["input"] == {"height": 16, "width": 16, "crop": (0.25, 0.0, 1.0, 1.0)}
+    assert build_recognizer(name, spec).digest != recognizer.digest
+    name, spec = load_recognizer_spec("./projected.py:Projected", outside)
+    assert (name, spec.thresholds, spec.calibrated_on) == ("projected", {0.01: 0.5}, "nothing: made up")
+
+
+def change(path: Path, **keys: object) -> None:
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) | keys
+    kept = {key: value for key, value in content.items() if value is not None}
+    path.write_text(yaml.safe_dump(kept), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ({"params": {"matrx": "matrix.npy"}}, "three.yaml: params: unknown key 'matrx'; did you mean 'matrix'?"),
+        ({"params": {"grid": "four"}}, "three.yaml: params: key 'grid' has value 'four'"),
+        ({"weights": "matrix.npy"}, "three.yaml: key 'weights' is for networks; "),
+        ({"arch": {"grid": 4}}, "move it below `params`"),
+        ({"kind": "./dimmed.py:Dimmed"}, "one of the methods, no recogniser; name a recogniser or the network of one"),
+        ({"kind": "projekted"}, "three.yaml: unknown kind 'projekted'"),
+        ({"kind": "./squares.py:Squares"}, "three.yaml: key 'params' is for classes of recognisers; "),
+        ({"kind": "./squares.py:Squares", "params": None}, "three.yaml: key 'input' is missing; add it"),
+        ({"kind": "./bare.py:Bare", "params": None, "thresholds": None}, "'thresholds' is missing; add it, or write"),
+        ({"calibrated_on": None}, "three.yaml: key 'calibrated_on' is missing; add it, or write it into the class"),
+    ],
+)
+def test_a_config_that_is_wrong_is_one_line(outside: Path, keys: dict[str, object], line: str) -> None:
+    bare = RECOGNIZER.replace("class Projected", "class Bare").replace("    thresholds =", "    _ =")
+    (outside / "bare.py").write_text(bare, encoding="utf-8")
+    change(outside / "three.yaml", **keys)
+    with pytest.raises(UserError) as caught:
+        load_recognizer_spec("./three.yaml", outside)
+    assert line in str(caught.value)
+    assert str(caught.value).startswith(str(outside))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_gone_is_one_line(outside: Path, veilbench: Veilbench) -> None:
+    (outside / "matrix.npy").unlink()
+    outcome = veilbench("plan", outside / "suite.yaml", "--results", outside / "r")
+    assert outcome.code == 2
+    assert "recogniser three: " in outcome.err
+    assert f"{outside / 'matrix.npy'}" in outcome.err
+    assert outcome.err.count("\n") == 1

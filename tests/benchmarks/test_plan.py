@@ -13,6 +13,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from veilbench.benchmarks.engine.identity import fingerprint
 from veilbench.benchmarks.engine.plan import Plan
 from veilbench.benchmarks.report.items import _decide
 from veilbench.benchmarks.specs.suite import load_suite
@@ -187,3 +188,30 @@ def test_a_target_called_any_has_its_own_numbers(tmp_path: Path, world: Path) ->
 
     assert decided() == {"any": 0.25, "bob": 0.75}
     assert decided("suite.protocol.targets=any") == {"any": 0.75}
+
+
+def test_identities_of_shipped_recognisers_stay() -> None:
+    """Computed before recognisers had a contract of their own: what is stored stays valid."""
+    made = Plan(load_suite("embedded"))
+    assert made.recognizer_identity("embedded_irse50") == {
+        "kind": "ir",
+        "arch": {
+            "units": [1, 1, 2, 1],
+            "widths": [16, 48, 96, 160],
+            "stem_width": 16,
+            "stem_stride": 2,
+            "input_size": [64, 64],
+            "embedding": 128,
+            "se": True,
+            "normalize": True,
+        },
+        "input": {"height": 64, "width": 64},
+        "weights": "33aa5dd5bbccc939e617128e35b5b2e3ebab2e16323aa3a03e5a25c5ed41a269",
+    }
+    hashes = {name: fingerprint(made.recognizer_identity(name)) for name in made.suite.recognizers}
+    assert hashes == {
+        "embedded_irse50": "6672139d3059",
+        "embedded_ir152": "bfbe5270153d",
+        "embedded_facenet": "b14aca766fea",
+        "embedded_mobile_face": "27e01868c77d",
+    }

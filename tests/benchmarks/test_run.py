@@ -108,7 +108,7 @@ def test_similarities_are_what_the_recogniser_says_of_the_files(done: Path, worl
     """One number from scratch: read the PNG, embed it and the target's other photo, take the cosine."""
     plan = Plan(load_suite(str(world / "suite.yaml")))
     row = items_of(done).query("method == 'pgd' and goal == 'impersonate' and judge == 'two'").iloc[3]
-    from veilbench.benchmarks.specs.components import build_recognizer  # noqa: PLC0415
+    from veilbench.benchmarks.specs.recognizers import build_recognizer  # noqa: PLC0415
 
     recognizer = build_recognizer("two", plan.suite.recognizers["two"])
     image = read_photo(done / "store" / "protections" / row["cell"] / "images" / f"{row['item']}.png")

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from veilbench.benchmarks.engine.store import TrainingFolder
 from veilbench.benchmarks.engine.train import train
-from veilbench.benchmarks.specs.components import build_method, build_recognizer, load_component
+from veilbench.benchmarks.specs.components import build_method, load_component
 from veilbench.benchmarks.specs.configs import CONFIGS
+from veilbench.benchmarks.specs.recognizers import build_recognizer
 from veilbench.benchmarks.specs.suite import load_suite
 from veilbench.datasets.base import FaceBatch, FaceParts
 from veilbench.datasets.synthetic_makeup import SyntheticMakeup

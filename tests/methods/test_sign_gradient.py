@@ -19,6 +19,7 @@ from veilbench.methods.mi_fgsm import MIFGSM
 from veilbench.methods.pgd import PGD
 from veilbench.methods.ti_dim import TIDIM, diverse, smooth
 from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
+from veilbench.models.recognizers.state_dict import NetworkRecognizer
 
 SIDE = 8
 Array = NDArray[np.float64]
@@ -44,7 +45,7 @@ def matrices() -> list[Array]:
 @pytest.fixture
 def surrogates(matrices: list[Array]) -> list[Recognizer]:
     spec = InputSpec(SIDE, SIDE, mean=0.0, std=1.0)
-    return [Recognizer(str(i), Linear(m), spec, Thresholds({}, "none"), str(i)) for i, m in enumerate(matrices)]
+    return [NetworkRecognizer(str(i), Linear(m), spec, Thresholds({}, "none")) for i, m in enumerate(matrices)]
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def test_on_a_graphics_card_the_recogniser_goes_home(
 ) -> None:
     recognizer, sources = make_recognizer("judge"), torch.rand(40, 3, 32, 32)
     seen: list[str] = []
-    recognizer.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].device.type))
+    recognizer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].device.type))
     rows = prepared(recognizer).rows(make_pairs(sources, sources, torch.device("cuda")))
     assert set(seen) == {"cuda"}
     assert next(recognizer.parameters()).device.type == "cpu"

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from veilbench.models.recognizers.loading import build_backbone
+from veilbench.models.recognizers.state_dict import build_backbone
 from veilbench.registry import known_kinds
 
 

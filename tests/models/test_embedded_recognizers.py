@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from veilbench.benchmarks.specs.components import build_recognizer, load_recognizer_spec
 from veilbench.benchmarks.specs.configs import CONFIGS
+from veilbench.benchmarks.specs.recognizers import build_recognizer, load_recognizer_spec
 from veilbench.datasets.synthetic import Split, render_shots
 from veilbench.files import file_sha256
 from veilbench.models.recipes.recognizers import NAMES, embed, genuine, impostors

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
-from veilbench.models.recognizers.loading import build_backbone
+from veilbench.models.recognizers.state_dict import NetworkRecognizer, build_backbone
+from veilbench.testing import RECOGNIZER_CHECKS, failures
 
 
 def test_embeddings_have_norm_one_for_images_of_any_size(make_recognizer: Callable[..., Recognizer]) -> None:
@@ -43,7 +46,7 @@ def test_neither_embedding_nor_gradient_depends_on_the_batch(kind: str) -> None:
         "inception_resnet": {"width": 0.125, "repeats": (1, 1, 1), "stem_stride": 1},
     }
     network = build_backbone(kind, arch[kind])
-    recognizer = Recognizer("x", network, InputSpec(40, 40), Thresholds({}, "none"), "x")
+    recognizer = NetworkRecognizer("x", network, InputSpec(40, 40), Thresholds({}, "none"))
     images = torch.rand(11, 3, 40, 40)
 
     def look(batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -66,6 +69,88 @@ def test_passes_are_counted_per_image(make_recognizer: Callable[..., Recognizer]
     images = torch.rand(2, 3, 32, 32, requires_grad=True)
     recognizer(images).sum().backward()
     assert (recognizer.passes.forward, recognizer.passes.backward) == (6, 2)
+
+
+class Bands(Recognizer):
+    """Means of the rows of a photo."""
+
+    kind = "bands"
+    input_spec = InputSpec(16, 16, mean=0.0, std=1.0)
+    thresholds = Thresholds({0.01: 0.5}, "nothing: made up")
+
+    def __init__(self, *, weights: Path | None = None, width: int = 16, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
+        self.pool = nn.AdaptiveAvgPool2d((width, 1))
+        self.mix = nn.Sequential(nn.Linear(3 * width, 5, bias=False), nn.Dropout(0.5))
+        self.weights = weights
+        self.seen: list[int] = []
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen.append(len(images))
+        mixed: torch.Tensor = self.mix(self.scale * self.pool(images).flatten(1))
+        return mixed
+
+
+class Unseen(Bands):
+    """As a recogniser that runs elsewhere: no weights in PyTorch, no gradients, and its answer on the CPU."""
+
+    kind = "unseen"
+    differentiable = False
+
+    def __init__(self) -> None:
+        Recognizer.__init__(self)
+        self.seen = []
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(images.detach().cpu().numpy().mean(axis=2).reshape(len(images), -1))
+
+
+def test_a_subclass_writes_one_method() -> None:
+    """Its photos are prepared and its embeddings normalised, in batches of one size, frozen whatever it holds."""
+    recognizer = Bands()
+    images = torch.rand(11, 3, 32, 32)
+    rows = images.reshape(11, 3, 16, 2, 32).mean(dim=(3, 4)).flatten(1)
+    expected = rows @ recognizer.get_parameter("mix.0.weight").T
+    torch.testing.assert_close(recognizer(images), expected / expected.norm(dim=1, keepdim=True))
+    assert recognizer.seen == [8, 8]
+    assert (recognizer.name, recognizer.passes.forward, recognizer.digest) == ("bands", 11, "")
+    assert [name for name, problem in failures(RECOGNIZER_CHECKS, recognizer) if problem] == []
+    assert [name for name, problem in failures(RECOGNIZER_CHECKS, Unseen()) if problem] == []
+
+
+def test_one_that_is_not_differentiable_lets_no_gradient_through() -> None:
+    images = torch.rand(2, 3, 16, 16, requires_grad=True)
+    assert not Unseen()(images).requires_grad
+    blind = type("Blind", (Bands,), {"differentiable": False})()
+    assert not blind(images).requires_grad
+    assert blind.passes.backward == 0
+    assert Bands()(images).requires_grad
+
+
+def test_without_weights_it_still_has_a_place() -> None:
+    assert Unseen().device.type == "cpu"
+    assert Unseen().to("meta").device.type == "meta"
+    assert list(Unseen().state_dict()) == []
+
+
+def test_what_embed_lacks_is_an_error() -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        type("Empty", (Recognizer,), {"kind": "empty"})()
+
+
+def test_the_identity_holds_what_differs_and_the_content_of_files(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.bin", tmp_path / "b.bin"
+    first.write_bytes(b"abc")
+    second.write_bytes(b"abc")
+    defaults = {"weights": None, "width": 16, "scale": 1.0}
+    assert Bands.identity(defaults) == {"kind": "bands", "version": "1", "params": {}}
+    # sha256("abc") from FIPS 180-2, appendix B.1
+    params = {"weights": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "scale": 2.0}
+    assert Bands.identity({**defaults, "weights": first, "scale": 2.0})["params"] == params
+    assert Bands.identity({**defaults, "weights": second, "scale": 2.0})["params"] == params
+    second.write_bytes(b"abcd")
+    assert Bands.identity({**defaults, "weights": second, "scale": 2.0})["params"] != params
 
 
 def test_an_uncalibrated_rate_names_the_calibrated_ones() -> None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from veilbench.errors import VeilbenchError, WeightsError
 from veilbench.files import file_sha256
-from veilbench.models.recognizers.loading import load_recognizer
+from veilbench.models.recognizers.state_dict import StateDictRecognizer
 from veilbench.models.weights import load_weights, read_state_dict
 
 
@@ -202,8 +202,5 @@ def test_the_hash_follows_the_file(tmp_path: Path) -> None:
 
 
 def test_a_recogniser_without_weights_says_what_to_set() -> None:
-    with pytest.raises(WeightsError, match="recogniser ir152 has no weight file; set `weights`"):
-        load_recognizer(
-            name="ir152", kind="ir", weights=None, arch={}, input={"height": 1, "width": 1}, thresholds={},
-            calibrated_on="",
-        )  # fmt: skip
+    with pytest.raises(WeightsError, match="it has no weight file; set `weights`"):
+        StateDictRecognizer(network="ir")

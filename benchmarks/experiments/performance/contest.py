@@ -17,10 +17,10 @@ from veilbench.methods.base import Goal, Task
 from veilbench.methods.weaken_diff import WeakenDiff
 from veilbench.models.diffusion.backbone import DiffusionBackbone, stable_diffusion_schedule
 from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
-from veilbench.models.recognizers.loading import build_backbone
+from veilbench.models.recognizers.state_dict import NetworkRecognizer, build_backbone
 
-from ...specs.components import build_recognizer, load_recognizer_spec
 from ...specs.configs import CONFIGS
+from ...specs.recognizers import build_recognizer, load_recognizer_spec
 from .plain_weaken_diff import PlainWeakenDiff
 
 SURROGATES, JUDGE = ("irse50", "ir152", "facenet"), "mobile_face"
@@ -81,7 +81,7 @@ def sd2_shaped() -> DiffusionBackbone:
 
 def recognizers(case: Case) -> list[Recognizer]:
     """Three surrogates and a judge: the embedded ones, or their architectures at full size with random weights."""
-    loaded = []
+    loaded: list[Recognizer] = []
     for name in (*SURROGATES, JUDGE):
         reference = f"embedded_{name}" if case is EMBEDDED_CASE else name
         label, spec = load_recognizer_spec(reference, CONFIGS)
@@ -90,7 +90,8 @@ def recognizers(case: Case) -> list[Recognizer]:
         else:
             network = build_backbone(spec.kind, spec.arch)
             thresholds = Thresholds(dict(spec.thresholds), "random weights")
-            loaded.append(Recognizer(name, network, InputSpec(**spec.input.model_dump()), thresholds, "random"))
+            assert spec.input is not None  # noqa: S101 (networks' configs say it)
+            loaded.append(NetworkRecognizer(name, network, InputSpec(**spec.input.model_dump()), thresholds))
     return loaded
 
 
@@ -145,7 +146,7 @@ class Contest:
 
 def _unpadded(surrogate: Recognizer, images: Tensor) -> Tensor:
     """The released code shows a recogniser one image, not a filled-up chunk."""
-    return nn.functional.normalize(surrogate.backbone(surrogate.input_spec.prepare(images)))
+    return nn.functional.normalize(surrogate.embed(surrogate.prepare(images)))
 
 
 def timed(function: Any, *arguments: Any) -> float:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
 from veilbench.models.recognizers.networks.ir import IR
+from veilbench.models.recognizers.state_dict import NetworkRecognizer
 
 from .base import Check, must
 
@@ -27,13 +28,13 @@ TOY = {
 UNIT = 1e-4  # of float32 and a few hundred numbers
 
 
-def toy_recognizer(name: str = "toy", seed: int = 0, side: int = 32) -> Recognizer:
+def toy_recognizer(name: str = "toy", seed: int = 0, side: int = 32) -> NetworkRecognizer:
     """A small recogniser with random weights: a real network, where nothing needs to know faces."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = IR(**TOY | {"input_size": (side, side)})  # type: ignore[arg-type]
     thresholds = Thresholds({0.01: 0.3}, "nothing: random weights")
-    return Recognizer(name, network, InputSpec(side, side), thresholds, weights_sha256=f"{name}-{seed}")
+    return NetworkRecognizer(name, network, InputSpec(side, side), thresholds, f"{name}-{seed}")
 
 
 def _images(count: int = COUNT) -> Tensor:
