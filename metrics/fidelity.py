@@ -44,8 +44,7 @@ def ssim(images: Tensor, sources: Tensor) -> Tensor:
 class Fidelity(Score):
     """PSNR and SSIM of each protected photo against its source.
 
-    On the CPU and image by image: another device or batch would give other last bits, and reading the photos takes
-    longer than both numbers.
+    On the CPU and image by image: another device or batch would give other last bits.
     """
 
     kind = "fidelity"

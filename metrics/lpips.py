@@ -61,8 +61,7 @@ class LpipsScore(Score):
             raise RuntimeError("lpips: call prepare before rows")
         found = []
         with lent(self._distance, pairs.device):
-            # one by one: a batch of another size gives other last bits, and decoding a photo takes longer than the
-            # networks do on a graphics card
+            # one by one: a batch of another size would give other last bits
             for pair in pairs:
                 photos = (pair.protected()[None].to(pairs.device), pair.source()[None].to(pairs.device))
                 found.append((pair.item, float(self._distance(*photos))))
