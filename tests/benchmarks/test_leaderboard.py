@@ -45,14 +45,15 @@ def test_one_photo_has_no_fid(world: Path, veilbench: Veilbench) -> None:
     header, _, clean = board.splitlines()[2:5]
     assert clean.split("|")[header.split("|").index(" FID [one] ")] == " - "
     assert "nan" not in board
-    assert "Of fewer than two images there is none" in one_line(outcome.out)
+    assert "of n = 1 images" in one_line(outcome.out)
 
 
 def test_few_photos_have_an_fid_with_a_warning(world: Path, veilbench: Veilbench) -> None:
     outcome, table = run(world, veilbench)
     assert (table["fid[one]"] >= 0).all()
     assert set(table.loc[table["method"] == "clean", "fid[one]_n"]) == {6}
-    assert "FID of n = 6: fewer than 2,048 images bias it upwards" in one_line(outcome.out)
+    assert "of n = 6, 24 images" in one_line(outcome.out)
+    assert "fewer than 2,048 images bias it upwards" in one_line(outcome.out)
 
 
 def test_unequal_n_is_pointed_out(world: Path, veilbench: Veilbench) -> None:

@@ -80,7 +80,7 @@ def test_tables_and_pictures_need_neither_data_nor_weights_nor_torch(world: Path
     assert without_torch("collect", world / "suite.yaml", "--results", world / "r").returncode == 0
     assert tables(folder) == before
     assert without_torch("status", world / "suite.yaml", "--results", world / "r").stdout == shown
-    assert "7 cached" in shown
+    assert "9 cached" in shown
 
 
 def test_every_comparison_has_its_folder(world: Path, veilbench: Veilbench) -> None:
