@@ -91,7 +91,7 @@ def test_without_a_key_runs_are_kept_once_and_change_no_result(world: Path) -> N
     first = run(world, "-m", "clean")
     assert first.returncode == 0, first.stderr
     runs = offline_runs(world / "r")
-    assert len(runs) == 1
+    assert len(runs) == 2  # of the protection, and of the comparison
     told = [line for line in first.stdout.splitlines() if "wandb sync" in line]
     assert len(told) == 1
     command = told[0].split("to upload: ")[1]
@@ -99,7 +99,7 @@ def test_without_a_key_runs_are_kept_once_and_change_no_result(world: Path) -> N
         [sys.executable, "-m", "wandb", "sync", "--dry-run", *command.split()[2:]],
         cwd=world, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert "Would sync 1 run" in listed.stdout + listed.stderr
+    assert "Would sync 2 run" in listed.stdout + listed.stderr
     again = run(world, "-m", "clean")
     assert offline_runs(world / "r") == runs
     assert "wandb sync" not in again.stdout

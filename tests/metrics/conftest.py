@@ -54,7 +54,7 @@ class Lent(Surroundings):
         return self._recognizer
 
     def recognizer_identity(self, name: str) -> Mapping[str, Any]:
-        return {"weights": self.recognizer(name).weights_sha256}
+        return {"weights": self.recognizer(name).digest}
 
 
 @pytest.fixture(scope="session")
