@@ -84,10 +84,13 @@ class Task:
         self.seed = seed
         self.reference = reference
 
-    def target_embeddings(self, surrogate: Recognizer, device: torch.device | str = "cpu") -> Tensor:
-        """Unit-norm embeddings ``T x D`` of the targets' attack photos (never of the ones scored against)."""
+    def target_embeddings(self, surrogate: Recognizer) -> Tensor:
+        """Unit-norm embeddings ``T x D`` of the targets' attack photos (never of the ones scored against).
+
+        They are made, and are, where the surrogate is.
+        """
         with torch.no_grad():
-            return torch.cat([surrogate(target.image[None].to(device)) for target in self.targets])
+            return torch.cat([surrogate(target.image[None].to(surrogate.device)) for target in self.targets])
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,7 +241,7 @@ class DiffAM(TrainedMethod):
         masks = part_masks(parts, self.eye_margin)
         palettes = {name: Palette.of(made_up[0], masks[name][0]) for name in self.part_weights}
         direction = self.encoder.embed_images(made_up) - self.encoder.embed_images(bare)
-        targets = [self.task.target_embeddings(surrogate, device)[:1] for surrogate in self.task.surrogates]
+        targets = [self.task.target_embeddings(surrogate)[:1] for surrogate in self.task.surrogates]
         return Style(palettes, direction, tuple(targets))
 
     def _without(self, made_up: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ def reference_embeddings(images: Tensor, task: Task) -> list[Tensor]:
     """For each surrogate what to approach or leave: the target's embedding ``1 x D``, or the photos' own ``B x D``."""
     with torch.no_grad():
         if task.goal is Goal.IMPERSONATE:
-            return [task.target_embeddings(surrogate, images.device)[:1] for surrogate in task.surrogates]
+            return [task.target_embeddings(surrogate)[:1] for surrogate in task.surrogates]
         return [surrogate(images) for surrogate in task.surrogates]
 
 

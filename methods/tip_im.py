@@ -79,7 +79,7 @@ class TIPIM(ProtectionMethod):
         with torch.no_grad():
             sources = [surrogate(photos) for surrogate in task.surrogates]
             targets = [
-                task.target_embeddings(surrogate, photos.device) if task.goal is Goal.IMPERSONATE else None
+                task.target_embeddings(surrogate) if task.goal is Goal.IMPERSONATE else None
                 for surrogate in task.surrogates
             ]
         protected = photos if task.goal is Goal.IMPERSONATE else nudged(photos, random)

@@ -29,6 +29,7 @@ from veilbench.methods.per_image_adamw import PerImageAdamW
 from veilbench.methods.weaken_diff import Start, WeakenDiff
 
 from ..engine.plan import Plan
+from ..engine.score import scoring_device
 from ..specs.recognizers import build_recognizer
 from ..specs.suite import load_suite
 
@@ -49,7 +50,7 @@ class Purification:
         self.task = task
         self.images = faces.images
         shape = method.backbone.latent_shape(method.image_size)
-        self.noise = ItemRandom(task.seed, faces.ids).normal(*shape)
+        self.noise = ItemRandom(task.seed, faces.ids, faces.images.device).normal(*shape)
         self.begin = method.start(self.images, self.noise)
 
     def through(self) -> dict[str, float]:
@@ -77,7 +78,7 @@ class Purification:
     def _edited(self, begin: Start) -> Tensor:
         """The clean latent after the same optimiser and step size, with the decoder alone behind it."""
         latent, optimizer = begin.latent, PerImageAdamW(begin.latent, self.method.learning_rate)
-        everyone = torch.ones(len(latent), dtype=torch.bool)
+        everyone = torch.ones(len(latent), dtype=torch.bool, device=latent.device)
         for _ in range(AROUND_ITERATIONS):
             leaf = latent.detach().requires_grad_(True)
             loss = -self._cosines(self.method.backbone.decode(leaf))
@@ -113,16 +114,16 @@ class Purification:
 
 def measure(targets: int) -> pd.DataFrame:
     """Both measurements on the embedded comparison's faces, each recogniser held out in turn."""
-    plan = Plan(load_suite("embedded"))
-    recognizers = {name: build_recognizer(name, spec) for name, spec in plan.suite.recognizers.items()}
-    images = torch.stack([plan.dataset[index].image for index in range(len(plan.dataset))])
+    plan, device = Plan(load_suite("embedded")), scoring_device()
+    recognizers = {name: build_recognizer(name, spec).to(device) for name, spec in plan.suite.recognizers.items()}
+    images = torch.stack([plan.dataset[index].image for index in range(len(plan.dataset))]).to(device)
     faces = FaceBatch(plan.items, images, (None,) * len(images))
     rows = []
     for learnt in (True, False):
         for held_out in recognizers:
             surrogates = [one for name, one in recognizers.items() if name != held_out]
             for target in plan.dataset.targets[:targets]:
-                method = WeakenDiff(learn_embeddings=learnt, group_size=len(images))
+                method = WeakenDiff(learn_embeddings=learnt, group_size=len(images)).to(device)
                 case = Purification(method, Task(Goal.IMPERSONATE, surrogates, [target]), faces)
                 label = {"learnt embeddings": learnt, "held_out": held_out, "target": target.name}
                 rows += [{"edit": name, **label, **getattr(case, name)()} for name in ("through", "around")]

@@ -140,6 +140,13 @@ def test_a_single_target_method_takes_the_first_target(surrogates: list[Recogniz
     assert torch.equal(one, two)
 
 
+def test_targets_are_embedded_where_the_surrogate_is(surrogates: list[Recognizer], target: Target) -> None:
+    """The meta device stands for a card: what meets it must be there, too."""
+    task = Task(Goal.IMPERSONATE, surrogates, [target])
+    assert task.target_embeddings(surrogates[0].to("meta")).device.type == "meta"
+    assert task.target_embeddings(surrogates[1]).device.type == "cpu"
+
+
 def test_smoothing_is_the_kernel_of_the_paper() -> None:
     gradient = torch.randn(2, 3, 20, 17)
     line = norm.pdf(np.linspace(-3, 3, 15))

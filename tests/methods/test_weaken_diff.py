@@ -13,6 +13,7 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor
 
 from veilbench.benchmarks.experiments.performance.plain_weaken_diff import PlainResult, PlainWeakenDiff
+from veilbench.boxes import Box
 from veilbench.datasets.base import FaceBatch, Target
 from veilbench.methods.base import Goal, Task
 from veilbench.methods.weaken_diff import Start, WeakenDiff
@@ -405,12 +406,12 @@ def test_surrogates_see_the_face_that_was_found(
 ) -> None:
     """A photo without a face fails, its neighbours do not, and the box is the one of the clean photo."""
     images, asked = photos(3, torch.float32), []
-    boxes = {0: (4, 6, 30, 28), 1: None, 2: (0, 0, 32, 32)}
+    boxes = {0: Box(4, 6, 30, 28), 1: None, 2: Box(0, 0, 32, 32)}
 
-    def look(image: Tensor) -> tuple[int, int, int, int] | None:
+    def look(image: Tensor) -> Box | None:
         asked.append(image)
         places = [place for place in range(3) if torch.equal(images[place], image)]
-        return boxes[places[0]] if places else (2, 2, 20, 20)
+        return boxes[places[0]] if places else Box(2, 2, 20, 20)
 
     monkeypatch.setattr("veilbench.methods.weaken_diff.find_face", look)
     results = {}

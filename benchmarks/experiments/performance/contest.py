@@ -132,7 +132,7 @@ class Contest:
         shape = self.backbone.latent_shape(self.backbone.image_size)
         noise = torch.randn(1, *shape, generator=torch.Generator().manual_seed(first)).to(self.device)
         task = Task(Goal.IMPERSONATE, self.surrogates, [self.targets[target]])
-        goals = [task.target_embeddings(surrogate, self.device)[0] for surrogate in self.surrogates]
+        goals = [task.target_embeddings(surrogate)[0] for surrogate in self.surrogates]
         looks = [partial(_unpadded, surrogate) for surrogate in self.surrogates]
         for surrogate in self.surrogates:
             surrogate.requires_grad_(True)
