@@ -19,7 +19,7 @@ from .status import status
 from .store import ProtectionFolder, Store
 
 if TYPE_CHECKING:
-    from ..trackers import Tracker
+    from ..trackers import Tracker, Trial
 
 REFERENCE_CELL = "sources"  # the clean sources' own features are kept beside the protections' scores
 
@@ -35,6 +35,7 @@ class Runner:
         batch_size: images at once; by default the suite's.
         devices: processes (on a CPU) or cards that share a cell's images.
         jobs: protections at once, each in a process of its own; by default as many as suit the machine.
+        trial: of a sweep, where this run is one; for the tracker.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Runner:
         batch_size: int | None = None,
         devices: int = 1,
         jobs: int | None = None,
+        trial: Trial | None = None,
     ) -> None:
         self.plan = plan
         self.store = store
@@ -53,6 +55,7 @@ class Runner:
         self.console = console
         self.cells = Cells(plan, store, batch_size or plan.suite.spec.batch_size, devices)
         self.jobs = jobs
+        self.trial = trial
         self._judges: dict[str, Judge] = {}
 
     def run(self) -> list[str]:
@@ -73,7 +76,7 @@ class Runner:
                 if failure:
                     failures.append(failure)
                 self._score(protection)
-                self.tracker.record(self.plan, self.store, protection)
+                self.tracker.record(self.plan, self.store, protection, self.trial)
             self._score_sources()
         return failures
 

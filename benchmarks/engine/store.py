@@ -241,6 +241,7 @@ class Store:
             raise UserError(f"{root}: {beginning} is a file, not a folder for results; choose another --results")
         self.root = root
         self._known: set[Path] = set()
+        self._held = False
 
     def protection(self, cell: str) -> ProtectionFolder:
         """The folder of one protection.  Raises :class:`UserError` when it is of another version of the store."""
@@ -321,11 +322,14 @@ class Store:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the results folder for writing.
+        """Hold the results folder for writing; within a block that does so already, it is held on.
 
         Raises:
             UserError: when another run holds it, with that run's process number.
         """
+        if self._held:
+            yield
+            return
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             file = (self.root / ".lock").open("a+", encoding="utf-8")
@@ -337,7 +341,11 @@ class Store:
                 file.truncate(0)
                 file.write(str(os.getpid()))
                 file.flush()
-            yield
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
 
     def _locked(self, descriptor: int) -> bool:
         """Whether the lock could be taken; False, with a word, where the file system has none."""

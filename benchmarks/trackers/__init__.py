@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from .base import CarefulTracker, NoTracker, Tracker
+from .base import CarefulTracker, NoTracker, Tracker, Trial
 
 CHOICES = ("wandb", "offline", "none")
 
-__all__ = ["CHOICES", "CarefulTracker", "NoTracker", "Tracker", "make_tracker"]
+__all__ = ["CHOICES", "CarefulTracker", "NoTracker", "Tracker", "Trial", "make_tracker"]
 
 
 def make_tracker(choice: str, folder: Path, say: Callable[[str], None]) -> Tracker:

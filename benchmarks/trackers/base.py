@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..engine.plan import Plan, Protection
@@ -13,12 +14,34 @@ if TYPE_CHECKING:
 LONGEST = 300
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The trial of a sweep that a protection belongs to.
+
+    Attributes:
+        sweep: its name.
+        number: of the trial in it.
+        settings: that were proposed, by parameter.
+    """
+
+    sweep: str
+    number: int
+    settings: Mapping[str, Any]
+
+
 class Tracker(ABC):
     """Is told of every protection once all its scores are there."""
 
     @abstractmethod
-    def record(self, plan: Plan, store: Store, protection: Protection) -> None:
-        """Track one protection; called again for one that has not changed, it does nothing."""
+    def record(self, plan: Plan, store: Store, protection: Protection, trial: Trial | None = None) -> None:
+        """Track one protection; called again for one that has not changed, it does nothing.
+
+        Args:
+            plan: that it is of.
+            store: where its images and scores are.
+            protection: which one.
+            trial: of a sweep, where it is run for one.
+        """
 
     def parting(self) -> list[str]:
         """Lines to be told when all is done, such as where to find what was tracked."""
@@ -28,9 +51,9 @@ class Tracker(ABC):
 class NoTracker(Tracker):
     """``--tracker none``."""
 
-    def record(self, plan: Plan, store: Store, protection: Protection) -> None:
+    def record(self, plan: Plan, store: Store, protection: Protection, trial: Trial | None = None) -> None:
         """Do nothing."""
-        del plan, store, protection
+        del plan, store, protection, trial
 
 
 class CarefulTracker(Tracker):
@@ -48,11 +71,11 @@ class CarefulTracker(Tracker):
         self.say = say
         self.failed = False
 
-    def record(self, plan: Plan, store: Store, protection: Protection) -> None:
+    def record(self, plan: Plan, store: Store, protection: Protection, trial: Trial | None = None) -> None:
         if self.failed:
             return
         try:
-            self.tracker.record(plan, store, protection)
+            self.tracker.record(plan, store, protection, trial)
         except Exception as error:  # a tracker may raise anything
             self.failed = True
             self.say(

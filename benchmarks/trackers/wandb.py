@@ -16,7 +16,7 @@ from ..engine.plan import Plan, Protection, Question
 from ..engine.store import ProtectionFolder, Store, read_json, write_json
 from ..report.grid import pairs
 from ..report.items import collect_protection
-from .base import Tracker
+from .base import Tracker, Trial
 from .wandb_mode import Mode, wandb_mode, wandb_settings
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class WandbTracker(Tracker):
         """Whether runs stay on this machine."""
         return self.mode in {"offline", "disabled"}
 
-    def record(self, plan: Plan, store: Store, protection: Protection) -> None:
+    def record(self, plan: Plan, store: Store, protection: Protection, trial: Trial | None = None) -> None:
         """Log config, per-image table, picture, cost, scores and the images as an artifact."""
         if self.mode == "disabled":
             return
@@ -62,20 +62,22 @@ class WandbTracker(Tracker):
         finished = [item for item in protection.items if item in have]
         if not finished:
             return
-        stamp = fingerprint({"mode": self.mode, "images": folder.images_stamp(finished), "judged": _judged(plan)})
+        judged = {"mode": self.mode, "images": folder.images_stamp(finished), "judged": _judged(plan)}
+        stamp = fingerprint(judged | _trial(trial))
         marker = folder.path / "tracked.json"
-        if (read_json(marker) or {}).get(plan.suite.name) == stamp:
+        place = f"{plan.suite.name}, sweep {trial.sweep}" if trial else plan.suite.name
+        if (read_json(marker) or {}).get(place) == stamp:
             return
         items = collect_protection(plan, store, protection)
         summary = _summary(items, folder.cell)
         if protection.training is not None:
             summary["cost/training_seconds"] = store.training(protection.training.id).record.get("seconds")
-        with self._start(plan, protection, folder.cell.get("packages", {})) as run:
+        with self._start(plan, protection, folder.cell.get("packages", {}), trial) as run:
             _fill(run, items, _picture(plan, folder, finished), _sortable(summary))
             _attach(run, protection, folder)
         if self.offline:
             self._kept.append(Path(run.settings.sync_dir))
-        write_json(marker, {**(read_json(marker) or {}), plan.suite.name: stamp})
+        write_json(marker, {**(read_json(marker) or {}), place: stamp})
 
     def parting(self) -> list[str]:
         """Where runs that were kept offline lie, and the command that uploads them."""
@@ -86,7 +88,7 @@ class WandbTracker(Tracker):
         command = f"wandb sync {shlex.quote(str(parent))}"
         return [f"{len(self._kept)} W&B {word} kept offline in {parent}; to upload: {command}"]
 
-    def _start(self, plan: Plan, protection: Protection, packages: dict[str, str]) -> wandb.Run:
+    def _start(self, plan: Plan, protection: Protection, packages: dict[str, str], trial: Trial | None) -> wandb.Run:
         settings = wandb_settings()
         import wandb  # noqa: PLC0415 (slow to import)
 
@@ -95,13 +97,13 @@ class WandbTracker(Tracker):
             project=settings.project or self.project,
             group=plan.suite.name,
             name=_name(plan, protection),
-            tags=_tags(plan, protection),
+            tags=_tags(plan, protection, trial),
             id=protection.id[-64:],
             resume=None if self.offline else "allow",
             job_type="protection",
             mode=self.mode,
             dir=self.folder,
-            config=_config(plan, protection, packages),
+            config=_config(plan, protection, packages) | _trial(trial),
             # a list of all installed packages takes longer than the rest; those that count are in its config
             settings=wandb.Settings(console="off", silent=True, x_disable_stats=True, x_save_requirements=False),
         )
@@ -153,7 +155,7 @@ def _name(plan: Plan, protection: Protection) -> str:
     return " ".join(words) + (f", not {', '.join(held_out)}" if held_out else "")
 
 
-def _tags(plan: Plan, protection: Protection) -> list[str]:
+def _tags(plan: Plan, protection: Protection, trial: Trial | None = None) -> list[str]:
     questions = _questions(plan, protection)
     tags = [
         protection.label,
@@ -161,6 +163,7 @@ def _tags(plan: Plan, protection: Protection) -> list[str]:
         *(str(question.goal) for question in questions),
         *(f"target {question.target}" for question in questions if question.target),
         *(f"held out {name}" for name in _held_out(plan, protection)),
+        *([f"sweep {trial.sweep}", f"trial {trial.number}"] if trial else []),
     ]
     return _distinct(tag[:LONGEST_TAG] for tag in tags)
 
@@ -181,6 +184,11 @@ def _config(plan: Plan, protection: Protection, packages: dict[str, str]) -> dic
         **names,
         "digests": {key: value for key, value in protection.spec.items() if key in names},
     }
+
+
+def _trial(trial: Trial | None) -> dict[str, Any]:
+    """What a run's config says of the trial that it is of; nothing where it is of none."""
+    return {} if trial is None else {"sweep": trial.sweep, "trial": trial.number, "settings": dict(trial.settings)}
 
 
 def _judged(plan: Plan) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from veilbench.benchmarks.engine.plan import Plan, Protection
 from veilbench.benchmarks.engine.store import Store
 from veilbench.benchmarks.report.items import collect_protection
 from veilbench.benchmarks.specs.suite import load_suite
-from veilbench.benchmarks.trackers import CarefulTracker, NoTracker, Tracker, make_tracker
+from veilbench.benchmarks.trackers import CarefulTracker, NoTracker, Tracker, Trial, make_tracker
 from veilbench.benchmarks.trackers.wandb import _config, _name, _sortable, _summary, _tags
 
 from .conftest import Outcome
@@ -181,8 +181,8 @@ def test_after_a_failure_the_tracker_is_not_asked_again() -> None:
     class Broken(Tracker):
         asked = 0
 
-        def record(self, plan: Plan, store: Store, protection: Protection) -> None:
-            del plan, store, protection
+        def record(self, plan: Plan, store: Store, protection: Protection, trial: Trial | None = None) -> None:
+            del plan, store, protection, trial
             self.asked += 1
             raise OSError(30, "Read-only\nfile system")
 
