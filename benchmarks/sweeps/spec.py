@@ -8,14 +8,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from veilbench.registry import Number, Whole
+
 from ..specs.suite import Strict
 
 
 class Range(Strict):
     """Numbers from ``low`` to ``high``, both included; whole ones when both ends are."""
 
-    low: float | int
-    high: float | int
+    low: Number | Whole
+    high: Number | Whole
     log: bool = False
 
     @model_validator(mode="after")
@@ -50,8 +52,8 @@ class Constraint(Strict):
     """A column of the leaderboard that must reach a bound, or stay below one."""
 
     column: str
-    at_least: float | None = None
-    at_most: float | None = None
+    at_least: Number | None = None
+    at_most: Number | None = None
     goal: Literal["impersonate", "dodge"] = "impersonate"
 
     @model_validator(mode="after")
@@ -87,9 +89,9 @@ class SweepSpec(Strict):
     parameters: dict[str, Range | Annotated[list[Any], Field(min_length=1)]] = Field(min_length=1)
     objectives: tuple[Objective, ...] = Field(min_length=1)
     constraints: tuple[Constraint, ...] = ()
-    trials: int = Field(default=10, gt=0)
+    trials: Whole = Field(default=10, gt=0)
     sampler: Literal["tpe", "random", "grid"] = "tpe"
-    seed: int = 0
+    seed: Whole = Field(default=0, ge=0, lt=2**31)  # what Optuna takes, with room for trials
 
     @field_validator("parameters")
     @classmethod

@@ -219,6 +219,12 @@ def test_the_best_settings_read_back_as_they_were(world: Path, veilbench: Callab
         ({"objectives": [{"column": "psnr", "goal": "dodge"}]}, "the suite has no goal 'dodge'; it has impersonate"),
         ({"objectives": [{"column": "family"}]}, "family is words"),
         ({"constraints": [{"column": "psnr"}]}, "give either at_least or at_most"),
+        ({"trials": True}, "sweep.yaml: key 'trials' has value True: a number is needed"),
+        ({"seed": -1}, "sweep.yaml: key 'seed' has value -1"),
+        ({"seed": 2**31}, "sweep.yaml: key 'seed' has value 2147483648"),
+        ({"parameters": {"epsilon": {"low": True, "high": 2}}}, "has value True: a number is needed"),
+        ({"parameters": {"steps": [2, True]}}, "parameters.steps: True: key 'steps' has value True: a number"),
+        ({"constraints": [{"column": "psnr", "at_lest": 3}]}, "'constraints.0.at_lest'; did you mean 'at_least'?"),
         ({"parameters": {"steps": [2, 3, 2]}}, "steps lists 2 twice; remove one"),
     ],
 )
