@@ -32,7 +32,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from veilbench.errors import UserError
+from veilbench.errors import UserError, printable
 from veilbench.files import file_sha256, write_bytes
 
 from .intact import BLANK, fill_mark, mark_holds, png_content, sealed, tell, unsealed
@@ -361,8 +361,8 @@ class Store:
             if error.errno not in NO_LOCKS:
                 raise UserError(f"{self.root}: no lock ({error.strerror}); choose another --results") from error
             sys.stderr.write(
-                f"veilbench: {self.root}: this file system has no locks ({error.strerror}); the run goes on without: "
-                "start no second one with the same --results\n"
+                f"veilbench: {printable(str(self.root))}: this file system has no locks ({error.strerror}); "
+                "the run goes on without: start no second one with the same --results\n"
             )
             return False
         return True
