@@ -16,7 +16,7 @@ from .cells import Cells
 from .plan import Plan, Protection
 from .score import Judge, features, fidelity, source_features
 from .status import status
-from .store import ProtectionFolder, Store
+from .store import DamagedImageError, ProtectionFolder, Store
 
 if TYPE_CHECKING:
     from ..trackers import Tracker, Trial
@@ -75,7 +75,11 @@ class Runner:
             for protection, failure in protected:
                 if failure:
                     failures.append(failure)
-                self._score(protection)
+                try:
+                    self._score(protection)
+                except DamagedImageError:  # found only now, as it is read: it is made again, and named there
+                    failures += filter(None, [self.cells.protect(protection, lambda _: None)])
+                    self._score(protection)
                 self.tracker.record(self.plan, self.store, protection, self.trial)
             self._score_sources()
         return failures

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from veilbench.datasets.base import Face, FaceDataset
-from veilbench.datasets.photos import read_photo
+from veilbench.datasets.photos import decode_photo
 from veilbench.metrics.fidelity import psnr, ssim
 from veilbench.metrics.realism import RecognizerFeatures
 from veilbench.models.recognizers.base import Recognizer
@@ -124,8 +124,8 @@ def _places(dataset: FaceDataset) -> dict[str, int]:
     return {entry.id: place for place, entry in enumerate(dataset.manifest.entries)}
 
 
-def _protected(folder: ProtectionFolder, items: Iterable[str]) -> Iterator[Tensor]:
-    return (read_photo(folder.image(item)) for item in items)
+def _protected(folder: ProtectionFolder, items: Sequence[str]) -> Iterator[Tensor]:
+    return (decode_photo(data, path) for path, data in folder.contents(items))
 
 
 @torch.no_grad()

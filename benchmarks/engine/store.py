@@ -19,31 +19,26 @@ either finished or it is not.  What is damaged later counts as missing; see :mod
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
 import os
-import re
-import sys
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from veilbench.errors import UserError, printable
+from veilbench.errors import UserError
 from veilbench.files import file_sha256, write_bytes
 
-from .intact import BLANK, fill_mark, mark_holds, png_content, sealed, tell, unsealed
+from .intact import BLANK, fill_mark, mark_holds, png_content, sealed, tell, unsealed, whole_png
+from .lock import hold
 from .records import ItemRecord
 
 if TYPE_CHECKING:
     import pandas as pd
 
 STORE_VERSION = 2  # 2: what a class's defaults say is in no identity
-NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}  # of file systems without flock
-SCRAP = re.compile(r"\.(.+\.\d+|.+\.tmp|last\.ckpt)")  # names of half-written files that a kill leaves
 COSTS = {"seconds": int | float, "steps": int, "forward": dict, "backward": dict}  # that a training's record has
 
 
@@ -64,6 +59,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if found is None:
         tell(path, "not what was written")
     return found
+
+
+class DamagedImageError(UserError):
+    """A protected PNG that is not what was written."""
 
 
 class ProtectionFolder:
@@ -143,6 +142,39 @@ class ProtectionFolder:
         path = self.image(record.id)
         size, modified = _size_and_time(path)
         return replace(record, sha256=png_content(path, size, modified), size=size, modified=modified)
+
+    def contents(self, items: Sequence[str]) -> Iterator[tuple[Path, bytes]]:
+        """PNGs with their bytes, one at a time, checked as they are read.
+
+        Size and time of a file tell what is finished; they do not tell of bits that a disk has lost.
+
+        Raises:
+            DamagedImageError: at the first that is damaged; from then on all damaged ones count as missing.
+        """
+        records = self.records()
+        for place, item in enumerate(items):
+            data = self._content(item, records.get(item))
+            if data is None:
+                for other in items[place + 1 :]:
+                    self._content(other, records.get(other))
+                raise DamagedImageError(
+                    f"{self.image(item)}: damaged (not what was recorded); `veilbench run` makes it again"
+                )
+            yield self.image(item), data
+
+    def _content(self, item: str, known: ItemRecord | None) -> bytes | None:
+        """The bytes of a PNG; None for a damaged one, which is touched, so that nobody takes it for what it was."""
+        path = self.image(item)
+        data = path.read_bytes()
+        if known and known.sha256 and (known.size, known.modified) == _size_and_time(path):
+            whole = hashlib.sha256(data).hexdigest() == known.sha256
+        else:
+            whole = whole_png(data)
+        if whole:
+            return data
+        with suppress(OSError):
+            os.utime(path)
+        return None
 
     def images_stamp(self, items: Collection[str]) -> str:
         """Changes whenever a PNG's content does, and not when results are copied.
@@ -330,50 +362,12 @@ class Store:
         if self._held:
             yield
             return
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            file = (self.root / ".lock").open("a+", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{self.root}: cannot be written ({error.strerror}); choose another --results") from error
-        with file:
-            if self._locked(file.fileno()):
-                remove_scraps(self.root)
-                file.truncate(0)
-                file.write(str(os.getpid()))
-                file.flush()
+        with hold(self.root):
             self._held = True
             try:
                 yield
             finally:
                 self._held = False
-
-    def _locked(self, descriptor: int) -> bool:
-        """Whether the lock could be taken; False, with a word, where the file system has none."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = (self.root / ".lock").read_text(encoding="utf-8", errors="replace").strip() or "unknown"
-            raise UserError(
-                f"{self.root}: another run (process {holder}) is writing here; "
-                "wait for it to end or choose another --results"
-            ) from error
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise UserError(f"{self.root}: no lock ({error.strerror}); choose another --results") from error
-            sys.stderr.write(
-                f"veilbench: {printable(str(self.root))}: this file system has no locks ({error.strerror}); "
-                "the run goes on without: start no second one with the same --results\n"
-            )
-            return False
-        return True
-
-
-def remove_scraps(root: Path) -> None:
-    """Remove the half-written files that a kill left; only for whoever holds the lock."""
-    for top in ("store", "suites", "sweeps"):
-        for folder, _, names in os.walk(root / top):
-            for name in filter(SCRAP.fullmatch, names):
-                (Path(folder) / name).unlink(missing_ok=True)
 
 
 def _store_version(spec: Path) -> object:

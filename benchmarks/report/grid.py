@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from veilbench.datasets.photos import read_photo, to_uint8
+from veilbench.datasets.photos import decode_photo, to_uint8
 
+from ..engine.intact import tell
 from ..engine.plan import Plan, Question
-from ..engine.store import Store
+from ..engine.store import DamagedImageError, ProtectionFolder, Store
 
 TILE = 128
 GAP = 6
@@ -39,14 +40,25 @@ def comparison(plan: Plan, store: Store, columns: int = 8) -> Image.Image:
         if question.label in shown or method.family == "none" or not folder.finished():
             continue
         shown.add(question.label)
-        paths = [store.protection(_owner(plan, question, item).protection.id).image(item) for item in items]
-        images = [read_photo(path) if path.is_file() else None for path in paths]
+        images = [_picture(store.protection(_owner(plan, question, item).protection.id), item) for item in items]
         label = f"{question.label} ({question.goal})"
         if worn := question.protection.reference:
             images.append(plan.dataset.references[worn].made_up)
             label += f", at the end its makeup reference: {worn}"
         rows.append((label, images))
     return sheet(rows)
+
+
+def _picture(folder: ProtectionFolder, item: str) -> Tensor | None:
+    """A protected image; None where there is none, or a damaged one, which is named."""
+    if not folder.image(item).is_file():
+        return None
+    try:
+        ((path, data),) = folder.contents([item])
+    except DamagedImageError:
+        tell(folder.image(item), "not what was recorded")
+        return None
+    return decode_photo(data, path)
 
 
 def _owner(plan: Plan, question: Question, item: str) -> Question:

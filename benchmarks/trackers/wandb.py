@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from veilbench.datasets.photos import read_photo
+from veilbench.datasets.photos import decode_photo
 
 from ..engine.identity import fingerprint
 from ..engine.plan import Plan, Protection, Question
@@ -129,7 +129,7 @@ def _picture(plan: Plan, folder: ProtectionFolder, finished: list[str]) -> Any:
     shown = finished[:SHOWN]
     index = {item: place for place, item in enumerate(plan.items)}
     sources = [plan.dataset[index[item]].image for item in shown]
-    return pairs(sources, [read_photo(folder.image(item)) for item in shown])
+    return pairs(sources, [decode_photo(data, path) for path, data in folder.contents(shown)])
 
 
 def _questions(plan: Plan, protection: Protection) -> list[Question]:

@@ -14,7 +14,7 @@ from veilbench.benchmarks.engine import score
 from veilbench.benchmarks.engine.score import BATCH, Judge, by_size, features, fidelity, source_features
 from veilbench.benchmarks.engine.store import ProtectionFolder
 from veilbench.datasets.base import Face, FaceDataset, Manifest, ManifestEntry, Target
-from veilbench.datasets.photos import read_photo, write_png
+from veilbench.datasets.photos import decode_photo, read_photo, write_png
 from veilbench.metrics.fidelity import psnr, ssim
 from veilbench.models.recognizers.base import Recognizer
 
@@ -95,14 +95,14 @@ def test_no_more_than_a_batch_is_held_and_each_photo_is_read_once(
     faces, read = Counted(), list[Path]()
     items = [entry.id for entry in faces.manifest.entries]
 
-    def counted(path: Path) -> Tensor:
+    def counted(data: bytes, path: Path) -> Tensor:
         read.append(path)
-        photo = read_photo(path)
+        photo = decode_photo(data, path)
         faces.alive.add(photo)
         faces.most = max(faces.most, len(faces.alive))
         return photo
 
-    monkeypatch.setattr(score, "read_photo", counted)
+    monkeypatch.setattr(score, "decode_photo", counted)
     judge = Judge(make_recognizer(), faces)
     computations: tuple[Callable[[], object], ...] = (
         lambda: judge.similarities(protected, items),
