@@ -9,11 +9,11 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from veilbench.errors import UserError, VeilbenchError
+from veilbench.errors import UserError, VeilbenchError, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,15 +48,12 @@ Jobs = Annotated[
 TrackerName = Annotated[str, typer.Option(help="wandb (as it is set up here; offline without a key), offline or none.")]
 RESULTS = Path("results")
 INTERRUPTED = "interrupted; run the same command again to go on: finished items are kept\n"
-FILE_WIDTH = 180
 
 
 def _console() -> Console:
-    from rich.console import Console as RichConsole  # noqa: PLC0415
+    from .terminal import make_console  # noqa: PLC0415
 
-    console = RichConsole()
-    # a file or pipe has no width of its own: lines there may be long
-    return console if console.is_terminal or "COLUMNS" in os.environ else RichConsole(width=FILE_WIDTH)
+    return make_console()
 
 
 def _plan(suite: str, settings: list[str] | None, only: list[str] | None) -> Plan:
@@ -302,16 +299,20 @@ def main() -> None:
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO}:
             raise
-        sys.stderr.write(
-            f"veilbench: {error.filename or 'results'}: cannot be written ({error.strerror}); make room or choose "
-            "another --results, and run the same command again: finished items are kept\n"
+        _end(
+            f"{error.filename or 'results'}: cannot be written ({error.strerror}); make room or choose "
+            "another --results, and run the same command again: finished items are kept"
         )
-        sys.exit(2)
     except ValueError as error:
         if not isinstance(error, VeilbenchError):
             raise
-        sys.stderr.write(f"veilbench: {error}\n")
-        sys.exit(2)
+        _end(str(error))
+
+
+def _end(problem: str) -> NoReturn:
+    """Say in one line why nothing can be done."""
+    sys.stderr.write(f"veilbench: {printable(problem)}\n")
+    sys.exit(2)
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from veilbench.errors import WeightsError
 from veilbench.files import file_sha256
@@ -23,6 +25,10 @@ EMBEDDED = "embedded"
 EMBEDDED_WEIGHTS = Path(__file__).resolve().parent / "embedded"
 HASHED = {".json", ".safetensors", ".bin", ".txt"}
 VERSION_FIELDS = {"_diffusers_version", "_name_or_path", "transformers_version"}
+SAFETENSORS = ".safetensors"
+WEIGHT_FILE = re.compile(r"(diffusion_pytorch_model|pytorch_model|model)(-\d+-of-\d+)?\.(safetensors|bin)")
+FLOATING = re.compile(r"F\d|BF16|float|bfloat")  # as safetensors and PyTorch name them
+COUNTS = ("position_ids", "num_batches_tracked")  # whole numbers that networks hold beside their weights
 UNREADABLE = (  # what the libraries raise for files that they cannot make sense of
     *(OSError, ValueError, LookupError, AttributeError, TypeError, RuntimeError, EOFError, MemoryError),
     *(SafetensorError, pickle.UnpicklingError),
@@ -126,9 +132,11 @@ class Layout:
         """:meth:`read` of a network, all of whose weights must be in the file.
 
         Raises:
-            WeightsError: also when some are missing, which the libraries would fill with random numbers, or are not
-                finite.
+            WeightsError: also when some are missing, which the libraries would fill with random numbers, are integers
+                or complex, which they would convert in silence, or are not finite.
         """
+        for path in _weight_files(folder / part):
+            _check_floating(path)
         network, report = self.read(folder, part, read, dtype=dtype, output_loading_info=True)
         if missing := sorted(report["missing_keys"]):
             raise WeightsError(f"{folder / part}: of another architecture: the weights have no {missing[0]!r}")
@@ -136,6 +144,32 @@ class Layout:
             if not value.isfinite().all():
                 raise WeightsError(f"{folder / part}: {name!r} has non-finite values; download or train it again")
         return network
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files that the libraries take a network's weights from: safetensors where there are any."""
+    found = [path for path in sorted(folder.glob("*")) if WEIGHT_FILE.fullmatch(path.name) and path.is_file()]
+    return [path for path in found if path.suffix == SAFETENSORS] or found
+
+
+def _check_floating(path: Path) -> None:
+    """Refuse numbers that no weight can be; what is damaged otherwise is for the library to find."""
+    kinds: dict[str, str] = {}
+    with suppress(*UNREADABLE):
+        if path.suffix == SAFETENSORS:
+            with safe_open(path, framework="pt") as file:
+                kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 (no mapping)
+        else:
+            import torch  # noqa: PLC0415 (slow to import, rarely needed)
+
+            held = torch.load(path, map_location="meta", weights_only=True)
+            kinds = {name: str(value.dtype).removeprefix("torch.") for name, value in held.items()}
+    for name, kind in kinds.items():
+        if not FLOATING.match(kind) and not name.endswith(COUNTS):
+            raise WeightsError(
+                f"{path}: {name!r} holds {kind}, where weights are floating-point numbers; download it again, or save "
+                "the network in floating point"
+            )
 
 
 @lru_cache(maxsize=16)

@@ -18,6 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from veilbench.errors import printable
+
 SEAL = "seal"
 BLANK = b"sha256:" + b"0" * 64
 MARK = re.compile(rb"sha256:[0-9a-f]{64}")
@@ -31,7 +33,7 @@ def tell(path: Path, reason: str, remedy: str = "`veilbench run` makes it again"
     key = (path, path.stat().st_mtime_ns if path.exists() else 0)
     if key not in _told:
         _told.add(key)
-        sys.stderr.write(f"veilbench: {path}: damaged ({reason}); {remedy}\n")
+        sys.stderr.write(f"veilbench: {printable(f'{path}: damaged ({reason}); {remedy}')}\n")
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The trial of a sweep that results are of.
+
+    Attributes:
+        sweep: its name.
+        number: of the trial in it.
+        settings: that were proposed, by parameter.
+    """
+
+    sweep: str
+    number: int
+    settings: Mapping[str, Any]
+
+
 class Results:
     """A comparison and where its files are.
 
@@ -28,12 +44,14 @@ class Results:
         manifest: what it is.
         store: where its protections and scores are.
         folder: where its tables are, or will be.
+        trial: of a sweep, where they are of one.
     """
 
-    def __init__(self, manifest: Manifest, store: Store, folder: Path) -> None:
+    def __init__(self, manifest: Manifest, store: Store, folder: Path, trial: Trial | None = None) -> None:
         self.manifest = manifest
         self.store = store
         self.folder = folder
+        self.trial = trial
 
     @classmethod
     def open(cls, folder: Path) -> Results:

@@ -17,6 +17,7 @@ from .results import Results, write_manifest
 from .scoring import Scorer
 from .sources import keep_sources
 from .status import status
+from .store import DamagedImageError
 from .surroundings import PlanSurroundings
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Runner:
             for protection, failure in protected:
                 if failure:
                     failures.append(failure)
-                failures += self.scorer.score(protection)
+                failures += self._score(protection)
                 self.tracker.record(self.results, protection.id)
             failures += self.scorer.score_sources()
             self._reduce()
@@ -86,6 +87,20 @@ class Runner:
         write_manifest(self.results)
         keep_sources(self.plan, self.store)
         yield
+
+    def _score(self, protection: Protection) -> list[str]:
+        """Bring a protection's scores up to date.  Returns one line for each that failed, or image that cannot be made.
+
+        An image that is found damaged as it is read is made again.
+        """
+        failures: list[str] = []
+        while True:
+            try:
+                return failures + self.scorer.score(protection)
+            except DamagedImageError as error:
+                failures += filter(None, [self.cells.protect(protection, lambda _: None)])
+                if failures:
+                    return [*failures, str(error)]
 
     def _reduce(self) -> None:
         """Compute what all images of each row of the leaderboard have together."""

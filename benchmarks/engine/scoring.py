@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from veilbench.datasets.base import FaceDataset
-from veilbench.datasets.photos import read_photo
+from veilbench.datasets.photos import decode_photo
 from veilbench.metrics.base import Pair, Pairs, Score, Surroundings
 from veilbench.metrics.countermeasures.base import Countermeasure
 
@@ -23,7 +23,7 @@ from .identity import fingerprint
 from .kept_rows import read_row, reference_cell, row_frames, write_row
 from .measurements import Measurement
 from .plan import Plan, Protection
-from .store import ProtectionFolder, Store
+from .store import DamagedImageError, ProtectionFolder, Store
 
 
 class Scorer:
@@ -92,7 +92,7 @@ class Scorer:
             return ""
         try:
             rows = _checked(self._built(measurement).rows(pairs()), pairs(), measurement)
-        except OSError:
+        except (OSError, DamagedImageError):
             raise
         except Exception as error:  # a score from outside may raise anything; the others go on
             reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -117,8 +117,11 @@ class Scorer:
         treatment = measurement.countermeasure
         counter = None if treatment is None else build_countermeasure(treatment)
 
+        records = folder.records()
+
         def read(item: str) -> Tensor:
-            return _treated(counter, read_photo(folder.image(item)))
+            data = folder.content(item, records.get(item))
+            return _treated(counter, decode_photo(data, folder.image(item)))
 
         return lambda: self._pairs(items, read)
 

@@ -22,15 +22,11 @@ either finished or it is not.  What is damaged later counts as missing; see :mod
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
 import os
-import re
-import sys
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,15 +34,14 @@ from typing import TYPE_CHECKING, Any
 from veilbench.errors import UserError
 from veilbench.files import file_sha256, write_bytes
 
-from .intact import BLANK, fill_mark, mark_holds, png_content, sealed, tell, unsealed
+from .intact import BLANK, fill_mark, mark_holds, png_content, sealed, tell, unsealed, whole_png
+from .lock import hold
 from .records import ItemRecord
 
 if TYPE_CHECKING:
     import pandas as pd
 
 STORE_VERSION = 2  # 2: what a class's defaults say is in no identity
-NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}  # of file systems without flock
-SCRAP = re.compile(r"\.(.+\.\d+|.+\.tmp|last\.ckpt)")  # names of half-written files that a kill leaves
 COSTS = {"seconds": int | float, "steps": int, "forward": dict, "backward": dict}  # that a training's record has
 
 
@@ -67,6 +62,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if found is None:
         tell(path, "not what was written")
     return found
+
+
+class DamagedImageError(UserError):
+    """A protected PNG that is not what was written."""
 
 
 class ProtectionFolder:
@@ -146,6 +145,24 @@ class ProtectionFolder:
         path = self.image(record.id)
         size, modified = _size_and_time(path)
         return replace(record, sha256=png_content(path, size, modified), size=size, modified=modified)
+
+    def content(self, item: str, known: ItemRecord | None) -> bytes:
+        """The bytes of a PNG, checked: size and time of a file do not tell of bits that a disk has lost.
+
+        Raises:
+            DamagedImageError: for a damaged one, which is touched, so that nobody takes it for what it was.
+        """
+        path = self.image(item)
+        data = path.read_bytes()
+        if known and known.sha256 and (known.size, known.modified) == _size_and_time(path):
+            whole = hashlib.sha256(data).hexdigest() == known.sha256
+        else:
+            whole = whole_png(data)
+        if not whole:
+            with suppress(OSError):
+                os.utime(path)
+            raise DamagedImageError(f"{path}: damaged (not what was recorded); `veilbench run` makes it again")
+        return data
 
     def images_stamp(self, items: Collection[str]) -> str:
         """Changes whenever a PNG's content does, and not when results are copied.
@@ -244,6 +261,7 @@ class Store:
             raise UserError(f"{root}: {beginning} is a file, not a folder for results; choose another --results")
         self.root = root
         self._known: set[Path] = set()
+        self._held = False
 
     def protection(self, cell: str) -> ProtectionFolder:
         """The folder of one protection.  Raises :class:`UserError` when it is of another version of the store."""
@@ -337,51 +355,20 @@ class Store:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the results folder for writing.
+        """Hold the results folder for writing; within a block that does so already, it is held on.
 
         Raises:
             UserError: when another run holds it, with that run's process number.
         """
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            file = (self.root / ".lock").open("a+", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{self.root}: cannot be written ({error.strerror}); choose another --results") from error
-        with file:
-            if self._locked(file.fileno()):
-                remove_scraps(self.root)
-                file.truncate(0)
-                file.write(str(os.getpid()))
-                file.flush()
+        if self._held:
             yield
-
-    def _locked(self, descriptor: int) -> bool:
-        """Whether the lock could be taken; False, with a word, where the file system has none."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = (self.root / ".lock").read_text(encoding="utf-8", errors="replace").strip() or "unknown"
-            raise UserError(
-                f"{self.root}: another run (process {holder}) is writing here; "
-                "wait for it to end or choose another --results"
-            ) from error
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise UserError(f"{self.root}: no lock ({error.strerror}); choose another --results") from error
-            sys.stderr.write(
-                f"veilbench: {self.root}: this file system has no locks ({error.strerror}); the run goes on without: "
-                "start no second one with the same --results\n"
-            )
-            return False
-        return True
-
-
-def remove_scraps(root: Path) -> None:
-    """Remove the half-written files that a kill left; only for whoever holds the lock."""
-    for top in ("store", "suites", "sweeps"):
-        for folder, _, names in os.walk(root / top):
-            for name in filter(SCRAP.fullmatch, names):
-                (Path(folder) / name).unlink(missing_ok=True)
+            return
+        with hold(self.root):
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
 
 
 def _store_version(spec: Path) -> object:

@@ -59,7 +59,11 @@ class TrainingCost(pl.Callback):
 
 
 class KeepLast(pl.Callback):
-    """Keeps one checkpoint: at the end of every epoch, and within one whenever the last is ``seconds`` old."""
+    """Keeps one checkpoint: at the end of every epoch, and within one whenever the last is ``seconds`` old.
+
+    Never after an epoch's last batch but before its end: Lightning takes up such a checkpoint once, but counts an epoch
+    too few when the run that went on from it is resumed again.
+    """
 
     def __init__(self, path: Path, seconds: float) -> None:
         self._path = path
@@ -69,12 +73,20 @@ class KeepLast(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save if it is time to."""
+        """Save within an epoch if it is time to."""
         del pl_module, outputs, batch, batch_idx
-        if trainer.is_last_batch or time.monotonic() - self._saved >= self._seconds:
-            with replacing(self._path) as temporary:
-                trainer.save_checkpoint(temporary)
-            self._saved = time.monotonic()
+        if not trainer.is_last_batch and time.monotonic() - self._saved >= self._seconds:
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save."""
+        del pl_module
+        self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        with replacing(self._path) as temporary:
+            trainer.save_checkpoint(temporary)
+        self._saved = time.monotonic()
 
 
 def train(

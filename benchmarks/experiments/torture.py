@@ -60,13 +60,13 @@ SUITE: dict[str, Any] = {
     "batch_size": 1,
 }
 NAME = "torture"
-# What is in the name of a column that says what a run took.  UNet passes are fewer where a killed run left intermediate
-# results behind; the passes of recognisers are not, and are compared.
-COSTS = ("seconds", "peak_", "unet_passes")
+# What is in the name of a column that says what a run took.  Passes of a resumed training count what it prepared again,
+# and passes of the UNet are fewer where a killed run left intermediate results.  Passes per image are compared.
+COSTS = ("seconds", "peak_", "_passes")
 TABLES = ("leaderboard.csv", "cells.csv", "psr.csv", "items.csv", "failures.csv")
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # sums are rounded otherwise on another number of threads, and signs flip
 COMMAND = "from veilbench.benchmarks.cli import main; main()"
-LATEST = 0.4  # of the time that the work takes undisturbed: a comparison is killed several times before it is through
+LATEST = 0.8  # of the time that the work takes undisturbed: a comparison is killed several times before it is through
 PATIENCE = 600.0  # seconds that one run may take
 
 
@@ -325,6 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, help="of the moments; a new one each time by default")
     parser.add_argument("--folder", type=Path, help="kept; by default a temporary one, removed when all is well")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end must not leave the run that is going on
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     folder = options.folder or Path(tempfile.mkdtemp(prefix="veilbench-torture-"))
 

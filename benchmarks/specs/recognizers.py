@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from veilbench import registry
 from veilbench.boxes import Fractions, check_fractions
 from veilbench.errors import UserError, did_you_mean
-from veilbench.registry import parse
+from veilbench.registry import Number, Whole, parse
 
 from .configs import CONFIGS, find_config, read_yaml
 
@@ -28,10 +28,10 @@ class InputConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    height: int = Field(gt=0)
-    width: int = Field(gt=0)
-    mean: float = 0.5
-    std: float = Field(default=0.5, gt=0)
+    height: Whole = Field(gt=0)
+    width: Whole = Field(gt=0)
+    mean: Number = 0.5
+    std: Number = Field(default=0.5, gt=0)
     crop: Fractions = (0.0, 0.0, 1.0, 1.0)
 
     @field_validator("crop")
@@ -41,15 +41,8 @@ class InputConfig(BaseModel):
         return crop
 
 
-def _no_flag(value: Any) -> Any:
-    """A flag is no number, though Python counts with it."""
-    if isinstance(value, bool):
-        raise ValueError("a number is needed")  # noqa: TRY004 (pydantic reports ValueError only)
-    return value
-
-
-FalseAcceptRate = Annotated[float, BeforeValidator(_no_flag), Field(gt=0, lt=1, allow_inf_nan=False)]
-Cosine = Annotated[float, BeforeValidator(_no_flag), Field(ge=-1, le=1, allow_inf_nan=False)]
+FalseAcceptRate = Annotated[Number, Field(gt=0, lt=1, allow_inf_nan=False)]
+Cosine = Annotated[Number, Field(ge=-1, le=1, allow_inf_nan=False)]
 
 
 class RecognizerSpec(BaseModel):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
+from pathlib import PurePath
 from typing import Any, ClassVar
 
 import yaml
@@ -61,6 +62,33 @@ def load(text: str, where: str) -> Any:
         raise UserError(f"{where}: not valid YAML ({shown(str(error))}); correct it") from error
 
 
+def dump(content: Mapping[str, Any]) -> str:
+    """A YAML text that :func:`load` reads as ``content``; paths become text and tuples become lists.
+
+    Text is quoted wherever YAML 1.1 or 1.2 reads it as anything else without quotes, such as ``1e-3``, ``no``, ``010``.
+
+    Raises:
+        UserError: when there is a value that YAML cannot say or :func:`load` does not take, such as infinity.
+    """
+    plain = _plain(content)
+    try:
+        text = str(yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**20))
+        back = load(text, "written YAML")
+    except yaml.YAMLError as error:
+        raise UserError(f"{shown(str(error))}; it cannot be written as YAML") from error
+    if repr(back) != repr(plain):
+        raise UserError(f"{shown(repr(plain))}: it cannot be written as YAML that reads back the same")
+    return text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, PurePath) else value
+
+
 class _Refused(Exception):  # noqa: N818 (never leaves this module)
     """A valid YAML text that is not taken."""
 
@@ -110,6 +138,17 @@ class _Loader(yaml.SafeLoader):
         if isinstance(node, SequenceNode):
             return sum(self._sizes[id(part)] for part in node.value)
         return len(node.value)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text in quotes where it would be read as anything else."""
+
+    yaml_implicit_resolvers = {key: list(known) for key, known in yaml.SafeDumper.yaml_implicit_resolvers.items()}  # noqa: RUF012
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write equal lists out each time."""
+        del data
+        return True
 
 
 def _text(loader: _Loader, node: ScalarNode) -> str:
@@ -181,6 +220,7 @@ def _unknown(loader: _Loader, node: Node) -> None:
 
 for _tag, _pattern, _first in SCALARS:
     _Loader.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern.pattern})\Z"), _first)
+    _Dumper.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern.pattern})\Z"), _first)
 for _tag, _construct in ((NULL, _null), (BOOL, _bool), (INT, _whole), (FLOAT, _number), (TEXT, _text)):
     _Loader.add_constructor(_tag, _construct)
 _Loader.add_constructor(f"{TAG}seq", _list)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from veilbench.errors import UserError, did_you_mean, shown, unprintable
-from veilbench.registry import origin, parse
+from veilbench.registry import Number, Seed, Whole, origin, parse
 
 from .components import (
     Component,
@@ -98,7 +98,7 @@ class Protocol(Strict):
     surrogates: Literal["leave_one_out", "all"] = "leave_one_out"
     targets: Literal["each", "any"] = "each"
     far: FalseAcceptRate = 0.01
-    confidence: float = Field(default=0.95, gt=0, lt=1)
+    confidence: Number = Field(default=0.95, gt=0, lt=1)
 
 
 class SuiteSpec(Strict):
@@ -122,8 +122,8 @@ class SuiteSpec(Strict):
     scores: tuple[PartEntry, ...] = (PartEntry(kind="fidelity"),)
     countermeasures: tuple[PartEntry, ...] = ()
     realism: str | None = None
-    batch_size: int = Field(default=16, gt=0)
-    seed: int = 0
+    batch_size: Whole = Field(default=16, gt=0)
+    seed: Seed = 0
 
 
 class Suite:

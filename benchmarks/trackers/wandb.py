@@ -22,7 +22,7 @@ from ..report.grid import protection_sheet, read_pixels
 from ..report.items import collect
 from .base import Tracker
 from .wandb_mode import Mode, wandb_mode, wandb_settings
-from .wandb_words import LONGEST_TAG, board_summary, config, judged, name, summary, tags
+from .wandb_words import LONGEST_TAG, board_summary, config, judged, name, summary, tags, trial_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,9 +67,11 @@ class WandbTracker(Tracker):
         finished = [item for item in results.items(results.manifest.cells[cell]) if item in have]
         if not finished:
             return
-        stamp = fingerprint({"mode": self.mode, "images": folder.images_stamp(finished), "judged": judged(results)})
+        about = {"mode": self.mode, "images": folder.images_stamp(finished), "judged": judged(results)}
+        stamp = fingerprint(about | trial_words(results.trial))
         marker = folder.path / "tracked.json"
-        if (read_json(marker) or {}).get(results.name) == stamp:
+        place = f"{results.name}, sweep {results.trial.sweep}" if results.trial else results.name
+        if (read_json(marker) or {}).get(place) == stamp:
             return
         items = collect(results, cell)
         with self._start(
@@ -83,7 +85,7 @@ class WandbTracker(Tracker):
             _fill(run, {"items": items}, {"images": protection_sheet(results, cell)})
             run.summary.update(summary(results, cell, items))
             _attach(run, cell, folder)
-        write_json(marker, {**(read_json(marker) or {}), results.name: stamp})
+        write_json(marker, {**(read_json(marker) or {}), place: stamp})
 
     def finish(self, results: Results, table: pd.DataFrame) -> None:
         """Log a comparison: leaderboard, grid, trade-off, and every number under a name to sort by."""

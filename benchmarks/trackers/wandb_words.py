@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..engine.results import Results
+from ..engine.results import Results, Trial
 from ..engine.store import read_json
 from ..report.columns import board_columns
 from ..report.items import item_columns
@@ -37,6 +37,7 @@ def tags(results: Results, cell: str) -> list[str]:
         *(question.goal for question in questions),
         *(f"target {question.target}" for question in questions if question.target),
         *(f"held out {one}" for one in held_out(results, cell)),
+        *([f"sweep {results.trial.sweep}", f"trial {results.trial.number}"] if results.trial else []),
     ]
     return _distinct(word[:LONGEST_TAG] for word in words)
 
@@ -63,8 +64,14 @@ def config(results: Results, cell: str) -> dict[str, Any]:
         "packages": folder.cell.get("packages", {}),
         **spec,
         **names,
+        **trial_words(results.trial),
         "digests": {key: value for key, value in spec.items() if key in names},
     }
+
+
+def trial_words(trial: Trial | None) -> dict[str, Any]:
+    """What a run's config says of the trial that it is of; nothing where it is of none."""
+    return {} if trial is None else {"sweep": trial.sweep, "trial": trial.number, "settings": dict(trial.settings)}
 
 
 def judged(results: Results) -> dict[str, Any]:

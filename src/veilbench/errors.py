@@ -31,10 +31,23 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"{hint}known: {', '.join(names) or 'none'}"
 
 
+def printable(value: str, keep: str = "") -> str:
+    """Text as a terminal may get it: what is not printed, such as escape sequences and line breaks, is escaped.
+
+    Args:
+        value: any text from outside: a file's name, a label, the message of somebody else's exception.
+        keep: characters that stay as they are all the same.
+    """
+    if value.isprintable():
+        return value
+    return "".join(
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode() for char in value
+    )
+
+
 def shown(value: str, most: int = 200) -> str:
     """Text for one line of a message: blanks run together, what cannot be printed escaped, long text cut."""
-    words = " ".join(value[: 4 * most].split())
-    safe = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in words)
+    safe = printable(" ".join(value[: 4 * most].split()))
     return safe if len(safe) <= most else f"{safe[:most]}..."
 
 

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from types import ModuleType, UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import ErrorDetails
 
 from .errors import UserError, did_you_mean, shown
 
@@ -30,6 +31,7 @@ from .errors import UserError, did_you_mean, shown
 __path__: list[str] = []
 
 Model = TypeVar("Model", bound=BaseModel)
+CONTAINERS = {tuple, list, dict, set, frozenset, Sequence, Mapping}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,15 +200,46 @@ def _fraction(value: Any) -> Any:
     return value
 
 
+def no_flag(value: Any) -> Any:
+    """A flag is no number, though Python counts with it.  ``3.0`` is a whole number all the same."""
+    if isinstance(value, bool):
+        raise ValueError("a number is needed")  # noqa: TRY004 (pydantic reports ValueError only)
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(no_flag)]
+Number = Annotated[float, BeforeValidator(no_flag)]
+Seed = Annotated[int, BeforeValidator(no_flag), Field(ge=0, lt=2**63)]
+"""Of random numbers: what PyTorch's generators take."""
+
+
+def _without_flags(annotation: Any) -> Any:
+    """An annotation whose numbers, also those inside of containers and unions, are no flags."""
+    inner = get_args(annotation)
+    if annotation is int or annotation is float:
+        return Annotated[annotation, BeforeValidator(no_flag)]
+    if get_origin(annotation) is Annotated:
+        return Annotated[(_without_flags(inner[0]), *inner[1:])]
+    if get_origin(annotation) in {Union, UnionType}:
+        return Union[tuple(map(_without_flags, inner))]  # noqa: UP007 (made at run time)
+    if get_origin(annotation) in CONTAINERS and inner:
+        return get_origin(annotation)[tuple(map(_without_flags, inner))]
+    return annotation
+
+
 def signature_model(cls: type[Any]) -> type[BaseModel]:
-    """A pydantic model with the keyword arguments of a constructor: unknown keys and wrong types are errors."""
+    """A pydantic model with the keyword arguments of a constructor: unknown keys and wrong types are errors.
+
+    A whole number that is called ``seed`` is a :data:`Seed`.
+    """
     hints = get_type_hints(cls.__init__, include_extras=True)
     fields: dict[str, Any] = {}
     for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
         if parameter.kind in {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
             continue
-        annotation = hints.get(name, Any)
-        if annotation is float or float in get_args(annotation):
+        hint = hints.get(name, Any)
+        annotation = Seed if name == "seed" and hint is int else _without_flags(hint)
+        if hint is float or float in get_args(hint):
             annotation = Annotated[annotation, BeforeValidator(_fraction)]
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
         fields[name] = (annotation, default)
@@ -243,8 +276,9 @@ def parse(model: type[Model], content: dict[str, Any], where: str, origins: Mapp
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        key = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
-        raise UserError(f"{origin(key, origins or {}) or where}: {describe(error, model)}") from error
+        first = _telling(error.errors(include_url=False), model)
+        key = ".".join(str(part) for part in _keys(first["loc"], model)[0])
+        raise UserError(f"{origin(key, origins or {}) or where}: {_describe(first, model)}") from error
 
 
 def origin(key: str, origins: Mapping[str, str]) -> str | None:
@@ -253,27 +287,60 @@ def origin(key: str, origins: Mapping[str, str]) -> str | None:
     return found[-1] if found else None
 
 
-def describe(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first validation problem in one line."""
-    first = error.errors(include_url=False)[0]
-    location = [part for part in first["loc"] if isinstance(part, int) or str(part).isidentifier()]
-    key = shown(".".join(str(part) for part in location))
-    if first["type"] == "extra_forbidden":
-        # an unknown key need not be an identifier
-        *above, unknown = first["loc"]
-        key = shown(".".join(str(part) for part in [*(part for part in above if part in location), unknown]))
-        return f"unknown key {key!r}; {did_you_mean(str(unknown), _fields_at(model, list(above)))}"
-    if first["type"] == "missing":
+def _describe(error: ErrorDetails, model: type[BaseModel]) -> str:
+    """A validation problem in one line."""
+    keys, inside = _keys(error["loc"], model)
+    if error["type"] == "extra_forbidden":
+        key = shown(".".join(map(str, keys)))
+        return f"unknown key {key!r}; {did_you_mean(str(keys[-1]), inside.model_fields)}"
+    key = shown(".".join(str(part) for part in keys if isinstance(part, int) or part.isidentifier()))
+    if error["type"] == "missing":
         return f"key {key!r} is missing; add it"
-    message = shown(first["msg"].removeprefix("Value error, "))
-    return f"key {key!r} has value {shown(repr(first['input']), 80)}: {message[0].lower()}{message[1:]}"
+    message = shown(error["msg"].removeprefix("Value error, "))
+    return f"key {key!r} has value {shown(repr(error['input']), 80)}: {message[0].lower()}{message[1:]}"
 
 
-def _fields_at(model: type[BaseModel], location: list[int | str]) -> list[str]:
-    """Field names of the (nested) model that ``location`` points into."""
+def _telling(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> ErrorDetails:
+    """The problem that says most: the first one, but for two cases.
+
+    Where a value may be one of several kinds, pydantic has problems with each, and that of the kind that fits best goes
+    deepest.  An unknown key says more than the key that is missing in its place.
+    """
+    first = errors[0]
+    *above, last = first["loc"]
+    if last not in _keys(first["loc"], model)[0]:
+        deeper = [one for one in errors if len(one["loc"]) > len(above) + 1 and list(one["loc"][: len(above)]) == above]
+        first = deeper[0] if deeper else first
+    unknown = [one for one in errors if one["type"] == "extra_forbidden" and one["loc"][:-1] == first["loc"][:-1]]
+    return unknown[0] if unknown and first["type"] == "missing" else first
+
+
+def _keys(location: Sequence[int | str], model: type[BaseModel]) -> tuple[list[int | str], type[BaseModel]]:
+    """A location without pydantic's words for the kinds that a value may be of, and the model that its end is in."""
+    keys: list[int | str] = []
+    annotation: Any = model
     for part in location:
-        field = model.model_fields.get(str(part))
-        nested = getattr(field, "annotation", None)
-        if isinstance(nested, type) and issubclass(nested, BaseModel):
-            model = nested
-    return list(model.model_fields)
+        kinds_of_value = _members(annotation)
+        models = [one for one in kinds_of_value if inspect.isclass(one) and issubclass(one, BaseModel)]
+        model = models[0] if models else model
+        named = [one for one in kinds_of_value if getattr(one, "__name__", None) == part and len(kinds_of_value) > 1]
+        if any(part in one.model_fields for one in models):
+            model = next(one for one in models if part in one.model_fields)
+            annotation = model.model_fields[str(part)].annotation
+            keys.append(part)
+        elif named:
+            annotation = named[0]
+        else:
+            inner = [get_args(one) for one in kinds_of_value if get_origin(one) in CONTAINERS]
+            annotation = next((args[-1] if args[-1] is not Ellipsis else args[0] for args in inner), Any)
+            keys.append(part)
+    return keys, model
+
+
+def _members(annotation: Any) -> list[Any]:
+    """The kinds of value that an annotation allows."""
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, UnionType}:
+        return [member for one in get_args(annotation) for member in _members(one)]
+    return [annotation]

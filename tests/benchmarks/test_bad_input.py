@@ -11,6 +11,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from veilbench.benchmarks.specs.components import load_component
+from veilbench.benchmarks.specs.suite import load_suite
+from veilbench.registry import signature_model
+
 from .conftest import Outcome
 
 Veilbench = Callable[..., Outcome]
@@ -91,6 +95,44 @@ SUITES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"dataset": {"kind": "synthetic", "params": {"sourcs": 2}}},
         ("suite.yaml: datasets: params: unknown key 'sourcs'; did you mean 'sources'?",),
     ),
+    "seed a flag": ({"seed": True}, ("suite.yaml: key 'seed' has value True: a number is needed",)),
+    "seed below 0": ({"seed": -1}, ("suite.yaml: key 'seed' has value -1", "greater than or equal to 0")),
+    "batch a flag": ({"batch_size": True}, ("suite.yaml: key 'batch_size' has value True: a number is needed",)),
+    "confidence a flag": ({"protocol": {"confidence": True}}, ("key 'protocol.confidence' has value True: a number",)),
+    "steps a flag": (
+        {"methods": [{"method": "pgd", "params": {"steps": True}}]},
+        ("suite.yaml: pgd: params: key 'steps' has value True: a number is needed",),
+    ),
+    "steps with a rest": (
+        {"methods": [{"method": "pgd", "params": {"steps": 2.5}}]},
+        ("key 'steps' has value 2.5: input should be a valid integer",),
+    ),
+    "sources a flag": (
+        {"dataset": {"kind": "synthetic", "params": {"sources": False}}},
+        ("suite.yaml: datasets: params: key 'sources' has value False: a number is needed",),
+    ),
+    "seed of a data set a flag": (
+        {"dataset": {"kind": "synthetic", "params": {"seed": True}}},
+        ("suite.yaml: datasets: params: key 'seed' has value True: a number is needed",),
+    ),
+    "seed of a data set below 0": (
+        {"dataset": {"kind": "synthetic", "params": {"seed": -3}}},
+        ("suite.yaml: datasets: params: key 'seed' has value -3",),
+    ),
+    "one of several a flag": (
+        {"methods": [{"method": "diffam_embedded", "params": {"makeup_weights": [1.0, True]}}]},
+        ("key 'makeup_weights.1' has value True: a number is needed",),
+    ),
+    "key of a data set": (
+        {"dataset": {"knd": "synthetic"}},
+        ("suite.yaml: unknown key 'dataset.knd'; did you mean 'kind'?",),
+    ),
+    "kind of a data set": ({"dataset": {"params": {}}}, ("suite.yaml: key 'dataset.kind' is missing; add it",)),
+    "data set of another kind": ({"dataset": 5}, ("suite.yaml: key 'dataset' has value 5: input should be",)),
+    "key of a method": (
+        {"methods": ["clean", {"method": "pgd", "parms": {}}]},
+        ("suite.yaml: unknown key 'methods.1.parms'; did you mean 'params'?",),
+    ),
     "label of a scope": (
         {"methods": [{"method": "pgd", "label": "method"}]},
         ("suite.yaml: key 'methods.0.label' has value 'method'", "give another name"),
@@ -124,6 +166,12 @@ def test_a_suite_that_is_wrong(case: str, world: Path, veilbench: Veilbench) -> 
         (("plan", "embedded", "--set", "pgd.stepps=3"), ("veilbench: --set pgd.stepps=3: unknown key 'stepps'",)),
         (("plan", "embedded", "--set", "dataset.sources=x"), ("veilbench: --set dataset.sources=x: key 'sources'",)),
         (("plan", "embedded", "--set", "dataset.sources=0"), ("veilbench: --set dataset.sources=0: sources is 0",)),
+        (
+            ("plan", "embedded", "--set", "suite.seed=0xFFFFFFFFFFFFFFFF"),
+            ("--set suite.seed=0xFFFFFFFFFFFFFFFF: key 'seed' has value 18446744073709551615: input should be less",),
+        ),
+        (("plan", "embedded", "--set", "suite.seed=true"), ("--set suite.seed=true: key 'seed' has value True",)),
+        (("plan", "embedded", "--set", "method.steps=true"), ("--set method.steps=true: key 'steps' has value True",)),
         (("plan", "embedded", "--set", "suite.seed=x"), ("veilbench: --set suite.seed=x: key 'seed' has value 'x'",)),
         (
             ("plan", "embedded", "--set", "suite.protocol.far=0.02"),
@@ -163,6 +211,9 @@ def test_not_yaml(world: Path, veilbench: Veilbench) -> None:
     ("changes", "part"),
     [
         ({"thresholds": {0.01: True}}, "has value True: a number is needed"),
+        ({"input": {"height": True, "width": 32}}, "key 'input.height' has value True: a number is needed"),
+        ({"input": {"height": 32, "width": 32, "std": True}}, "key 'input.std' has value True: a number is needed"),
+        ({"input": {"height": 32, "widht": 32}}, "unknown key 'input.widht'; did you mean 'width'?"),
         ({"thresholds": {0.01: 1.5}}, "has value 1.5: input should be less than or equal to 1"),
         ({"thresholds": {0.01: -1.5}}, "has value -1.5"),
         ({"thresholds": {0.01: float("nan")}}, "is not a finite number"),
@@ -263,3 +314,25 @@ def test_nobody_can_be_judged(world: Path, veilbench: Veilbench) -> None:
 def test_a_config_that_is_like_none(world: Path, veilbench: Veilbench) -> None:
     (world / "odd.yaml").write_text("kind: pdg\n", encoding="utf-8")
     refused(veilbench("describe", world / "odd.yaml"), "odd.yaml: neither a suite", "'pdg'")
+
+
+def test_a_whole_number_may_be_written_as_any_number(world: Path) -> None:
+    """``3.0`` and ``1e2`` are whole; what they give is no other method than ``3`` and ``100``."""
+    for text, steps in (("3.0", 3), ("1e2", 100)):
+        plain = load_suite(str(world / "suite.yaml"), [f"pgd.steps={steps}"]).methods["pgd"].params
+        other = load_suite(str(world / "suite.yaml"), [f"pgd.steps={text}"]).methods["pgd"].params
+        assert repr(other) == repr(plain)
+
+
+def test_flags_stay_flags(world: Path) -> None:
+    """Where a flag is asked for, or one of several kinds, it is one."""
+    assert load_component("methods", "diffam_embedded", world, {"checkpointing": True}).params["checkpointing"] is True
+    model = signature_model(Several)
+    assert model.model_validate({"either": True}).model_dump()["either"] is True
+    assert repr(model.model_validate({"either": 1}).model_dump()["either"]) == "1"
+    with pytest.raises(ValueError, match="a number is needed"):
+        model.model_validate({"deep": {"a": [1, True]}})
+
+
+class Several:
+    def __init__(self, *, either: bool | int = 0, deep: dict[str, list[int]] | None = None) -> None: ...

@@ -12,12 +12,14 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from veilbench.benchmarks.report.tradeoff import tradeoff
 from veilbench.benchmarks.specs.configs import CONFIGS, read_yaml
-from veilbench.benchmarks.specs.strict_yaml import load
+from veilbench.benchmarks.specs.strict_yaml import dump, load
 from veilbench.benchmarks.specs.suite import load_suite, parse_setting
-from veilbench.errors import UserError
+from veilbench.errors import UserError, unprintable
 
 from .conftest import Outcome, results_of
 
@@ -199,3 +201,48 @@ def test_pictures_take_any_text(world: Path) -> None:
     picture = io.BytesIO()
     tradeoff(made, pd.DataFrame(rows)).savefig(picture)
     assert picture.getvalue().startswith(b"\x89PNG")
+
+
+NASTY = [
+    "1e-3", "1E5", "010", "0o17", "0b11", "0x1F", "1_000", "1:30", "no", "yes", "on", "true", "True", "null", "~", "",
+    "<<", "=", "-", "- a", "a: b", "a #b", "#", "&a", "*a", "!x", "|", ">", "%x", "@x", "`", "[", "{", "2024-01-01",
+    ".inf", ".5", "5.", "+1", "8/255", " a", "a ", "a\nb", "a\n", "\n", "\ta", "\u2028", "\ufeff", "\U0001f600", "'",
+    '"', "\\", "---", "...", "? a", "9" * 30,
+]  # fmt: skip
+# what a config may say: neither control characters nor whole numbers beyond 64 bits nor what is not finite
+TEXTS = st.one_of(
+    st.sampled_from(NASTY),
+    st.text(st.characters(exclude_categories=["Cc", "Cs"])),
+    st.from_regex(r"[-+0-9.eExob_:]{1,6}"),
+)
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-(10**17) + 1, 10**18 - 1), st.floats(allow_nan=False, allow_infinity=False),
+    TEXTS.filter(lambda text: unprintable(text) is None),
+)  # fmt: skip
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3), max_leaves=6)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(TEXTS.filter(lambda text: unprintable(text) is None), VALUES, max_size=4))
+def test_what_is_written_reads_back_as_it_was(content: dict[str, Any]) -> None:
+    assert repr(load(dump(content), "here")) == repr(content)  # tells 1 from 1.0 and True, and -0.0 from 0.0
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_each_nasty_text_reads_back_as_text(text: str) -> None:
+    assert load(dump({"a": text, "b": [text]}), "here") == {"a": text, "b": [text]}
+    assert yaml.safe_load(dump({"a": text})) == {"a": text}  # also by readers of YAML 1.1
+
+
+def test_paths_and_tuples_are_written_plainly() -> None:
+    twice = [1, 2]
+    text = dump({"path": Path("/a/1e-3"), "pair": (1e-9, None), "first": twice, "second": twice})
+    assert load(text, "here") == {"path": "/a/1e-3", "pair": [1e-9, None], "first": twice, "second": twice}
+    assert "&" not in text
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 10**30, "a\x1bb", "\x85", {1, 2}, object()])
+def test_what_no_config_can_say_is_not_written(value: object) -> None:
+    with pytest.raises(UserError) as caught:
+        dump({"a": value})
+    assert "\n" not in str(caught.value)

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from veilbench.benchmarks.engine.records import ItemRecord
-from veilbench.benchmarks.engine.store import ProtectionFolder, Store, write_json
+from veilbench.benchmarks.engine.store import DamagedImageError, ProtectionFolder, Store, write_json
 from veilbench.datasets.photos import write_png
 from veilbench.errors import UserError
 from veilbench.methods.intermediate import keep, recall
@@ -180,3 +180,54 @@ def test_a_damaged_store_is_mended_and_a_copied_one_is_cached(world: Path, veilb
     assert "1 cached" in veilbench("status", world / "suite.yaml", "--results", results).out
     again = veilbench(*words, results)
     assert (again.code, again.err) == (0, "")
+
+
+def rotten(path: Path) -> None:
+    """Flip a bit in the middle of a file, as a disk does: size and time stay."""
+    times, good = path.stat(), path.read_bytes()
+    path.write_bytes(flipped(good, len(good) // 2))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_rotten_pictures_are_noticed_as_they_are_read(folder: ProtectionFolder) -> None:
+    paths = [folder.image(item) for item in ("a", "b")]
+    good = [path.read_bytes() for path in paths]
+    known = folder.records()
+    assert [folder.content(item, known[item]) for item in ("a", "b")] == good
+    for path in paths:
+        rotten(path)
+    assert set(folder.finished()) == {"a", "b"}  # nothing tells from outside
+    with pytest.raises(DamagedImageError, match=r"a.png: damaged .*`veilbench run` makes it again"):
+        folder.content("a", known["a"])
+    assert set(folder.finished()) == {"b"}
+
+
+def test_a_picture_that_was_replaced_by_another_is_read(folder: ProtectionFolder) -> None:
+    write_png(folder.image("a"), torch.rand(3, 8, 8))
+    os.utime(folder.image("a"), ns=(1, 1))
+    assert folder.content("a", folder.records()["a"]) == folder.image("a").read_bytes()
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_rotten_pictures_are_made_again_and_never_scored(world: Path, veilbench: Veilbench, scored: bool) -> None:
+    suite = yaml.safe_load((world / "suite.yaml").read_text(encoding="utf-8"))
+    suite |= {"methods": [{"method": "pgd", "params": {"steps": 1}}], "protocol": {"goals": ["dodge"]}}
+    (world / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    words = ("run", world / "suite.yaml", "--tracker", "none", "--results", world / "r")
+    assert veilbench(*words).code == 0
+    board = (world / "r" / "suites" / "suite" / "psr.csv").read_bytes()
+    pictures = sorted((world / "r").glob("store/protections/*/images/*.png"))[:2]
+    good = [path.read_bytes() for path in pictures]
+    for path in pictures:
+        rotten(path)
+    if not scored:
+        shutil.rmtree(world / "r" / "store" / "scores")
+    first = veilbench(*words)
+    assert first.code == 0, first.err
+    assert [first.err.count(f"{path}: damaged") for path in pictures] == [1, 1]
+    assert first.err.count("\n") == 2
+    assert (world / "r" / "suites" / "suite" / "psr.csv").read_bytes() == board
+    again = veilbench(*words)
+    assert again.code == 0
+    assert [path.read_bytes() for path in pictures] == good
+    assert veilbench(*words).err == ""

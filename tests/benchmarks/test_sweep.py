@@ -9,9 +9,16 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from rich.console import Console
 
+from veilbench.benchmarks.engine.results import Results, Trial
+from veilbench.benchmarks.engine.runner import Runner
+from veilbench.benchmarks.engine.store import Store
 from veilbench.benchmarks.specs.components import load_component
-from veilbench.benchmarks.sweeps.sweep import _unbeaten
+from veilbench.benchmarks.specs.configs import read_yaml
+from veilbench.benchmarks.sweeps.front import unbeaten
+from veilbench.benchmarks.sweeps.sweep import Sweep
+from veilbench.benchmarks.trackers import NoTracker
 
 from .conftest import Outcome
 
@@ -89,6 +96,113 @@ def test_a_grid_tries_every_combination_once(world: Path, veilbench: Callable[..
     ]  # fmt: skip
 
 
+def interrupted(monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+    """Ctrl-C comes in the middle of the ``place``-th trial from now, once."""
+    begun, whole = [0], Runner.run
+
+    def run(runner: Runner) -> list[str]:
+        begun[0] += 1
+        if begun[0] == place:
+            raise KeyboardInterrupt
+        return whole(runner)
+
+    monkeypatch.setattr(Runner, "run", run)
+
+
+def test_a_grid_that_was_stopped_skips_nothing(
+    world: Path, veilbench: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid: dict[str, Any] = {"parameters": {"epsilon": [0.02, 0.05], "steps": [2, 3]}, "sampler": "grid", "trials": 9}
+    interrupted(monkeypatch, 2)
+    assert run(veilbench, world, **grid).code == 130
+    assert run(veilbench, world, **grid).code == 0
+    trials = pd.read_csv(world / "r" / "sweeps" / "sweep" / "trials.csv")
+    assert sorted(zip(trials["epsilon"], trials["steps"], strict=True)) == [
+        (0.02, 2), (0.02, 3), (0.05, 2), (0.05, 3),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_stopped_sweep_proposes_what_it_would_have(
+    world: Path, veilbench: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    asked: dict[str, Any] = {"sampler": sampler, "trials": 3}
+    assert run(veilbench, world, **asked).code == 0
+    table = world / "r" / "sweeps" / "sweep" / "trials.csv"
+    undisturbed = pd.read_csv(table).drop(columns=["trial"])
+    (world / "r").rename(world / "undisturbed")
+    interrupted(monkeypatch, 2)
+    assert run(veilbench, world, **asked).code == 130
+    assert run(veilbench, world, **asked).code == 0
+    pd.testing.assert_frame_equal(pd.read_csv(table).drop(columns=["trial"]), undisturbed)
+
+
+def test_a_second_sweep_is_refused_before_it_touches_the_first_one_s_trial(
+    world: Path, veilbench: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(monkeypatch, 1)
+    assert run(veilbench, world).code == 130
+    journal = world / "r" / "sweeps" / "sweep" / "journal.log"
+    before = journal.read_bytes()
+    with Store(world / "r").lock():
+        outcome = run(veilbench, world)
+    assert outcome.code == 2
+    assert "another run" in outcome.err
+    assert journal.read_bytes() == before
+    assert run(veilbench, world).code == 0
+
+
+def test_each_trial_is_told_in_one_line(world: Path, veilbench: Callable[..., Outcome]) -> None:
+    bounds = [{"column": "psnr", "at_least": 99}]
+    outcome = run(veilbench, world, trials=2, constraints=bounds, parameters={"steps": [2, 3]}, sampler="grid")
+    lines = [line for line in outcome.out.splitlines() if line.startswith("trial number ")]
+    trials = pd.read_csv(world / "r" / "sweeps" / "sweep" / "trials.csv")
+    assert lines == [
+        f"trial number {row.trial}: steps {row.steps}: psr_white_box {row.psr_white_box:.4g}, psnr {row.psnr:.4g}, "
+        "breaks a constraint"
+        for row in trials.itertuples()
+    ]
+
+
+def test_the_tracker_is_told_of_the_trial(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, Trial]] = []
+
+    class Ear(NoTracker):
+        def record(self, results: Results, cell: str) -> None:
+            trial, label = results.trial, results.manifest.cells[cell].label
+            assert trial is not None
+            assert results.manifest.methods[label].params["steps"] == trial.settings["steps"]
+            told.append((label, trial))
+
+    monkeypatch.chdir(world)
+    path = write(world, trials=2, parameters={"steps": [2, 3]}, sampler="grid")
+    Sweep(str(path), Store(world / "r"), Ear(), Console(quiet=True)).run()
+    assert {(label, trial.sweep, trial.number) for label, trial in told} == {("pgd", "sweep", 0), ("pgd", "sweep", 1)}
+
+
+def test_the_best_settings_read_back_as_they_were(world: Path, veilbench: Callable[..., Outcome]) -> None:
+    (world / "mine.py").write_text(
+        "from veilbench.methods.clean import Clean\n"
+        "class Mine(Clean):\n"
+        "    kind = 'mine'\n"
+        "    def __init__(self, *, word: str = 'no', rate: float = 1e-9, weights: tuple[float, ...] = (1e-5, 2.0)):\n"
+        "        super().__init__()\n",
+        encoding="utf-8",
+    )
+    suite = read_yaml(world / "suite.yaml")
+    entry = {"kind": "./mine.py:Mine"}
+    (world / "mine.yaml").write_text(yaml.safe_dump(entry), encoding="utf-8")
+    (world / "suite.yaml").write_text(yaml.safe_dump({**suite, "methods": ["./mine.yaml"]}), encoding="utf-8")
+    (world / "sweep.yaml").write_text(
+        "suite: ./suite.yaml\nmethod: mine\nset: [\"suite.protocol.goals=[impersonate]\"]\n"
+        "parameters: {word: ['1e-3']}\nobjectives: [{column: ssim}]\nsampler: grid\n", encoding="utf-8"
+    )  # fmt: skip
+    outcome = veilbench("sweep", world / "sweep.yaml", "--results", world / "r", "--tracker", "none")
+    assert outcome.code == 0, outcome
+    best = read_yaml(world / "r" / "sweeps" / "sweep" / "best.yaml")
+    assert best["params"] == {"word": "1e-3", "rate": 1e-9, "weights": [1e-5, 2.0]}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -105,6 +219,13 @@ def test_a_grid_tries_every_combination_once(world: Path, veilbench: Callable[..
         ({"objectives": [{"column": "psnr", "goal": "dodge"}]}, "the suite has no goal 'dodge'; it has impersonate"),
         ({"objectives": [{"column": "family"}]}, "family is words"),
         ({"constraints": [{"column": "psnr"}]}, "give either at_least or at_most"),
+        ({"trials": True}, "sweep.yaml: key 'trials' has value True: a number is needed"),
+        ({"seed": -1}, "sweep.yaml: key 'seed' has value -1"),
+        ({"seed": 2**31}, "sweep.yaml: key 'seed' has value 2147483648"),
+        ({"parameters": {"epsilon": {"low": True, "high": 2}}}, "has value True: a number is needed"),
+        ({"parameters": {"steps": [2, True]}}, "parameters.steps: True: key 'steps' has value True: a number"),
+        ({"constraints": [{"column": "psnr", "at_lest": 3}]}, "'constraints.0.at_lest'; did you mean 'at_least'?"),
+        ({"parameters": {"steps": [2, 3, 2]}}, "steps lists 2 twice; remove one"),
     ],
 )
 def test_bad_sweeps_are_named(
@@ -163,4 +284,4 @@ def test_a_changed_sweep_does_not_mix_with_its_old_trials(world: Path, veilbench
 
 def test_unbeaten_rows_by_hand() -> None:
     table = pd.DataFrame({"up": [1.0, 2.0, 2.0, 0.0], "down": [1.0, 2.0, 3.0, 0.5]})
-    assert _unbeaten(table, ["maximize", "minimize"]) == [True, True, False, True]
+    assert unbeaten(table, ["maximize", "minimize"]) == [True, True, False, True]

@@ -181,6 +181,53 @@ def test_a_training_that_stops_goes_on_to_the_same_bits(
         assert parted.record[key] == whole.record[key]
 
 
+@pytest.mark.parametrize("between", [0, 1000])
+@pytest.mark.parametrize("stops", [(3, 4), (3, 6), (4, 6), (3, 3, 6, 6), (2, 5, 8), (1, 2, 3, 4, 5, 6, 7, 8)])
+def test_a_training_that_stops_again_and_again_goes_on_to_the_same_bits(
+    tinter: Callable[..., TrainedMethod], faces: SyntheticFaces, tmp_path: Path, stops: tuple[int, ...], between: float
+) -> None:
+    """Also where each run goes on from the end of an epoch that the one before had reached."""
+    whole, parted = folder_at(tmp_path / "whole"), folder_at(tmp_path / "parted")
+    train(tinter(), faces, whole)
+    for stop in stops:
+        method = tinter()
+        step = method.training_step
+
+        def until(
+            batch: FaceBatch, batch_idx: int, method: TrainedMethod = method, step: Any = step, stop: int = stop
+        ) -> Any:
+            if method.global_step == stop:
+                raise RuntimeError("power cut")
+            return step(batch, batch_idx)
+
+        method.training_step = until  # type: ignore[method-assign]
+        with pytest.raises(RuntimeError, match="power cut"):
+            train(method, faces, parted, seconds_between_checkpoints=between)
+    train(tinter(), faces, parted, seconds_between_checkpoints=between)
+    assert parted.record["steps"] == 9
+    for name, value in load_file(whole.weights).items():
+        assert torch.equal(load_file(parted.weights)[name], value)
+
+
+def test_a_training_that_stops_after_its_last_epoch_is_through(
+    tinter: Callable[..., TrainedMethod], faces: SyntheticFaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, parted = folder_at(tmp_path / "whole"), folder_at(tmp_path / "parted")
+    train(tinter(), faces, whole)
+
+    def cut(*_: object) -> None:
+        raise RuntimeError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingFolder, "finish", cut)
+        with pytest.raises(RuntimeError, match="power cut"):
+            train(tinter(), faces, parted)
+    train(tinter(), faces, parted)
+    assert parted.record["steps"] == 9
+    for name, value in load_file(whole.weights).items():
+        assert torch.equal(load_file(parted.weights)[name], value)
+
+
 def test_a_finished_training_is_not_repeated(
     tinter: Callable[..., TrainedMethod], faces: SyntheticFaces, tmp_path: Path
 ) -> None:

@@ -115,6 +115,48 @@ def test_weights_that_are_not_finite_are_named(tmp_path: Path, part: str) -> Non
         DiffusionBackbone.load(folder)
 
 
+KINDS = {"int8": torch.int8, "int64": torch.int64, "complex64": torch.complex64, "bool": torch.bool}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("file", ["vae/diffusion_pytorch_model", "unet/diffusion_pytorch_model", "text_encoder/model"])
+def test_weights_that_are_no_floating_point_numbers_are_named(tmp_path: Path, file: str, kind: str) -> None:
+    folder = tmp_path / "p"
+    shutil.copytree(PIPELINE.embedded_folder, folder)
+    path = folder / f"{file}.safetensors"
+    state = load_file(path)
+    name = sorted(name for name in state if name.endswith("weight"))[1]
+    save_file({**state, name: state[name].to(KINDS[kind])}, path, metadata={"format": "pt"})
+    with pytest.raises(WeightsError) as caught:
+        DiffusionBackbone.load(folder)
+    told = str(caught.value)
+    assert told.startswith(f"{path}: {name!r} holds ")
+    assert "\n" not in told
+
+
+def test_integers_in_a_pickled_file_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    shutil.copytree(PIPELINE.embedded_folder, folder)
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    state = load_file(path)
+    path.unlink()
+    name = min(state)
+    torch.save({**state, name: state[name].to(torch.int32)}, path.with_suffix(".bin"))
+    with pytest.raises(WeightsError, match=f"diffusion_pytorch_model.bin: '{name}' holds int32"):
+        DiffusionBackbone.load(folder)
+
+
+def test_positions_may_be_whole_numbers(tmp_path: Path) -> None:
+    """Text encoders of older libraries hold them beside their weights; half precision is floating point, too."""
+    folder = tmp_path / "p"
+    shutil.copytree(PIPELINE.embedded_folder, folder)
+    path = folder / "text_encoder" / "model.safetensors"
+    state = {name: value.half() for name, value in load_file(path).items()}
+    state["text_model.embeddings.position_ids"] = torch.arange(77)[None]
+    save_file(state, path, metadata={"format": "pt"})
+    DiffusionBackbone.load(folder)
+
+
 def test_a_folder_of_something_else_is_no_light_decoder(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"config.json is missing\); it must hold config.json, diffusion_pytorch"):
         LIGHT_DECODER.find(tmp_path)
