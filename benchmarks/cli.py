@@ -171,10 +171,13 @@ def collect(suite: Stored, set_: Settings = None, method: Only = None, results: 
 @app.command()
 def leaderboard(suite: Stored, set_: Settings = None, method: Only = None, results: ResultsFolder = RESULTS) -> None:
     """Print a comparison's leaderboard and write its tables, from what is stored; no data or weights are needed."""
-    from .report.write import write_tables  # noqa: PLC0415
+    from .report.write import tables_if_possible  # noqa: PLC0415
 
-    found = _results(suite, set_, method, results)
-    _print_leaderboard(_console(), found, write_tables(found))
+    found, console = _results(suite, set_, method, results), _console()
+    table, unwritten = tables_if_possible(found)
+    _print_leaderboard(console, found, table)
+    if unwritten:
+        _say(console, unwritten)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from veilbench.errors import UserError
+from veilbench.errors import UserError, one_line
 
 from .engine.provenance import provenance
 from .specs.components import build_dataset, load_component
@@ -75,7 +75,6 @@ def _results(results: Path) -> Finding:
 
 def _tracker() -> Finding:
     """A tracker that cannot be used is no fault: runs go on without it."""
-    from .trackers.base import one_line  # noqa: PLC0415
     from .trackers.wandb_mode import wandb_mode  # noqa: PLC0415
 
     words = {"offline": "runs are kept offline (no W&B key, or its settings say so)", "disabled": "W&B is disabled"}

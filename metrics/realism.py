@@ -43,7 +43,9 @@ def fid(real: NDArray[Any], made: NDArray[Any]) -> float:
     """
     real, made = _checked(real), _checked(made)
     moments = (real.mean(0), np.cov(real, rowvar=False), made.mean(0), np.cov(made, rowvar=False))
-    return max(0.0, float(frechet_distance(*moments)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LinAlgWarning)  # fewer images than features: no covariance has full rank
+        return max(0.0, float(frechet_distance(*moments)))
 
 
 def kid(real: NDArray[Any], made: NDArray[Any]) -> float:

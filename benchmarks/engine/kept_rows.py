@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from veilbench.metrics.validity import BESIDE
 
 from .identity import fingerprint
+from .intact import tell
 from .store import Store, read_json, write_json
 
 if TYPE_CHECKING:
@@ -49,11 +53,44 @@ def row_frames(store: Store, score: str, reference: str, digest: str, cells: Seq
     return RowFrames(key, list(found.values()) if whole else [], sources)
 
 
-def write_row(store: Store, key: str, content: Mapping[str, Any]) -> None:
-    """Keep a row's numbers."""
-    write_json(store.root / "store" / "rows" / f"{key}.json", content)
+def write_row(store: Store, key: str, numbers: Mapping[str, float], n: int) -> None:
+    """Keep a row's numbers, and from how many images they are."""
+    write_json(_place(store, key), {"numbers": dict(numbers), "n": n})
+    _failure(store, key).unlink(missing_ok=True)
 
 
-def read_row(store: Store, key: str) -> dict[str, Any] | None:
-    """A row's numbers; None where they were not computed."""
-    return read_json(store.root / "store" / "rows" / f"{key}.json")
+def read_row(store: Store, key: str) -> dict[str, float] | None:
+    """A row's numbers, and of each from how many images it is, ``<name>_n``; None where they were not computed."""
+    path = _place(store, key)
+    found = read_json(path)
+    if found is None:
+        return None
+    numbers, n = found.get("numbers"), found.get("n")
+    if not (isinstance(numbers, dict) and all(isinstance(one, int | float) for one in (*numbers.values(), n))):
+        tell(path, "not the numbers of a row")
+        return None
+    counts = {f"{name}_n": n for name in numbers if not name.endswith(BESIDE)}
+    return {**counts, **numbers}
+
+
+def fail_row(store: Store, key: str, error: str) -> None:
+    """Record why a row's numbers could not be computed."""
+    write_json(_failure(store, key), {"error": error})
+
+
+def row_error(store: Store, key: str) -> str:
+    """Why a row's numbers could not be computed, or an empty string."""
+    return str((read_json(_failure(store, key)) or {}).get("error", ""))
+
+
+def any_row_failed(store: Store) -> bool:
+    """Whether it is worth asking which."""
+    return any((store.root / "store" / "rows").glob("*.error.json"))
+
+
+def _place(store: Store, key: str) -> Path:
+    return store.root / "store" / "rows" / f"{key}.json"
+
+
+def _failure(store: Store, key: str) -> Path:
+    return _place(store, key).with_suffix(".error.json")

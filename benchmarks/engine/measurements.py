@@ -7,27 +7,25 @@ alone is computed again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from veilbench import registry
-from veilbench.errors import UserError, VeilbenchError
+from veilbench.errors import VeilbenchError, one_line
 from veilbench.files import file_sha256
 
 from ..specs.components import Component
 from ..specs.scoring import build_countermeasure, build_score
-from .identity import readable_id
+from .identity import canonical, readable_id
+from .names import UNTREATED, check_names, checked_columns, checked_title
 from .surroundings import PlanSurroundings
 
 if TYPE_CHECKING:
     from veilbench.metrics.base import Column
 
     from .plan import Plan
-
-UNTREATED = "none"
-"""The word for photos as they are, where others went through a countermeasure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class Measurement:
         id: name of its files.
         spec: everything that its numbers depend on, besides the images.
         judge: the recogniser that it asks whether a photo is recognised; empty for other scores.
-        treatment: title of the countermeasure, or :data:`UNTREATED`.
+        treatment: title of the countermeasure, or :data:`~.names.UNTREATED`.
         reference_id: of the clean sources' own rows; empty where none are kept.
         missing: why it cannot be computed; empty where it can.
     """
@@ -58,7 +56,7 @@ def measurements(plan: Plan) -> list[Measurement]:
     """All of a plan's, verification by each judge first.
 
     Raises:
-        UserError: when two scores give a column of one name, or two countermeasures have one title.
+        UserError: when a column or a title is none that tables can have, or two are alike.
     """
     suite = plan.suite
     scores = [_verification(name, str(suite.where)) for name in suite.judges] + list(suite.scores)
@@ -66,7 +64,7 @@ def measurements(plan: Plan) -> list[Measurement]:
     found: list[Measurement] = []
     for treatment in (None, *suite.countermeasures):
         found += [_measurement(plan, surroundings, component, treatment) for component in scores]
-    _check_names(found, str(suite.where))
+    check_names(found, suite.judges, str(suite.where))
     return found
 
 
@@ -78,17 +76,20 @@ def _measurement(
     plan: Plan, surroundings: PlanSurroundings, component: Component, treatment: Component | None
 ) -> Measurement:
     score = build_score(component)
+    columns = checked_columns(score, component.where)
     missing, depends_on = "", {}
     try:
-        depends_on = dict(score.depends_on(surroundings))
+        depends_on = canonical(score.depends_on(surroundings))
         params = _identity(component)
     except (VeilbenchError, OSError) as error:
         missing, params = str(error), {}
+    except Exception as error:  # a class from outside may raise anything; the other scores go on
+        missing, params = one_line(error), {}
     spec: dict[str, Any] = {
         "kind": score.kind,
         "version": score.version,
         "params": params,
-        "columns": [column.name for column in score.columns],
+        "columns": [column.name for column in columns],
         "depends_on": depends_on,
         "dataset": plan.dataset.manifest.digest,
     }
@@ -100,11 +101,11 @@ def _measurement(
     if treatment is not None:
         counter = build_countermeasure(treatment)
         spec["countermeasure"] = {"kind": counter.kind, "version": counter.version, "params": _identity(treatment)}
-        title, words = counter.title, [*words, counter.kind]
+        title, words = checked_title(counter, treatment.where), [*words, counter.kind]
     return Measurement(
         id=readable_id(words, spec),
         component=component,
-        columns=tuple(score.columns),
+        columns=columns,
         spec=spec,
         judge=component.params["judge"] if score.kind == "verification" else "",
         countermeasure=treatment,
@@ -118,18 +119,3 @@ def _identity(component: Component) -> dict[str, Any]:
     """Parameters that are not defaults; files by their content."""
     given = registry.without_defaults(component.cls, component.params)
     return {key: file_sha256(value) if isinstance(value, Path) else value for key, value in given.items()}
-
-
-def _check_names(found: Sequence[Measurement], where: str) -> None:
-    seen: dict[tuple[str, str], str] = {}
-    for one in found:
-        for column in one.columns:
-            first = seen.setdefault((one.treatment, column.name), one.id)
-            if first != one.id:
-                raise UserError(
-                    f"{where}: {one.component.name} and another score, or one countermeasure twice, give column "
-                    f"{column.name!r}; leave one out"
-                )
-    titles = [one.treatment for one in found if one.judge == found[0].judge]
-    if len(set(titles)) < len(titles):
-        raise UserError(f"{where}: two countermeasures are called {max(titles, key=titles.count)!r}; leave one out")

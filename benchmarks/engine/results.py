@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -159,19 +160,35 @@ def claim_folder(manifest: Manifest, store: Store) -> tuple[Path, str]:
     """
     plain = store.suites / manifest.suite
     hashed = store.suites / f"{manifest.suite}-{manifest.comparison[:8]}"
-    holder = read_manifest(plain)
-    if holder is not None and holder.comparison == manifest.comparison:
+    if _held_by(hashed) not in {"", manifest.comparison}:  # a suite may have such a name
+        hashed = store.suites / f"{manifest.suite}-{manifest.comparison}"
+    holder = _held_by(plain)
+    if holder == manifest.comparison or (not holder and not manifest.overrides and not hashed.exists()):
         return plain, ""
-    if holder is None and not manifest.overrides and not hashed.exists():
-        return plain, ""
-    if manifest.overrides:
+    if manifest.overrides or not holder:
         return hashed, ""
-    if holder is None:
-        return hashed, ""
-    why = "its file differs" if holder.file == manifest.file else f"it is of {holder.file}"
-    if holder.asked == manifest.asked:
-        why = "its data or weights differ"
+    why = _difference(plain, manifest)
     return hashed, f"{plain} holds another comparison ({why}) and stays as it is; this one is in {hashed}"
+
+
+def _held_by(folder: Path) -> str:
+    """Which comparison a folder belongs to; empty where to none, a word where that cannot be read."""
+    try:
+        found = read_manifest(folder)
+    except UserError:
+        return "unreadable"
+    return "" if found is None else found.comparison
+
+
+def _difference(folder: Path, manifest: Manifest) -> str:
+    """Why a folder of the same name holds another comparison."""
+    try:
+        holder = read_manifest(folder)
+    except UserError:
+        return "of another version of veilbench"
+    if holder is None or holder.asked == manifest.asked:
+        return "its data or weights differ"
+    return "its file differs" if holder.file == manifest.file else f"it is of {holder.file}"
 
 
 def find_results(suite: str, settings: list[str] | None, only: list[str] | None, root: Path) -> Results:
@@ -188,18 +205,47 @@ def find_results(suite: str, settings: list[str] | None, only: list[str] | None,
     """
     if (Path(suite) / MANIFEST).is_file():
         return Results.open(Path(suite))
-    asked, store = read_asked(suite, settings, only), Store(root)
-    found = {
-        folder: manifest
-        for folder in sorted(store.suites.glob(f"{glob.escape(asked.name)}*"))
-        if (manifest := read_manifest(folder)) is not None and manifest.suite == asked.name
-    }
+    store = Store(root)
+    try:
+        asked = read_asked(suite, settings, only)
+    except UserError as error:
+        raise _with_folders(error, _folders(store, Path(suite).stem)) from error
+    found = _folders(store, asked.name)
     mine = [folder for folder, manifest in found.items() if manifest.asked == asked.digest]
     if not mine:
         raise UserError(_nothing(asked, found))
     # the same content in two places, or with other data: the file's own first, then the one written last
     best = max(mine, key=lambda one: (found[one].file == str(asked.path), (one / MANIFEST).stat().st_mtime_ns))
     return Results(found[best], store, best)
+
+
+def _folders(store: Store, name: str) -> dict[Path, Manifest]:
+    """The folders that hold comparisons of suites of that name.
+
+    Raises:
+        UserError: when there are some, and this code reads none of them.
+    """
+    found: dict[Path, Manifest] = {}
+    unreadable: list[UserError] = []
+    ours = re.compile(rf"{re.escape(name)}(-[0-9a-f]{{8,}})?")
+    for folder in sorted(store.suites.glob(f"{glob.escape(name)}*")):
+        try:
+            manifest = read_manifest(folder) if ours.fullmatch(folder.name) else None
+        except UserError as error:
+            unreadable.append(error)
+            continue
+        if manifest is not None and manifest.suite == name:
+            found[folder] = manifest
+    if unreadable and not found:
+        raise unreadable[0]
+    return found
+
+
+def _with_folders(error: UserError, folders: Mapping[Path, Manifest]) -> UserError:
+    """A complaint about a suite's file, and where its results are all the same."""
+    if not folders:
+        return error
+    return UserError(f"{error}; its results need no file: name their folder, {' or '.join(map(str, folders))}")
 
 
 def _nothing(asked: Asked, found: dict[Path, Manifest]) -> str:

@@ -72,13 +72,16 @@ class Runner:
             progress(self.console, total) as advance,
             closing(self._protected(advance)) as protected,
         ):
+            failures += self.scorer.score_sources()
             for protection, failure in protected:
                 if failure:
                     failures.append(failure)
                 failures += self._score(protection)
+                failures += self._reduce([protection.id])
                 self.tracker.record(self.results, protection.id)
-            failures += self.scorer.score_sources()
-            self._reduce()
+            for label, goal in dict.fromkeys((one.label, str(one.goal)) for one in self.plan.questions):
+                lines = self._reduce(self.results.row_cells(label, goal))
+                failures += [line for line in lines if line not in failures]  # a row may rest on one protection
         return failures
 
     @contextmanager
@@ -102,11 +105,10 @@ class Runner:
                 if failures:
                     return [*failures, str(error)]
 
-    def _reduce(self) -> None:
-        """Compute what all images of each row of the leaderboard have together."""
-        for label, goal in dict.fromkeys((one.label, str(one.goal)) for one in self.plan.questions):
-            for treatment in self.results.manifest.treatments:
-                self.scorer.reduce(self.results.row_cells(label, goal), treatment)
+    def _reduce(self, cells: Sequence[str]) -> list[str]:
+        """Compute what all images of some protections have together: of one for trackers, of a row for its tables."""
+        treatments = self.results.manifest.treatments
+        return [line for treatment in treatments for line in self.scorer.reduce(cells, treatment)]
 
     @contextmanager
     def _told(self, failures: Sequence[str]) -> Iterator[None]:

@@ -14,13 +14,15 @@ from torch import Tensor
 
 from veilbench.datasets.base import FaceDataset
 from veilbench.datasets.photos import decode_photo
+from veilbench.errors import one_line
 from veilbench.metrics.base import Pair, Pairs, Score, Surroundings
-from veilbench.metrics.countermeasures.base import Countermeasure
+from veilbench.metrics.countermeasures.base import Countermeasure, treat
+from veilbench.metrics.validity import checked_numbers, checked_rows
 
 from ..specs.scoring import build_countermeasure, build_score
 from ..specs.suite import PROTOCOL_VERSION
 from .identity import fingerprint
-from .kept_rows import read_row, reference_cell, row_frames, write_row
+from .kept_rows import RowFrames, fail_row, read_row, reference_cell, row_frames, write_row
 from .measurements import Measurement
 from .plan import Plan, Protection
 from .store import DamagedImageError, ProtectionFolder, Store
@@ -68,8 +70,13 @@ class Scorer:
             failures.append(self._keep(measurement, measurement.reference_id, reference_cell(digest), digest, pairs))
         return [failure for failure in failures if failure]
 
-    def reduce(self, cells: Sequence[str], treatment: str) -> None:
-        """Compute the columns that all images of some protections have together, unless they are kept already."""
+    def reduce(self, cells: Sequence[str], treatment: str) -> list[str]:
+        """Compute the columns that all images of some protections have together, unless they are kept already.
+
+        Returns:
+            One line for each score that failed; it is tried again by the next run.
+        """
+        failures = []
         for measurement in self._plan.measurements:
             if measurement.missing or measurement.treatment != treatment:
                 continue
@@ -77,9 +84,21 @@ class Scorer:
                 continue
             found = row_frames(self._store, measurement.id, measurement.reference_id, self._digest, cells)
             if found.frames and read_row(self._store, found.key) is None:
-                rows = pd.concat(found.frames, ignore_index=True)
-                numbers = self._built(measurement).reduce(rows, found.reference)
-                write_row(self._store, found.key, {"numbers": dict(numbers), "n": len(rows)})
+                failures.append(self._reduce(measurement, found))
+        return [failure for failure in failures if failure]
+
+    def _reduce(self, measurement: Measurement, found: RowFrames) -> str:
+        """Compute and keep the numbers of one score.  Returns why it failed, or ""."""
+        rows = pd.concat(found.frames, ignore_index=True)
+        try:
+            given = self._built(measurement).reduce(rows, found.reference)
+            numbers = checked_numbers(measurement.columns, given)
+        except (Exception, SystemExit) as error:  # as of rows
+            reason = one_line(error)
+            fail_row(self._store, found.key, reason)
+            return f"{measurement.id} of {len(found.frames)} cells together: {reason}"
+        write_row(self._store, found.key, numbers, len(rows))
+        return ""
 
     @property
     def _digest(self) -> str:
@@ -90,17 +109,28 @@ class Scorer:
         about = {"stamp": stamp, "protocol": PROTOCOL_VERSION}
         if measurement.missing or self._store.has_score(cell, score, about):
             return ""
-        try:
-            rows = _checked(self._built(measurement).rows(pairs()), pairs(), measurement)
-        except (OSError, DamagedImageError):
-            raise
-        except Exception as error:  # a score from outside may raise anything; the others go on
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            self._store.fail_score(cell, score, reason)
-            return f"{score} of {cell}: {reason}"
         spec = {"kind": measurement.spec["kind"], "version": measurement.spec["version"], "spec": measurement.spec}
-        self._store.write_score(cell, score, rows, {**about, **spec})
+        try:
+            asked = pairs()
+            found = self._built(measurement).rows(asked)
+            rows = checked_rows(measurement.columns, found, [pair.item for pair in asked])
+        except DamagedImageError:
+            raise
+        except (Exception, SystemExit) as error:  # a score from outside may raise anything; the others go on
+            return self._failed(cell, score, error)
+        try:
+            self._store.write_score(cell, score, rows, {**about, **spec})
+        except OSError:
+            raise
+        except Exception as error:  # no file holds such rows
+            return self._failed(cell, score, error)
         return ""
+
+    def _failed(self, cell: str, score: str, error: BaseException) -> str:
+        """Record that a score failed, and say so in one line."""
+        reason = one_line(error)
+        self._store.fail_score(cell, score, reason)
+        return f"{score} of {cell}: {reason}"
 
     def _built(self, measurement: Measurement) -> Score:
         """The score, ready; one for all countermeasures, so that what it keeps of the sources serves them all."""
@@ -138,24 +168,9 @@ def _treated(countermeasure: Countermeasure | None, photo: Tensor) -> Tensor:
     if countermeasure is None:
         return photo
     with torch.no_grad():
-        return countermeasure(photo[None])[0]
+        return treat(countermeasure, photo[None])[0]
 
 
 def scoring_device() -> torch.device:
     """Where networks judge: on the graphics card where there is one, as Lightning chooses for protection."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _checked(rows: pd.DataFrame, pairs: Pairs, measurement: Measurement) -> pd.DataFrame:
-    """``rows`` if they are what a score promises.
-
-    Raises:
-        ValueError: with what they lack.
-    """
-    wanted = [pair.item for pair in pairs]
-    if "item" not in rows or list(rows["item"]) != wanted:
-        raise ValueError(f"rows are not one for each of the {len(wanted)} items, in their order")
-    for column in measurement.columns:
-        if column.of == "image" and not (column.name in rows and pd.api.types.is_numeric_dtype(rows[column.name])):
-            raise ValueError(f"rows have no numbers for column {column.name!r}")
-    return rows

@@ -34,9 +34,10 @@ from typing import TYPE_CHECKING, Any
 from veilbench.errors import UserError
 from veilbench.files import file_sha256, write_bytes
 
-from .intact import BLANK, fill_mark, mark_holds, png_content, sealed, tell, unsealed, whole_png
+from .intact import png_content, sealed, tell, unsealed, whole_png
 from .lock import hold
 from .records import ItemRecord
+from .score_files import read_score_file, score_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -306,14 +307,12 @@ class Store:
         return self.root / "store" / "scores" / cell / f"{score}.parquet"
 
     def write_score(self, cell: str, score: str, rows: pd.DataFrame, about: Mapping[str, Any]) -> None:
-        """Store a score with what it is and which images it saw (``stamp``, ``protocol``, ``kind``, ``version``)."""
-        import io  # noqa: PLC0415
+        """Store a score with what it is and which images it saw (``stamp``, ``protocol``, ``kind``, ``version``).
 
-        buffer = io.BytesIO()
-        rows.attrs.update(about, seal=BLANK.decode())
-        rows.to_parquet(buffer, index=False)
-        path = self.score_path(cell, score)
-        write_bytes(path, fill_mark(buffer.getvalue()))
+        Raises:
+            Exception: whatever pyarrow raises for rows that Parquet does not hold.
+        """
+        write_bytes(self.score_path(cell, score), score_bytes(rows, about))
         self._failure_path(cell, score).unlink(missing_ok=True)
 
     def _failure_path(self, cell: str, score: str) -> Path:
@@ -329,24 +328,7 @@ class Store:
 
     def read_score(self, cell: str, score: str) -> pd.DataFrame | None:
         """A stored score, its ``attrs`` what it was written with; None where there is none or a damaged one."""
-        import pyarrow as pa  # noqa: PLC0415
-        from pyarrow.parquet import ParquetFile  # noqa: PLC0415
-
-        path = self.score_path(cell, score)
-        if not path.is_file():
-            return None
-        data = path.read_bytes()
-        try:
-            if not mark_holds(data):
-                raise ValueError("not what was written")  # noqa: TRY301
-            # pandas.read_parquet goes through the data set reader, three times as slow for files this small
-            with ParquetFile(pa.BufferReader(data)) as file:
-                rows: pd.DataFrame = file.read().to_pandas()
-        except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
-            tell(path, (str(error).splitlines() or ["cannot be read"])[0][:100])
-            return None
-        rows.attrs = {key: value for key, value in rows.attrs.items() if key != "seal"}
-        return rows
+        return read_score_file(self.score_path(cell, score))
 
     def has_score(self, cell: str, score: str, about: Mapping[str, Any]) -> bool:
         """Whether a score is stored, whole, and was written with all that ``about`` says."""

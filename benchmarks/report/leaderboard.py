@@ -9,6 +9,7 @@ import pandas as pd
 
 from veilbench.errors import UserError
 from veilbench.metrics.statistics import clustered_mean, wilson_interval
+from veilbench.metrics.validity import BESIDE
 
 from ..engine.kept_rows import read_row, row_frames
 from ..engine.results import Results
@@ -137,7 +138,7 @@ def _scores(results: Results, images: pd.DataFrame, treatment: str, cells: Seque
     for column in score_columns(results):
         name = column.name
         if column.of == "row":
-            row |= {name: kept.get(name), f"{name}_n": kept.get(f"{name}_n")}
+            row |= {key: kept[key] for key in (name, *(f"{name}{ending}" for ending in BESIDE)) if key in kept}
             continue
         known = images[images[name].notna()]
         mean = clustered_mean(known[name].tolist(), known["item"].tolist(), results.manifest.protocol.confidence)
@@ -146,17 +147,15 @@ def _scores(results: Results, images: pd.DataFrame, treatment: str, cells: Seque
 
 
 def kept_numbers(results: Results, treatment: str, cells: Sequence[str]) -> dict[str, float | None]:
-    """Numbers that all images of some protections have together, and from how many images: ``<name>_n``."""
+    """Numbers that all images of some protections have together, from how many images (``<name>_n``), and intervals."""
     found: dict[str, float | None] = {}
     for score in results.scores(treatment):
         if not any(column.of == "row" for column in score.columns):
             continue
         frames = row_frames(results.store, score.id, score.reference_id, results.manifest.dataset.digest, cells)
-        kept = read_row(results.store, frames.key) or {"numbers": {}, "n": None}
-        names = [column.name for column in score.columns if column.of == "row"]
-        numbers = kept["numbers"]
-        found |= {name: numbers.get(name) for name in names}
-        found |= {f"{name}_n": numbers.get(f"{name}_n", kept["n"]) for name in names}
+        kept = read_row(results.store, frames.key) or {}
+        names = [name for column in score.columns if column.of == "row" for name in (column.name, f"{column.name}_n")]
+        found |= {name: kept.get(name) for name in names} | kept
     return found
 
 

@@ -62,6 +62,19 @@ def write_tables(results: Results) -> pd.DataFrame:
     return table
 
 
+def tables_if_possible(results: Results) -> tuple[pd.DataFrame, str]:
+    """As :func:`write_tables`, also where nothing can be written.
+
+    Returns:
+        The leaderboard, and why its tables were not written or an empty string.
+    """
+    try:
+        return write_tables(results), ""
+    except OSError as error:
+        why = f"{error.filename or results.folder}: cannot be written ({error.strerror}); tables are as they were"
+        return leaderboard(results, collect(results)), why
+
+
 def cells(results: Results, items: pd.DataFrame) -> pd.DataFrame:
     """One row for each question, countermeasure and judge: rate, quality, cost and provenance of its protection.
 

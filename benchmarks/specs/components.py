@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from veilbench import registry
-from veilbench.errors import UserError, VeilbenchError, WeightsError
+from veilbench.errors import UserError, VeilbenchError, WeightsError, one_line
 from veilbench.registry import parse
 
 from .configs import find_config, names_class, read_yaml
@@ -143,3 +143,7 @@ def build(component: Component) -> Any:
         return component.cls(**component.params)
     except (ValueError, OSError) as error:
         raise component.complaint(error) from error
+    except Exception as error:
+        if component.cls.__module__.startswith(f"{registry.__name__}."):  # from a file outside: its author reads this
+            raise UserError(f"{component.where}: {component.cls.kind}: {one_line(error)}; correct the class") from error
+        raise

@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from veilbench.errors import one_line
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..engine.results import Results
-
-LONGEST = 300
 
 
 class Tracker(ABC):
@@ -77,9 +77,3 @@ class CarefulTracker(Tracker):
 
     def parting(self) -> list[str]:
         return self.tracker.parting()
-
-
-def one_line(error: Exception) -> str:
-    """An error's kind and message without line breaks, cut where it is very long."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,3 +32,38 @@ class Countermeasure(ABC):
     @abstractmethod
     def __call__(self, images: Tensor) -> Tensor:
         """What is left of ``images``, both ``B x 3 x H x W`` in ``[0, 1]``; an image does not depend on its batch."""
+
+
+def treat(countermeasure: Countermeasure, images: Tensor) -> Tensor:
+    """What a countermeasure leaves of images, looked at.
+
+    Args:
+        countermeasure: called with a copy.
+        images: ``B x 3 x H x W`` in ``[0, 1]``.
+
+    Returns:
+        The same shape, ``float32`` in ``[0, 1]``.
+
+    Raises:
+        ValueError: when it makes anything else.
+    """
+    left = countermeasure(images.clone())
+    wrong = _wrong(left, images)
+    if wrong:
+        raise ValueError(f"countermeasure {countermeasure.kind}: {wrong}")
+    return left
+
+
+def _wrong(left: Any, images: Tensor) -> str:
+    if not isinstance(left, type(images)):
+        return f"it makes {type(left).__name__}, not a tensor; return the images"
+    if left.shape != images.shape:
+        return f"of {tuple(images.shape)} it makes {tuple(left.shape)}; keep the size"
+    if left.dtype != images.dtype:
+        return f"images are {left.dtype}, not {images.dtype}"
+    if left.device != images.device:
+        return f"images are on {left.device}, not on {images.device} where they were"
+    if not bool(left.isfinite().all()):
+        return "images are not finite"
+    least, most = float(left.min()), float(left.max())
+    return "" if 0 <= least <= most <= 1 else f"images leave [0, 1] ({least:.4g} to {most:.4g}); clamp them"

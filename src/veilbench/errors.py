@@ -6,6 +6,8 @@ import difflib
 import unicodedata
 from collections.abc import Iterable
 
+LONGEST = 300  # characters of somebody else's message
+
 
 class VeilbenchError(ValueError):
     """Bad input.  The message names the file, the value found and the next step, in one line."""
@@ -49,6 +51,11 @@ def shown(value: str, most: int = 200) -> str:
     """Text for one line of a message: blanks run together, what cannot be printed escaped, long text cut."""
     safe = printable(" ".join(value[: 4 * most].split()))
     return safe if len(safe) <= most else f"{safe[:most]}..."
+
+
+def one_line(error: BaseException) -> str:
+    """An error's kind and message without line breaks, cut where it is very long."""
+    return shown(f"{type(error).__name__}: {error}", LONGEST)
 
 
 def unprintable(value: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 Case = TypeVar("Case")
@@ -18,6 +19,15 @@ def must(holds: bool, message: str) -> None:
     """Raise :class:`BrokenPromiseError` with ``message`` unless ``holds``."""
     if not holds:
         raise BrokenPromiseError(message)
+
+
+@contextmanager
+def no_complaint() -> Iterator[None]:
+    """A :class:`ValueError` within is a broken promise: that of a check which a run makes, too."""
+    try:
+        yield
+    except ValueError as error:
+        raise BrokenPromiseError(str(error)) from error
 
 
 def failures(checks: Sequence[Check[Case]], case: Case) -> Iterator[tuple[str, str]]:

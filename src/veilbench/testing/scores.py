@@ -8,7 +8,6 @@ import json
 import math
 import pickle
 import random
-import re
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,19 +22,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from veilbench.datasets.base import Face, FaceDataset, Manifest, ManifestEntry, Target
-from veilbench.metrics.base import Column, Pair, Pairs, Score, Surroundings
+from veilbench.metrics.base import Pair, Pairs, Score, Surroundings
 from veilbench.metrics.streaming import BATCH
+from veilbench.metrics.validity import check_columns, checked_numbers, checked_rows
 from veilbench.metrics.verification import Verification
 from veilbench.models.recognizers.base import Recognizer
 
-from .base import Check, must
+from .base import Check, must, no_complaint
 from .recognizers import toy_recognizer
 
 FEW, MANY = 5, BATCH + 8
 SIDE = 64
 WHITE = 255
-COLUMN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\[[A-Za-z0-9._-]+\][A-Za-z0-9_]*)?")
-BESIDE = ("_low", "_high", "_n")  # what `reduce` may give beside a column of a row
 
 
 @dataclass(frozen=True)
@@ -183,49 +181,17 @@ def columns_are_fit_for_files_and_tables(case: ScoreCase) -> None:
     columns = list(case.build().columns)
     # the rates that verification leads to are of questions, which the tables know
     must(bool(columns) or isinstance(case.build(), Verification), "columns is empty; name at least one")
-    names = [column.name for column in columns]
-    must(len({name.lower() for name in names}) == len(names), f"a name stands twice among {names}")
-    for column in columns:
-        _check_column(column)
+    with no_complaint():
+        check_columns(columns)
     must(list(case.prepared().columns) == columns, "columns change by prepare; make them of parameters alone")
-
-
-def _check_column(column: Column) -> None:
-    name = column.name
-    must(
-        bool(COLUMN_NAME.fullmatch(name)) and name != "item",
-        f"{name!r} is no name for a column: letters, digits and _, and what measured in brackets, as in fid[ir152]",
-    )
-    must(bool(column.title) and "\n" not in column.title, f"{name}: its title is {column.title!r}; give a line")
-    must(column.better in {"higher", "lower", ""}, f"{name}: better is {column.better!r}; it is higher, lower or empty")
-    must(column.of in {"image", "row"}, f"{name}: of is {column.of!r}; it is image or row")
-    must(
-        "\n" not in column.note and (not column.note or column.note.endswith(".")),
-        f"{name}: its note is {column.note[:60]!r}; make it one sentence on one line, with its full stop",
-    )
-    try:
-        format(0.5, column.format)
-    except (TypeError, ValueError):
-        must(False, f"{name}: format {column.format!r} formats no number; write for example .3f")
 
 
 def gives_a_row_for_each_pair(case: ScoreCase) -> None:
     """A table with the items in their order and a number for every column of an image; it survives being stored."""
     score = case.prepared()
     rows = score.rows(NoisePhotos(FEW).pairs(range(FEW)))
-    must(isinstance(rows, pd.DataFrame), f"rows gives {type(rows).__name__}, not a pandas.DataFrame")
-    must("item" in rows, f"rows have no column 'item'; they have {list(rows.columns)[:9]}")
-    items = [f"face{place}" for place in range(FEW)]
-    must(
-        list(rows["item"]) == items, f"items are {list(rows['item'])[:9]}, not {items}: one row a pair, in their order"
-    )
-    for column in score.columns:
-        if column.of == "image":
-            must(column.name in rows, f"rows have no column {column.name!r}, which `columns` announces; add it")
-            must(
-                pd.api.types.is_numeric_dtype(rows[column.name]),
-                f"{column.name} holds {rows[column.name].dtype}, not numbers; NaN where there is none",
-            )
+    with no_complaint():
+        checked_rows(score.columns, rows, [f"face{place}" for place in range(FEW)])
     _same(_stored(rows), rows, "rows change by being stored as Parquet; use plain numbers and texts")
 
 
@@ -298,14 +264,8 @@ def reduces_to_the_columns_of_a_row(case: ScoreCase) -> None:
 def _reduced(score: Score, rows: pd.DataFrame, reference: pd.DataFrame | None) -> Mapping[str, float]:
     """What ``reduce`` gives, its names and values checked."""
     found = score.reduce(rows, reference)
-    wanted = [column.name for column in score.columns if column.of == "row"]
-    for name in wanted:
-        must(name in found, f"reduce gives no {name!r}, which `columns` announces; add it")
-    known = {*wanted, *(f"{name}{ending}" for name in wanted for ending in BESIDE)}
-    for name, value in found.items():
-        must(name in known, f"reduce gives {name!r}, which `columns` does not announce for a row; add a Column")
-        must(isinstance(value, int | float | np.number), f"reduce gives {value!r} as {name}; give a number or NaN")
-    return found
+    with no_complaint():
+        return checked_numbers(score.columns, found)
 
 
 def says_what_it_depends_on(case: ScoreCase) -> None:

@@ -1,0 +1,98 @@
+"""Names and titles of what is measured: none that tables have already, none twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from veilbench.errors import UserError, one_line
+from veilbench.metrics.validity import BESIDE, check_columns, is_line
+
+if TYPE_CHECKING:
+    from veilbench.metrics.base import Column, Score
+    from veilbench.metrics.countermeasures.base import Countermeasure
+
+    from .measurements import Measurement
+
+UNTREATED = "none"
+"""The word for photos as they are, where others went through a countermeasure."""
+
+_WORDS = (
+    "accelerator backward backward_per_image batch_size bits cell commit countermeasure crop dataset devices "
+    "dirty failed family far forward forward_per_image goal held_out high images item judge low manifest method "
+    "n overrides peak_host_bytes processor protocol psr role score seconds seconds_per_image "
+    "seconds_per_training seed similarity similarity_source sources success suite target threads threshold "
+    "training training_seconds training_steps trainings warm_up_seconds"
+)
+TABLES = frozenset(_WORDS.split())
+"""Columns that tables have whatever is measured, in small letters."""
+OF_TABLES = ("psr_",)
+ENDINGS = ("_passes", "_passes_per_image")
+TITLES = frozenset({"method", "countermeasure", "family", "passes", "n", "failed", "black-box PSR %", "white-box PSR %",
+                    "s/image", "s/training", "UNet passes"})  # fmt: skip
+
+
+def checked_columns(score: Score, where: str) -> tuple[Column, ...]:
+    """The columns of a score.
+
+    Args:
+        score: as the suite asks for it.
+        where: the suite's key, for errors.
+
+    Raises:
+        UserError: when one is not fit for files and tables, or tables have one of that name or title already.
+    """
+    try:
+        columns = tuple(score.columns)
+        check_columns(columns)
+    except Exception as error:  # a class from outside may raise anything
+        reason = str(error) if isinstance(error, ValueError) else one_line(error)
+        raise UserError(f"{where}: {score.kind}: {reason}") from error
+    for column in columns:
+        name = column.name.lower()
+        if name in TABLES or name.startswith(OF_TABLES) or name.endswith(ENDINGS):
+            raise UserError(
+                f"{where}: {score.kind}: tables have a column {column.name!r} already; give it another name"
+            )
+        if column.title in TITLES:
+            raise UserError(
+                f"{where}: {score.kind}: tables have a column titled {column.title!r} already; give "
+                f"{column.name} another title"
+            )
+    return columns
+
+
+def checked_title(countermeasure: Countermeasure, where: str) -> str:
+    """The title of a countermeasure.  Raises :class:`UserError`, beginning with ``where``, for one that is no line."""
+    try:
+        title = countermeasure.title
+    except Exception as error:  # a class from outside may raise anything
+        raise UserError(f"{where}: {countermeasure.kind}: title: {one_line(error)}") from error
+    if not is_line(title):
+        raise UserError(f"{where}: {countermeasure.kind}: its title is {title!r}; give a line")
+    if title == UNTREATED:
+        raise UserError(
+            f"{where}: {countermeasure.kind}: its title is {title!r}, as photos are called that no countermeasure "
+            "was applied to; give it another title"
+        )
+    return title
+
+
+def check_names(found: Sequence[Measurement], judges: Sequence[str], where: str) -> None:
+    """Raise :class:`UserError` when two scores give a column of one name or title, or two countermeasures one title."""
+    seen: dict[str, str] = {judge.removeprefix("embedded_"): f"judge {judge}" for judge in judges}
+    for one in found:
+        if one.treatment != UNTREATED:
+            continue
+        for column in one.columns:
+            for word in dict.fromkeys((column.name, column.title, *(f"{column.name}{ending}" for ending in BESIDE))):
+                first = seen.setdefault(word, one.id)
+                if first != one.id:
+                    raise UserError(
+                        f"{where}: {one.component.name} and another score, or one countermeasure twice, give column "
+                        f"{word!r}; leave one out, or rename one"
+                    )
+    # each judge is asked once for each countermeasure; a slash is none in keys of W&B
+    titles = [one.treatment.replace("/", "_") for one in found if one.judge == found[0].judge]
+    if len(set(titles)) < len(titles):
+        raise UserError(f"{where}: two countermeasures are called {max(titles, key=titles.count)!r}; leave one out")
