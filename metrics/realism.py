@@ -7,6 +7,7 @@ names them beside it.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 from cleanfid.fid import frechet_distance, kernel_distance
 from numpy.typing import NDArray
+from scipy.linalg import LinAlgWarning
 from torch import Tensor
 
 from veilbench.models.recognizers.base import Recognizer
