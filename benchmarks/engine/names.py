@@ -19,7 +19,7 @@ UNTREATED = "none"
 
 _WORDS = (
     "accelerator backward backward_per_image batch_size bits cell commit countermeasure crop dataset devices "
-    "dirty failed family far forward forward_per_image goal held_out high images item judge low manifest method "
+    "dirty error failed family far forward forward_per_image goal held_out high images item judge low manifest method "
     "n overrides peak_host_bytes processor protocol psr role score seconds seconds_per_image "
     "seconds_per_training seed similarity similarity_source sources success suite target threads threshold "
     "training training_seconds training_steps trainings warm_up_seconds"
