@@ -12,7 +12,9 @@ import yaml
 from safetensors.torch import save_file
 
 from veilbench import registry
+from veilbench.benchmarks.specs.asked import read_asked
 from veilbench.benchmarks.specs.recognizers import build_recognizer, load_recognizer_spec, recognizer_identity
+from veilbench.benchmarks.specs.suite import load_suite
 from veilbench.errors import UserError
 from veilbench.files import file_sha256
 
@@ -209,3 +211,40 @@ def test_a_file_that_is_gone_is_one_line(outside: Path, veilbench: Veilbench) ->
     assert "recogniser three: " in outcome.err
     assert f"{outside / 'matrix.npy'}" in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_a_class_stands_in_a_suite_itself(outside: Path) -> None:
+    """By a path that starts at the suite, with its kind for a label; on the command line paths start where one is."""
+    listed = [
+        "clean",
+        "./dimmed.py:Dimmed",
+        {"method": "./dimmed.py:Dimmed", "label": "dark", "params": {"share": 0.1}},
+    ]
+    change(outside / "suite.yaml", dataset="./few.py:Few", methods=listed)
+    suite = load_suite(str(outside / "suite.yaml"), ["dimmed.share=0.25"])
+    assert suite.dataset.name == "few"
+    assert {label: one.params.get("share") for label, one in suite.methods.items()} == {
+        "clean": None,
+        "dimmed": 0.25,
+        "dark": 0.1,
+    }
+    assert list(load_suite(str(outside / "suite.yaml"), only=["dark", "clean"]).methods) == ["clean", "dark"]
+    change(outside / "suite.yaml", methods=["clean", "./dimmed.py:Dimmed", "./dimmed.py:Dimmed"])
+    with pytest.raises(UserError, match="two methods are called 'dimmed'; give one a `label`"):
+        load_suite(str(outside / "suite.yaml"))
+
+
+def test_a_class_may_be_tried_beside_a_suite(outside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change(outside / "suite.yaml", methods=["clean", "pgd"])
+    (outside / "below").mkdir()
+    monkeypatch.chdir(outside / "below")
+    reference, suite = "../dimmed.py:Dimmed", str(outside / "suite.yaml")
+    assert list(load_suite(suite, only=["clean", reference]).methods) == ["clean", "dimmed"]
+    here = read_asked(suite, only=[reference])
+    monkeypatch.chdir(outside / "..")
+    assert read_asked(suite, only=[reference]).digest != here.digest  # the same words, another file
+    with pytest.raises(UserError, match=r"-m ../dimmed.py:Dimmed: .*no such file"):
+        load_suite(suite, only=[reference])
+    monkeypatch.chdir(outside)
+    change(outside / "suite.yaml", methods=["clean", "./dimmed.py:Dimmed"])
+    assert list(load_suite(suite, only=["dimmed.py:Dimmed"]).methods) == ["dimmed"]

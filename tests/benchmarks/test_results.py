@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -169,3 +170,73 @@ def test_a_damaged_manifest_is_one_line(world: Path, veilbench: Veilbench, damag
     assert outcome.code == 2
     assert "manifest.json" in outcome.err
     assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize("name", ["a b", "a.b", "a[0-9]*", "ä", "a-b"])
+def test_names_that_begin_alike_are_kept_apart(world: Path, veilbench: Veilbench, name: str) -> None:
+    """Beside a suite `a` another whose name begins so, or would match others as a pattern."""
+    results = world / "r"
+    for one, methods in (("a", ["clean"]), (name, ["clean", {"method": "clean", "label": "again"}])):
+        shutil.copy(world / "suite.yaml", world / f"{one}.yaml")
+        change(world / f"{one}.yaml", methods=methods)
+        run(world / f"{one}.yaml", results, veilbench)
+    assert set(boards(results)) == {"a", name}
+    for one, rows in (("a", 1), (name, 2)):
+        shown = veilbench("leaderboard", world / f"{one}.yaml", "--results", results)
+        assert shown.code == 0, shown
+        assert ("again" in shown.out) == (rows == 2)
+
+
+def test_a_manifest_of_another_version_bars_neither_its_suite_nor_others(world: Path, veilbench: Veilbench) -> None:
+    suite, results = world / "suite.yaml", world / "r"
+    change(suite, methods=["clean"])
+    folder = results / "suites" / "suite"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"manifest_version": 99}', encoding="utf-8")
+    alone = veilbench("leaderboard", suite, "--results", results)
+    assert alone.code == 2
+    assert "of version 99" in alone.err
+    outcome = run(suite, results, veilbench)
+    assert "suites/suite holds another comparison (of another version of veilbench)" in outcome.out
+    assert (folder / "manifest.json").read_text(encoding="utf-8") == '{"manifest_version": 99}'
+    assert veilbench("leaderboard", suite, "--results", results).code == 0
+
+
+def test_results_whose_suite_is_gone_are_pointed_to(world: Path, veilbench: Veilbench) -> None:
+    suite, results = world / "suite.yaml", world / "r"
+    run(suite, results, veilbench, "-m", "clean")
+    shutil.copytree(results, world / "copy")
+    shutil.rmtree(results)
+    suite.unlink()
+    outcome = veilbench("leaderboard", suite, "--results", world / "copy")
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    (folder,) = (world / "copy" / "suites").iterdir()
+    assert f"its results need no file: name their folder, {folder}" in outcome.err
+    shown = veilbench("leaderboard", folder)
+    assert shown.code == 0
+    assert f"tables and pictures: {folder}" in shown.out
+
+
+def test_a_suite_that_moved_finds_its_results(world: Path, veilbench: Veilbench) -> None:
+    run(world / "suite.yaml", world / "r", veilbench, "-m", "clean")
+    (world / "moved").mkdir()
+    for path in (*world.glob("*.yaml"), *world.glob("*.safetensors")):
+        path.rename(world / "moved" / path.name)
+    assert veilbench("leaderboard", world / "moved" / "suite.yaml", "-m", "clean", "--results", world / "r").code == 0
+
+
+def test_a_leaderboard_is_printed_where_nothing_can_be_written(
+    world: Path, veilbench: Veilbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(world / "suite.yaml", world / "r", veilbench)
+    before = tables(tables_of(world / "r"))
+
+    def refuse(path: Path, *_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr("veilbench.benchmarks.report.write.write_bytes", refuse)
+    shown = veilbench("leaderboard", world / "suite.yaml", "--results", world / "r")
+    assert shown.code == 0, shown
+    assert "pgd" in shown.out
+    assert "cannot be written (Read-only file system); tables are as they were" in shown.out
+    assert tables(tables_of(world / "r")) == before
