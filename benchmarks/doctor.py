@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from veilbench.errors import UserError
+from veilbench.errors import UserError, WeightsError
 
 from .engine.provenance import provenance
 from .specs.components import build_dataset, load_component
@@ -27,7 +27,16 @@ def check(results: Path) -> tuple[Table, bool]:
     Returns:
         A table of findings, and whether everything that the embedded world needs is well.
     """
-    findings = [_packages(), _pair(), _hardware(), _results(results), _tracker(), *_datasets(), *_recognizers()]
+    findings = [
+        _packages(),
+        _pair(),
+        _hardware(),
+        _results(results),
+        _tracker(),
+        *_datasets(),
+        *_recognizers(),
+        *_lpips(),
+    ]
     table = Table(title="veilbench doctor", title_justify="left")
     for column in ("check", "state", "found"):
         table.add_column(column)
@@ -113,4 +122,17 @@ def _recognizers() -> list[Finding]:
             findings.append((name, "bad", str(error)))
         else:
             findings.append((name, "ok", f"weights load; {spec.training_data}"))
+    return findings
+
+
+def _lpips() -> list[Finding]:
+    """LPIPS without its trunk is no fault: its column is empty then."""
+    from veilbench.models.perceptual import TRUNKS, find_trunk  # noqa: PLC0415
+
+    findings = []
+    for net in TRUNKS:
+        try:
+            findings.append((f"lpips {net}", "ok", str(find_trunk(net, None))))
+        except WeightsError as error:
+            findings.append((f"lpips {net}", "note", str(error)))
     return findings
