@@ -192,13 +192,13 @@ class FaceDataset(Dataset[Face], ABC):
     """Sources to protect, the targets to impersonate, and (where known) another photo of each source.
 
     Subclasses are constructed from their YAML config's keys (keyword-only arguments) and do all checking of files in
-    the constructor: afterwards every item can be read.  ``kind`` is the word that configs use; ``drawn`` says that
+    the constructor: afterwards every item can be read.  ``kind`` is the name that configs use; ``synthetic`` says that
     the faces are nobody's, so that no table takes them for real ones.
     """
 
     kind: str
     name: str
-    drawn: bool = False
+    synthetic: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -49,8 +49,8 @@ def render_shots(seed: int, identities: Sequence[int], shots: Sequence[int], siz
     chunks = []
     for start in range(0, len(identities), CHUNK):
         people, photos = identities[start : start + CHUNK], shots[start : start + CHUNK]
-        drawn = render(sample_identities(seed, people), sample_nuisances(seed, people, photos), size)
-        chunks.append((drawn.images * 255).round().to(torch.uint8))
+        rendering = render(sample_identities(seed, people), sample_nuisances(seed, people, photos), size)
+        chunks.append((rendering.images * 255).round().to(torch.uint8))
     return torch.cat(chunks) if chunks else torch.empty(0, 3, size, size, dtype=torch.uint8)
 
 
@@ -77,7 +77,7 @@ class SyntheticFaces(FaceDataset):
 
     kind = "synthetic"
     name = "synthetic"
-    drawn = True
+    synthetic = True
 
     def __init__(self, *, sources: int = 16, targets: int = 4, size: int = 64, seed: int = 0) -> None:
         for word, value, split in (("sources", sources, Split.SOURCES), ("targets", targets, Split.TARGETS)):
@@ -135,10 +135,10 @@ class SyntheticFaces(FaceDataset):
     def parts(self, index: int) -> FaceParts:
         """Exact masks from the generator, each ``1 x size x size``, without what hair or a hand hides."""
         person = self._people[index]
-        if person not in self._parts:  # drawing takes longer than a training step
+        if person not in self._parts:  # rendering takes longer than a training step
             who, how = sample_identities(self._seed, [person]), sample_nuisances(self._seed, [person], [0])
-            drawn = render(who, how, self._size)
-            self._parts[person] = face_parts({name: mask[0] for name, mask in drawn.masks.items()})
+            rendering = render(who, how, self._size)
+            self._parts[person] = face_parts({name: mask[0] for name, mask in rendering.masks.items()})
         return self._parts[person]
 
     @property

@@ -95,7 +95,7 @@ def _reference(name: str, seed: int, person: int, size: int) -> MakeupReference:
     for column, number in enumerate(NUISANCE):
         how[:, column] = STUDIO.get(number, how[:, column])
     bare, made_up = render(who, how, size), render(who, how, size, STYLES[name])
-    pixels = [(drawn.images[0] * 255).round().to(torch.uint8) for drawn in (bare, made_up)]
+    pixels = [(rendering.images[0] * 255).round().to(torch.uint8) for rendering in (bare, made_up)]
     parts = face_parts({part: mask[0] for part, mask in bare.masks.items()})
     masks = (torch.cat(list(parts.named().values())) * 255).round().to(torch.uint8)
     sha256 = hashlib.sha256(f"{pixels_sha256(torch.stack(pixels))} {pixels_sha256(masks)}".encode()).hexdigest()

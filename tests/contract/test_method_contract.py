@@ -12,7 +12,7 @@ from veilbench.benchmarks.specs.configs import CONFIGS, config_names
 from veilbench.datasets.base import FaceBatch
 from veilbench.methods.base import Goal, ProtectionMethod, Task
 from veilbench.testing import METHOD_CHECKS, Check, MethodCase
-from veilbench.testing.methods import drawn, noise_faces, repeats_exactly
+from veilbench.testing.methods import noise_faces, repeats_exactly, synthetic_faces
 
 CASES = [
     (name, goal)
@@ -60,7 +60,7 @@ def test_comes_closer_to_its_goal(name: str, goal: Goal) -> None:
         pytest.skip("it has no surrogates to pursue a goal with")
     faces = noise_faces()
     if case.build().trains:
-        faces = FaceBatch.collate([drawn().training(2)[index] for index in range(2)])
+        faces = FaceBatch.collate([synthetic_faces().training(2)[index] for index in range(2)])
     protected = case.protect(faces).images
     task = case.task()
     idle = without_effort(name, faces, task)
