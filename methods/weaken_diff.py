@@ -17,7 +17,7 @@ from veilbench.boxes import Box
 from veilbench.datasets.base import FaceBatch
 from veilbench.models.clip.folder import CLIP
 from veilbench.models.detectors.lbp import find_face
-from veilbench.models.diffusion.folder import LIGHT_DECODER, PIPELINE
+from veilbench.models.diffusion.folder import PIPELINE, TINY_AUTOENCODER
 from veilbench.models.folders import EMBEDDED
 from veilbench.models.recognizers.base import PassCounter
 
@@ -31,7 +31,7 @@ from .per_image_adamw import PerImageAdamW
 if TYPE_CHECKING:
     from veilbench.models.diffusion.backbone import DiffusionBackbone
     from veilbench.models.diffusion.ddim import Step
-    from veilbench.models.diffusion.light_decoder import LightDecoder
+    from veilbench.models.diffusion.tiny_autoencoder import TinyAutoencoder
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -84,9 +84,9 @@ class WeakenDiff(ProtectionMethod):
         space: what is moved: the ``latent``, or an offset on the denoiser's ``bottleneck`` features at every step,
             whose gradient needs only the second half of the network (the paper's outlook; the way through the
             denoiser's input is left out of the gradient).
-        search_decoder: what the search decodes with: None for the pipeline's own decoder, or a light one that costs
-            less and draws nearly the same (``embedded``, an ``AutoencoderTiny`` folder, or a Hub name in the local
-            cache).  The result is always drawn by the pipeline's own.
+        search_decoder: what the search decodes with: None for the pipeline's own decoder, or a tiny autoencoder, a
+            cheap approximation of it (``embedded``, an ``AutoencoderTiny`` folder, or a Hub name in the local cache).
+            The result is always decoded by the pipeline's own.
         makeup_weight: of an optional loss that words describe; see :class:`~.makeup_prompt.MakeupPrompt`.  0 in paper
             and code; the code loads CLIP all the same.
         makeup_prompt: those words.
@@ -143,7 +143,7 @@ class WeakenDiff(ProtectionMethod):
         super().__init__()
         _check(diffusion_steps, start_step, iterations, group_size)
         self.backbone = load_backbone(PIPELINE.find(pipeline), channels_last, compile)
-        self.search_decoder = None if search_decoder is None else load_light_decoder(search_decoder)
+        self.search_decoder = None if search_decoder is None else load_tiny_autoencoder(search_decoder)
         self.makeup = load_makeup_prompt(CLIP.find(clip), makeup_prompt) if makeup_weight else None
         self.makeup_weight = makeup_weight
         self.image_size = image_size or self.backbone.image_size
@@ -175,7 +175,7 @@ class WeakenDiff(ProtectionMethod):
         if params["search_decoder"] is None:
             known.pop("search_decoder")
         else:
-            known["search_decoder"] = LIGHT_DECODER.identity(params["search_decoder"])
+            known["search_decoder"] = TINY_AUTOENCODER.identity(params["search_decoder"])
         if not params["compile"]:
             known.pop("compile")
         words = {name: known.pop(name) for name in ("makeup_weight", "makeup_prompt", "clip")}
@@ -189,7 +189,7 @@ class WeakenDiff(ProtectionMethod):
     def _own_networks(self) -> dict[str, PassCounter]:
         passes = {"unet": self.backbone.unet_passes, "vae_encoder": self.backbone.encoder_passes}
         if self.search_decoder is not None:
-            passes["light_decoder"] = self.search_decoder.passes
+            passes["tiny_autoencoder"] = self.search_decoder.passes
         if self.makeup is not None:
             passes["clip"] = self.makeup.encoder.passes
         return {**passes, "vae_decoder": self.backbone.decoder_passes}
@@ -465,11 +465,11 @@ def load_makeup_prompt(folder: Path, prompt: str) -> MakeupPrompt:
 
 
 @lru_cache(maxsize=1)
-def load_light_decoder(decoder: str) -> LightDecoder:
-    """A light decoder; a suite's many protections share it."""
-    from veilbench.models.diffusion.light_decoder import LightDecoder  # noqa: PLC0415 (slow to import)
+def load_tiny_autoencoder(decoder: str) -> TinyAutoencoder:
+    """A tiny autoencoder; a suite's many protections share it."""
+    from veilbench.models.diffusion.tiny_autoencoder import TinyAutoencoder  # noqa: PLC0415 (slow to import)
 
-    return LightDecoder.load(decoder)
+    return TinyAutoencoder.load(decoder)
 
 
 def _check(diffusion_steps: int, start_step: int, iterations: int, group_size: int) -> None:

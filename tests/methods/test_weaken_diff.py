@@ -20,8 +20,8 @@ from veilbench.methods.weaken_diff import Start, WeakenDiff
 from veilbench.models.clip.folder import CLIP
 from veilbench.models.diffusion.attention import SelfAttentionTape
 from veilbench.models.diffusion.backbone import DiffusionBackbone, stable_diffusion_schedule
-from veilbench.models.diffusion.folder import LIGHT_DECODER
-from veilbench.models.diffusion.light_decoder import LightDecoder
+from veilbench.models.diffusion.folder import TINY_AUTOENCODER
+from veilbench.models.diffusion.tiny_autoencoder import TinyAutoencoder
 from veilbench.models.recognizers.base import Recognizer
 
 SIDE = 32
@@ -333,17 +333,19 @@ def test_an_image_that_is_done_stands_still(method: Callable[..., WeakenDiff], t
 
 
 @pytest.mark.slow
-def test_a_light_decoder_is_for_the_search_alone(method: Callable[..., WeakenDiff], task: Callable[..., Task]) -> None:
-    """The search looks through it; what comes out is drawn by the pipeline's own decoder."""
+def test_a_tiny_autoencoder_is_for_the_search_alone(
+    method: Callable[..., WeakenDiff], task: Callable[..., Task]
+) -> None:
+    """The search looks through it; the result is decoded by the pipeline's own decoder."""
     torch.manual_seed(8)
     blocks = {"num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 0)}
     tiny = AutoencoderTiny(encoder_block_out_channels=(4, 4), decoder_block_out_channels=(8, 8), **blocks)
     n, ours = 3, method(dtype=torch.float32, iterations=3)
-    ours.search_decoder = LightDecoder(tiny)
+    ours.search_decoder = TinyAutoencoder(tiny)
     ours.assign(task(dtype=torch.float32))
     batch = FaceBatch(("a", "b"), photos(2, torch.float32), (None,) * 2)
     cost = ours.predict_step(batch).cost
-    assert (cost.forward["light_decoder"], cost.backward["light_decoder"]) == (n, n)
+    assert (cost.forward["tiny_autoencoder"], cost.backward["tiny_autoencoder"]) == (n, n)
     assert (cost.forward["vae_decoder"], cost.backward["vae_decoder"]) == (1, 0)
     begin = ours.start(photos(3, torch.float32), draws(ours, 3))
     moved, _ = ours.search(begin, photos(3, torch.float32), ours.task)
@@ -360,7 +362,7 @@ def test_what_is_off_stays_out_of_the_identity() -> None:
     known = WeakenDiff.identity(params)
     assert set(known) == {"pipeline", "iterations"}
     decoder = WeakenDiff.identity({**params, "search_decoder": "embedded"})["search_decoder"]
-    assert decoder == LIGHT_DECODER.identity(LIGHT_DECODER.embedded_folder)
+    assert decoder == TINY_AUTOENCODER.identity(TINY_AUTOENCODER.embedded_folder)
     assert WeakenDiff.identity({**params, "compile": True}) == {**known, "compile": True}
     worded = WeakenDiff.identity({**params, "makeup_weight": 0.1})
     assert worded == {**known, **words, "makeup_weight": 0.1, "clip": CLIP.identity("embedded")}

@@ -28,7 +28,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "checkpointing": {"checkpointing": True},
     "early_stop": {"stop_margin": 0.1, "group_size": 4},
     "early_embeddings": {"embedding_tolerance": 0.002},
-    "light_decoder": {"search_decoder": "embedded"},
+    "tiny_autoencoder": {"search_decoder": "embedded"},
     "bottleneck": {"space": "bottleneck", "learning_rate": 0.1},
 }
 
