@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .homography import pixel_places
+from .homography import sampling_grid
 
 if TYPE_CHECKING:
     from veilbench.models.clip.encoder import ImageTextEncoder
@@ -72,7 +72,7 @@ def in_perspective(images: Tensor, corners: Tensor) -> Tensor:
     """
     ends = corners.new_tensor(CORNERS) * (1 - DISTORTION * corners)
     homographies = _homographies(ends, corners.new_tensor(CORNERS).expand_as(ends))
-    points = pixel_places(homographies.float(), images)
+    points = sampling_grid(homographies.float(), images)
     return F.grid_sample(images, (points[..., :2] / points[..., 2:]).to(images), align_corners=False)
 
 

@@ -12,7 +12,7 @@ from veilbench.datasets.base import FaceBatch
 
 from .base import Goal, ItemRandom, ProtectionMethod, Task
 from .gradient import check_budget, normalized, nudged, within
-from .homography import pixel_places
+from .homography import sampling_grid
 
 STRENGTHS = (0.01, 0.1)  # range of the standard deviations of the random warps, as in the code
 KERNEL_WIDTHS = tuple(10.0**power for power in range(-6, 7))
@@ -193,7 +193,7 @@ def discrepancy(images: Tensor, photos: Tensor) -> Tensor:
 
 def warped(images: Tensor, homographies: Tensor) -> Tensor:
     """Images seen through homographies of ``[-1, 1]`` coordinates; where they look outside, the image itself stays."""
-    points = pixel_places(homographies, images)
+    points = sampling_grid(homographies, images)
     grid = points[..., :2] / points[..., 2:].clamp_min(0.1)
     inside = (grid.abs() <= 1).all(dim=-1)[:, None]
     return torch.where(inside, F.grid_sample(images, grid, align_corners=False), images)

@@ -40,7 +40,7 @@ from .training import (
     parameter_count,
     psnr,
     run_recipe,
-    save_sheet,
+    save_image_grid,
 )
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "embedded" / "diffusion"
@@ -261,7 +261,7 @@ def tokenize(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Tensor:
 
 @torch.no_grad()
 def measure(work: Path) -> None:
-    """Measure the shipped pipeline on held-out faces; write the card and the sample sheet."""
+    """Measure the shipped pipeline on held-out faces; write the card and the grid of samples."""
     photos = rendered_portraits(WORLD_SEED, Split.EVALUATION, HELD_OUT, work).photos.float() / 255
     backbone = DiffusionBackbone.load(EMBEDDED)
     empty = backbone.empty_text(len(photos))
@@ -274,7 +274,7 @@ def measure(work: Path) -> None:
         for step in backbone.reverse_steps(20, 17, aligned=aligned):
             latent = backbone.denoise(latent, step, empty)
         reached[name] = float(psnr(backbone.decode(latent).clamp(0, 1), photos).mean())
-    sheet(EMBEDDED / "samples.png")
+    sample_grid(EMBEDDED / "samples.png")
     parameters = {
         name: parameter_count(network)
         for name, network in (("autoencoder", backbone.vae), ("denoiser", backbone.unet), ("text", backbone.text))
@@ -320,7 +320,7 @@ def write_card(report: dict[str, Any]) -> None:
     )
 
 
-def sheet(path: Path) -> None:
+def sample_grid(path: Path) -> None:
     """Draw sixteen faces for captions and eight without words, and save them in one picture."""
     pipeline = StableDiffusionPipeline.from_pretrained(EMBEDDED, dtype=torch.float32, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
@@ -335,7 +335,7 @@ def sheet(path: Path) -> None:
             output_type="pt",
         ).images
         rows.append(drawn)
-    save_sheet(torch.cat(rows), 8, path)
+    save_image_grid(torch.cat(rows), 8, path)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from .training import (
     parameter_count,
     psnr,
     run_recipe,
-    save_sheet,
+    save_image_grid,
 )
 
 EMBEDDED = PIXELS.embedded_folder
@@ -115,14 +115,14 @@ def reconstruction(model: PixelDiffusion, pairs: MakeupPairs) -> dict[str, float
 
 
 def measure(work: Path) -> None:
-    """Measure the shipped model on held-out faces; write the card and the sample sheet."""
+    """Measure the shipped model on held-out faces; write the card and the grid of samples."""
     pairs = rendered_pairs(WORLD_SEED, Split.EVALUATION, HELD_OUT, work)
     model = PixelDiffusion.load(EMBEDDED)
     sampler = DDIMPipeline(model.unet, DDIMScheduler.from_config(model.scheduler.config))
     sampler.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(WORLD_SEED)
     drawn = sampler(SAMPLES, generator, eta=1.0, num_inference_steps=SAMPLE_STEPS, output_type="np").images
-    save_sheet(torch.from_numpy(drawn).permute(0, 3, 1, 2), 8, EMBEDDED / "samples.png")
+    save_image_grid(torch.from_numpy(drawn).permute(0, 3, 1, 2), 8, EMBEDDED / "samples.png")
     report = {
         "parameters": parameter_count(model.unet),
         "megabytes": megabytes(EMBEDDED),

@@ -100,7 +100,7 @@ def psnr(images: Tensor, references: Tensor) -> Tensor:
     return -10 * ((images - references) ** 2).flatten(1).mean(dim=1).log10()
 
 
-def save_sheet(images: Tensor, columns: int, path: Path) -> None:
+def save_image_grid(images: Tensor, columns: int, path: Path) -> None:
     """One picture of ``N x 3 x H x W`` images in ``[0, 1]``, ``columns`` in a row; ``N`` fills the rows."""
     rows = [torch.cat(list(row), dim=2) for row in images.split(columns)]
     picture = (torch.cat(rows, dim=1).clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
