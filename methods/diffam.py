@@ -20,11 +20,11 @@ from veilbench.models.perceptual import Kind, load_perceptual, perceptual_sha256
 from veilbench.models.recognizers.base import PassCounter
 
 from .base import Goal, ItemRandom, Task
-from .groups import counting, filled, resized, shown_at_once
 from .intermediate import keep, recall, result_path
 from .makeup_losses import Palette, direction_losses, makeup_distances, part_masks
 from .makeup_reference import Style, check_reference, resized_parts, with_parts
 from .makeup_removal import WORDS, bare_face
+from .padded_batches import counting_real, padded, resized, with_chunk
 from .trained import TrainedMethod
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ class DiffAM(TrainedMethod):
         skin_weight: of the skin within the makeup loss, where lips and each eye have 1.
         eye_margin: share of the picture's side by which eyes grow into the skin around them, for masks that leave out
             the lids; 10 of 256 pixels in the code.
-        group_size: images that networks see at once when protecting, so that no image depends on its batch.
+        group_size: images that networks see at once when protecting; smaller batches are padded, so that no image
+            depends on its batch.
         checkpointing: keep no activations of a denoising step but its input when training; less memory, more time.
 
     Raises:
@@ -205,7 +206,7 @@ class DiffAM(TrainedMethod):
         images = resized(batch.images, self.diffusion.image_size)
         latents = self._known_latents(batch.ids, images)
         weights = self.phase_weights(self.current_epoch)
-        with shown_at_once(self.task.surrogates, self.training_batch):
+        with with_chunk(self.task.surrogates, self.training_batch):
             made = self.network.generate(latents, self.way_back, checkpointing=self.checkpointing)
             losses = self.losses(made, images, self._parts(batch), style, weights)
         means = {name: loss.mean() for name, loss in losses.items()}
@@ -321,15 +322,15 @@ class DiffAM(TrainedMethod):
         latents = self.inverted(resized(faces.images, self.diffusion.image_size))
         made = []
         for group in latents.split(self.group_size):
-            with counting([self.network.passes], len(group)):
-                made.append(self.network.generate(filled(group, self.group_size), self.way_back)[: len(group)])
+            with counting_real([self.network.passes], len(group)):
+                made.append(self.network.generate(padded(group, self.group_size), self.way_back)[: len(group)])
         return resized(torch.cat(made), faces.images.shape[-1]).clamp(0, 1)
 
     @torch.no_grad()
     def warm_up(self, faces: FaceBatch) -> None:
         """Run the denoiser once; the surrogates have no part in protecting."""
         side = self.diffusion.image_size
-        self.network.generate(filled(resized(faces.images[:1], side), self.group_size), self.way_back[:1])
+        self.network.generate(padded(resized(faces.images[:1], side), self.group_size), self.way_back[:1])
 
     @torch.no_grad()
     def inverted(self, images: Tensor) -> Tensor:
@@ -341,8 +342,8 @@ class DiffAM(TrainedMethod):
             paths = [] if folder is None else [result_path(folder, settings, image) for image in group]
             kept = recall(paths, images.device) if paths else None
             if kept is None:
-                with counting([self.diffusion.passes], len(group)):
-                    found = self.diffusion.invert(filled(group, self.group_size), self.way_up)[: len(group)]
+                with counting_real([self.diffusion.passes], len(group)):
+                    found = self.diffusion.invert(padded(group, self.group_size), self.way_up)[: len(group)]
                 for path, latent in zip(paths, found, strict=False):
                     keep(path, {"latent": latent})
             else:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def sampling_grid(homographies: Tensor, images: Tensor) -> Tensor:
-    """The sampling grid of a homography in homogeneous coordinates; divided by the third, it is what ``grid_sample`` takes.
+    """Sampling grids of homographies, in homogeneous coordinates: ``grid_sample`` takes them over the third one.
 
     Args:
         homographies: ``B x 3 x 3``, from output to input coordinates; both run from -1 to 1.

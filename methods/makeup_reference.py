@@ -12,8 +12,8 @@ from veilbench.datasets.base import FaceParts, MakeupReference, check_parts
 from veilbench.models.parsers.parser import FaceParser
 from veilbench.models.parsers.parts import face_parts
 
-from .groups import resized
 from .makeup_losses import INSIDE, Palette
+from .padded_batches import resized
 
 SAME_FACE = 0.05
 """Mean difference outside the parts above which two photos are not one face without and with makeup."""

@@ -11,8 +11,8 @@ from torch import Tensor
 from veilbench.models.perceptual import PerceptualDistance
 from veilbench.models.recognizers.base import Recognizer
 
-from .groups import shown_at_once
 from .makeup_losses import direction_losses
+from .padded_batches import with_chunk
 
 if TYPE_CHECKING:
     from veilbench.models.clip.encoder import ImageTextEncoder
@@ -61,7 +61,7 @@ def bare_face(
         embedding = encoder.embed_images(photo)
         persons = [recognizer(photo) for recognizer in recognizers]
     optimizer = torch.optim.Adam(network.unet.parameters(), learning_rate)
-    with torch.enable_grad(), shown_at_once(recognizers, 1):
+    with torch.enable_grad(), with_chunk(recognizers, 1):
         for _ in range(steps):
             made = network.generate(latent, down)
             moved = encoder.embed_images(made) - embedding

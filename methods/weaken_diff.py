@@ -23,9 +23,9 @@ from veilbench.models.recognizers.base import PassCounter
 
 from .base import Goal, ItemRandom, ProtectionMethod, Task
 from .gradient import reference_embeddings
-from .groups import counting, filled, resized, shown_at_once
 from .intermediate import keep, recall, result_path
 from .makeup_prompt import MakeupPrompt
+from .padded_batches import counting_real, padded, resized, with_chunk
 from .per_image_adamw import PerImageAdamW
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ class WeakenDiff(ProtectionMethod):
         crop: what the surrogates see: the whole image, or the box of the face that was found once in the photo
             (``lbp``: see :mod:`veilbench.models.detectors.lbp`; the literature uses MTCNN).  A photo without a face
             fails.
-        group_size: images that the networks see at once, filled up where there are fewer, so that no image depends on
-            its batch.  Larger is faster and needs more memory.
+        group_size: images that the networks see at once; smaller batches are padded, so that no image depends on its
+            batch.  Larger is faster and needs more memory.
         precision: ``float32``, or autocast to ``bfloat16`` or ``float16``.
         channels_last: memory format of the networks.
         compile: let ``torch.compile`` translate the denoiser and the decoder; the first images take minutes.
@@ -209,10 +209,10 @@ class WeakenDiff(ProtectionMethod):
     def _protect_group(
         self, ids: tuple[str, ...], images: Tensor, noise: Tensor, task: Task, views: Tensor | None
     ) -> Tensor:
-        """Protected images of up to ``group_size`` photos, of which the networks always see ``group_size``."""
+        """Protected images of up to ``group_size`` photos, as a batch padded to ``group_size``."""
         real = len(images)
-        images, noise = filled(images, self.group_size), filled(noise, self.group_size)
-        with counting(self._own_networks().values(), real), shown_at_once(task.surrogates, self.group_size):
+        images, noise = padded(images, self.group_size), padded(noise, self.group_size)
+        with counting_real(self._own_networks().values(), real), with_chunk(task.surrogates, self.group_size):
             begin = self._start(images, noise, real)
             moved, broken = self.search(begin, images[:real], task, views)
             protected = self.render(moved, begin)
@@ -226,7 +226,7 @@ class WeakenDiff(ProtectionMethod):
     # What depends on the photo alone.
 
     def _start(self, images: Tensor, noise: Tensor, real: int) -> Start:
-        """:meth:`start` from the cache where all images of the group are in it, else computed and kept."""
+        """:meth:`start` from the cache where all images of the batch are in it, else computed and stored."""
         if self.cache is None:
             return self.start(images, noise)
         settings = (
@@ -239,8 +239,8 @@ class WeakenDiff(ProtectionMethod):
         ]
         kept = recall(paths, images.device)
         if kept is not None:
-            latent = filled(torch.stack([one["latent"] for one in kept]), len(images))
-            embeddings = filled(torch.stack([one["embeddings"] for one in kept]), len(images))
+            latent = padded(torch.stack([one["latent"] for one in kept]), len(images))
+            embeddings = padded(torch.stack([one["embeddings"] for one in kept]), len(images))
             return Start(latent, tuple(part.contiguous() for part in embeddings.unbind(dim=1)))
         begin = self.start(images, noise)
         for place, path in enumerate(paths):
@@ -296,8 +296,8 @@ class WeakenDiff(ProtectionMethod):
         """Where the search leaves what is moved (``B x ...``), and for which images it failed (``R``).
 
         Args:
-            begin: of a whole group, ``B``.
-            images: the photos ``R x 3 x S x S``; rows of ``begin`` after the first ``R`` are fillers and stay where
+            begin: of a padded batch, ``B``.
+            images: the photos ``R x 3 x S x S``; rows of ``begin`` after the first ``R`` are padding and stay where
                 they are.
             task: what to achieve.
             views: with a makeup prompt, ``R x iterations x 4 x 2``: the perspectives in which it sees the images.
@@ -323,7 +323,7 @@ class WeakenDiff(ProtectionMethod):
                 ]
             )
             if self.stop_margin is not None:
-                active = active & ~filled(self._passed(cosines.detach(), task), len(active))
+                active = active & ~padded(self._passed(cosines.detach(), task), len(active))
             if not bool(active.any()):
                 break
             loss = self.lambda_adv * self._adversarial(cosines, task.goal) + self.structure_weight * structure[:real]
@@ -337,13 +337,13 @@ class WeakenDiff(ProtectionMethod):
         return moved, broken
 
     def _makeup(self, begin: Start, views: Tensor | None) -> Callable[[Tensor, int], Tensor] | None:
-        """The makeup prompt's losses ``B`` of a group's images in an iteration; None without a prompt."""
+        """The makeup prompt's losses ``B`` of a batch's images in an iteration; None without a prompt."""
         makeup = self.makeup
         if makeup is None or views is None:
             return None
         with torch.no_grad():
             before = makeup.encoder.embed_images(self.render(self._origin(begin), begin))
-        corners = filled(views, len(before))
+        corners = padded(views, len(before))
         return lambda images, iteration: makeup.losses(images, before, corners[:, iteration])
 
     def _boxes(self, images: Tensor) -> tuple[list[Box] | None, Tensor]:

@@ -1,4 +1,4 @@
-"""Distillation of a tiny autoencoder: ``python -m veilbench.models.recipes.tiny_autoencoder`` (``make embedded-weights``).
+"""Distillation of a tiny autoencoder: ``python -m veilbench.models.recipes.tiny_autoencoder``.
 
 A small network of the TAESD kind (diffusers' ``AutoencoderTiny``) learns to reproduce the pipeline's own decoder.
 WeakenDiff can search with it (``search_decoder``) and decode its results with the pipeline's own.

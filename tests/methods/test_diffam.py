@@ -353,7 +353,7 @@ def test_inversions_are_kept_for_other_trainings(
         assert torch.equal(weights[2][name], value)
 
 
-def test_protecting_counts_each_image_and_no_filler(
+def test_protecting_counts_each_image_and_no_padding(
     method: Callable[..., DiffAM], task: Callable[..., Task], dataset: SyntheticMakeup
 ) -> None:
     ours = method()

@@ -336,7 +336,7 @@ def test_an_image_that_is_done_stands_still(method: Callable[..., WeakenDiff], t
 def test_a_tiny_autoencoder_is_for_the_search_alone(
     method: Callable[..., WeakenDiff], task: Callable[..., Task]
 ) -> None:
-    """The search looks through it; the result is decoded by the pipeline's own decoder."""
+    """The search decodes with it; the result is decoded by the pipeline's own decoder."""
     torch.manual_seed(8)
     blocks = {"num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 0)}
     tiny = AutoencoderTiny(encoder_block_out_channels=(4, 4), decoder_block_out_channels=(8, 8), **blocks)
