@@ -144,7 +144,7 @@ class ProtectionMethod(pl.LightningModule, ABC):
 
     task: Task
     cache: Path | None = None
-    """Folder for intermediate results that other protections can use too; set by the runner, None: keep nothing."""
+    """Cache for intermediate results that other protections can use too; set by the runner.  None: no cache."""
 
     @classmethod
     def identity(cls, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from veilbench.models.perceptual import Kind, load_perceptual, perceptual_sha256
 from veilbench.models.recognizers.base import PassCounter
 
 from .base import Goal, ItemRandom, Task
-from .intermediate import keep, recall, result_path
+from .cache import cache_path, load_cached, store_cached
 from .makeup_losses import Palette, direction_losses, makeup_distances, part_masks
 from .makeup_reference import Style, check_reference, resized_parts, with_parts
 from .makeup_removal import WORDS, bare_face
@@ -252,8 +252,8 @@ class DiffAM(TrainedMethod):
         words, steps, learning_rate = self.removal_settings
         settings = (self.version, networks, self.removal_settings)
         folder = self.cache if all(recognizers) else None
-        path = None if folder is None else result_path(folder / "makeup_removal", settings, made_up)
-        if path is not None and (kept := recall([path], made_up.device)) is not None:
+        path = None if folder is None else cache_path(folder / "makeup_removal", settings, made_up)
+        if path is not None and (kept := load_cached([path], made_up.device)) is not None:
             return kept[0]["bare"]
         bare = bare_face(
             made_up[0],
@@ -266,7 +266,7 @@ class DiffAM(TrainedMethod):
             learning_rate=learning_rate,
         )[None]
         if path is not None:
-            keep(path, {"bare": bare})
+            store_cached(path, {"bare": bare})
         return bare
 
     def losses(
@@ -339,13 +339,13 @@ class DiffAM(TrainedMethod):
         for group in images.split(self.group_size):
             settings = (self.diffusion.sha256, self.way_up, self.group_size)
             folder = None if self.cache is None else self.cache / "ddim_inversion"
-            paths = [] if folder is None else [result_path(folder, settings, image) for image in group]
-            kept = recall(paths, images.device) if paths else None
+            paths = [] if folder is None else [cache_path(folder, settings, image) for image in group]
+            kept = load_cached(paths, images.device) if paths else None
             if kept is None:
                 with counting_real([self.diffusion.passes], len(group)):
                     found = self.diffusion.invert(padded(group, self.group_size), self.way_up)[: len(group)]
                 for path, latent in zip(paths, found, strict=False):
-                    keep(path, {"latent": latent})
+                    store_cached(path, {"latent": latent})
             else:
                 found = torch.stack([one["latent"] for one in kept])
             latents.append(found)

@@ -22,8 +22,8 @@ from veilbench.models.folders import EMBEDDED
 from veilbench.models.recognizers.base import PassCounter
 
 from .base import Goal, ItemRandom, ProtectionMethod, Task
+from .cache import cache_path, load_cached, store_cached
 from .gradient import reference_embeddings
-from .intermediate import keep, recall, result_path
 from .makeup_prompt import MakeupPrompt
 from .padded_batches import counting_real, padded, resized, with_chunk
 from .per_image_adamw import PerImageAdamW
@@ -235,9 +235,9 @@ class WeakenDiff(ProtectionMethod):
         )
         folder = self.cache / "weaken_diff"
         paths = [
-            result_path(folder, settings, image, draw) for image, draw in zip(images[:real], noise[:real], strict=True)
+            cache_path(folder, settings, image, draw) for image, draw in zip(images[:real], noise[:real], strict=True)
         ]
-        kept = recall(paths, images.device)
+        kept = load_cached(paths, images.device)
         if kept is not None:
             latent = padded(torch.stack([one["latent"] for one in kept]), len(images))
             embeddings = padded(torch.stack([one["embeddings"] for one in kept]), len(images))
@@ -245,7 +245,7 @@ class WeakenDiff(ProtectionMethod):
         begin = self.start(images, noise)
         for place, path in enumerate(paths):
             embeddings = torch.stack([embedding[place] for embedding in begin.embeddings])
-            keep(path, {"latent": begin.latent[place], "embeddings": embeddings})
+            store_cached(path, {"latent": begin.latent[place], "embeddings": embeddings})
         return begin
 
     def start(self, images: Tensor, noise: Tensor) -> Start:
