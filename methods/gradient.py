@@ -44,7 +44,7 @@ class SignGradientMethod(ProtectionMethod):
         for _ in range(self.steps):
             gradient = self.gradient(protected, task, references, random)
             direction = self.direction(direction, gradient)
-            protected = within(protected + self.step_size * direction.sign(), faces.images, self.epsilon)
+            protected = project_linf(protected + self.step_size * direction.sign(), faces.images, self.epsilon)
         return protected
 
     def start(self, images: Tensor, task: Task, random: ItemRandom) -> Tensor:
@@ -78,7 +78,7 @@ def check_budget(epsilon: float, step_size: float, steps: int) -> None:
         raise ValueError(f"steps is {steps}; it cannot be negative")
 
 
-def within(images: Tensor, origin: Tensor, epsilon: float) -> Tensor:
+def project_linf(images: Tensor, origin: Tensor, epsilon: float) -> Tensor:
     """``images`` moved into the box of pixel values at most ``epsilon`` from ``origin`` and in ``[0, 1]``."""
     return torch.minimum(torch.maximum(images, origin - epsilon), origin + epsilon).clamp(0, 1)
 

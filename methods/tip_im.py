@@ -11,7 +11,7 @@ from torch import Tensor
 from veilbench.datasets.base import FaceBatch
 
 from .base import Goal, ItemRandom, ProtectionMethod, Task
-from .gradient import check_budget, normalized, nudged, within
+from .gradient import check_budget, normalized, nudged, project_linf
 from .homography import sampling_grid
 
 STRENGTHS = (0.01, 0.1)  # range of the standard deviations of the random warps, as in the code
@@ -90,7 +90,7 @@ class TIPIM(ProtectionMethod):
                 self.momentum * direction + normalized(gradient)
                 for gradient in self.gradients(protected, photos, task, sources, targets, view)
             ]
-            candidates = [within(protected - self.step(choice), photos, self.epsilon) for choice in directions]
+            candidates = [project_linf(protected - self.step(choice), photos, self.epsilon) for choice in directions]
             best = self.choose(candidates, task, sources, targets)
             rows = torch.arange(len(photos), device=photos.device)
             protected = torch.stack(candidates)[best, rows]
