@@ -51,7 +51,7 @@ class SignGradientMethod(ProtectionMethod):
         """Where the loop starts, unless overridden: the photos, nudged when dodging."""
         return images if task.goal is Goal.IMPERSONATE else nudged(images, random)
 
-    def view(self, images: Tensor, random: ItemRandom) -> Tensor:
+    def input_transform(self, images: Tensor, random: ItemRandom) -> Tensor:
         """What the recognisers are shown of the current images; the images themselves unless overridden."""
         del random
         return images
@@ -59,7 +59,7 @@ class SignGradientMethod(ProtectionMethod):
     def gradient(self, images: Tensor, task: Task, references: list[Tensor], random: ItemRandom) -> Tensor:
         """Gradient ``B x 3 x H x W`` of the objective with respect to ``images``."""
         leaf = images.detach().requires_grad_(True)
-        objective = similarity_objective(self.view(leaf, random), task, references)
+        objective = similarity_objective(self.input_transform(leaf, random), task, references)
         (gradient,) = torch.autograd.grad(objective.sum(), leaf)
         return gradient
 

@@ -17,7 +17,7 @@ from veilbench.methods.base import Goal, ItemRandom, Task
 from veilbench.methods.gradient import NUDGE
 from veilbench.methods.mi_fgsm import MIFGSM
 from veilbench.methods.pgd import PGD
-from veilbench.methods.ti_dim import TIDIM, diverse, smooth
+from veilbench.methods.ti_dim import TIDIM, input_diversity, smooth
 from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
 from veilbench.models.recognizers.state_dict import NetworkRecognizer
 
@@ -162,12 +162,12 @@ def test_diverse_pads_where_it_is_told() -> None:
     frame = torch.zeros(1, 3, 22, 22)
     frame[..., 2:, :20] = image
     expected = nn.functional.interpolate(frame, (20, 20), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(diverse(image, 1.1, [0.0, 0.99, 0.0]), expected)
+    torch.testing.assert_close(input_diversity(image, 1.1, [0.0, 0.99, 0.0]), expected)
 
 
 def test_diverse_may_use_the_whole_frame() -> None:
     image = torch.full((1, 3, 20, 20), 0.5)
-    torch.testing.assert_close(diverse(image, 1.1, [0.99, 0.5, 0.5]), image)
+    torch.testing.assert_close(input_diversity(image, 1.1, [0.99, 0.5, 0.5]), image)
 
 
 def test_ti_dim_without_its_additions_is_mi_fgsm(
