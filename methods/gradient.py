@@ -13,7 +13,7 @@ from veilbench.datasets.base import FaceBatch
 
 from .base import Goal, ItemRandom, ProtectionMethod, Task
 
-NUDGE = 1e-3
+START_NOISE = 1e-3
 
 
 class SignGradientMethod(ProtectionMethod):
@@ -43,13 +43,13 @@ class SignGradientMethod(ProtectionMethod):
         direction = torch.zeros_like(protected)
         for _ in range(self.steps):
             gradient = self.gradient(protected, task, references, random)
-            direction = self.direction(direction, gradient)
+            direction = self.update_direction(direction, gradient)
             protected = project_linf(protected + self.step_size * direction.sign(), faces.images, self.epsilon)
         return protected
 
     def start(self, images: Tensor, task: Task, random: ItemRandom) -> Tensor:
         """Where the loop starts, unless overridden: the photos, nudged when dodging."""
-        return images if task.goal is Goal.IMPERSONATE else nudged(images, random)
+        return images if task.goal is Goal.IMPERSONATE else noisy_start(images, random)
 
     def input_transform(self, images: Tensor, random: ItemRandom) -> Tensor:
         """What the recognisers are shown of the current images; the images themselves unless overridden."""
@@ -63,7 +63,7 @@ class SignGradientMethod(ProtectionMethod):
         (gradient,) = torch.autograd.grad(objective.sum(), leaf)
         return gradient
 
-    def direction(self, previous: Tensor, gradient: Tensor) -> Tensor:
+    def update_direction(self, previous: Tensor, gradient: Tensor) -> Tensor:
         """What the step follows the sign of; the gradient unless overridden.  ``previous`` starts as zeros."""
         del previous
         return gradient
@@ -83,9 +83,9 @@ def project_linf(images: Tensor, origin: Tensor, epsilon: float) -> Tensor:
     return torch.minimum(torch.maximum(images, origin - epsilon), origin + epsilon).clamp(0, 1)
 
 
-def nudged(images: Tensor, random: ItemRandom) -> Tensor:
+def noisy_start(images: Tensor, random: ItemRandom) -> Tensor:
     """``images`` with noise far below one 8-bit step: at the photo itself the gradient away from it is zero."""
-    return (images + random.uniform(-NUDGE, NUDGE, *images.shape[1:])).clamp(0, 1)
+    return (images + random.uniform(-START_NOISE, START_NOISE, *images.shape[1:])).clamp(0, 1)
 
 
 def normalized(gradient: Tensor) -> Tensor:

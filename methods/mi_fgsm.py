@@ -27,5 +27,5 @@ class MIFGSM(SignGradientMethod):
             raise ValueError(f"momentum is {momentum:g}; it cannot be negative")
         self.momentum = momentum
 
-    def direction(self, previous: Tensor, gradient: Tensor) -> Tensor:
+    def update_direction(self, previous: Tensor, gradient: Tensor) -> Tensor:
         return self.momentum * previous + normalized(gradient)

@@ -11,7 +11,7 @@ from torch import Tensor
 from veilbench.datasets.base import FaceBatch
 
 from .base import Goal, ItemRandom, ProtectionMethod, Task
-from .gradient import check_budget, normalized, nudged, project_linf
+from .gradient import check_budget, noisy_start, normalized, project_linf
 from .homography import sampling_grid
 
 STRENGTHS = (0.01, 0.1)  # range of the standard deviations of the random warps, as in the code
@@ -82,7 +82,7 @@ class TIPIM(ProtectionMethod):
                 task.target_embeddings(surrogate) if task.goal is Goal.IMPERSONATE else None
                 for surrogate in task.surrogates
             ]
-        protected = photos if task.goal is Goal.IMPERSONATE else nudged(photos, random)
+        protected = photos if task.goal is Goal.IMPERSONATE else noisy_start(photos, random)
         direction = torch.zeros_like(photos)
         for _ in range(self.steps):
             view = self.random_view(random) if self.warp else None

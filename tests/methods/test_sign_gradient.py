@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from veilbench.datasets.base import FaceBatch, Target
 from veilbench.methods.base import Goal, ItemRandom, Task
-from veilbench.methods.gradient import NUDGE
+from veilbench.methods.gradient import START_NOISE
 from veilbench.methods.mi_fgsm import MIFGSM
 from veilbench.methods.pgd import PGD
 from veilbench.methods.ti_dim import TIDIM, input_diversity, smooth
@@ -118,7 +118,7 @@ def test_dodging_leaves_oneself(
     for surrogate in surrogates:
         cosines = (surrogate(protected) * surrogate(faces.images)).sum(dim=1)
         assert float(cosines.max()) < 0.999
-    assert float((protected - faces.images).abs().amax(dim=(1, 2, 3)).min()) > 10 * NUDGE
+    assert float((protected - faces.images).abs().amax(dim=(1, 2, 3)).min()) > 10 * START_NOISE
 
 
 @pytest.mark.parametrize("make", [PGD, MIFGSM, TIDIM])
