@@ -1,4 +1,4 @@
-"""The loop that the sign-gradient methods share: step along a gradient's sign, stay near the photo.
+"""The loop that the sign-gradient methods share: step along a gradient's sign, project onto the l-inf ball.
 
 Adaptation of classifier attacks to recognisers as in section 4 of the TIP-IM paper and in later comparisons: ascend
 ``mean_k cos(f_k(x'), f_k(t))`` to impersonate ``t``, or ``-mean_k cos(f_k(x'), f_k(x))`` to dodge.
@@ -17,7 +17,7 @@ START_NOISE = 1e-3
 
 
 class SignGradientMethod(ProtectionMethod):
-    """``x' <- clip(x' + step_size * sign(direction))``, with stages that methods override.
+    """``x' <- project(x' + step_size * sign(direction))``, onto the l-inf ball; methods override the stages.
 
     Args:
         epsilon: largest change of any pixel value, in ``[0, 1]``.
@@ -48,11 +48,11 @@ class SignGradientMethod(ProtectionMethod):
         return protected
 
     def start(self, images: Tensor, task: Task, random: ItemRandom) -> Tensor:
-        """Where the loop starts, unless overridden: the photos, nudged when dodging."""
+        """Where the loop starts, unless overridden: the photos, with a little noise when dodging."""
         return images if task.goal is Goal.IMPERSONATE else noisy_start(images, random)
 
     def input_transform(self, images: Tensor, random: ItemRandom) -> Tensor:
-        """What the recognisers are shown of the current images; the images themselves unless overridden."""
+        """The transformed images ``B x 3 x H x W`` that the recognisers are shown; the images unless overridden."""
         del random
         return images
 
@@ -64,7 +64,10 @@ class SignGradientMethod(ProtectionMethod):
         return gradient
 
     def update_direction(self, previous: Tensor, gradient: Tensor) -> Tensor:
-        """What the step follows the sign of; the gradient unless overridden.  ``previous`` starts as zeros."""
+        """The direction ``B x 3 x H x W`` whose sign the step follows, with momentum if any; else the gradient.
+
+        ``previous`` is zero before the first step.
+        """
         del previous
         return gradient
 
@@ -79,12 +82,12 @@ def check_budget(epsilon: float, step_size: float, steps: int) -> None:
 
 
 def project_linf(images: Tensor, origin: Tensor, epsilon: float) -> Tensor:
-    """``images`` moved into the box of pixel values at most ``epsilon`` from ``origin`` and in ``[0, 1]``."""
+    """``images`` projected onto the l-inf ball of radius ``epsilon`` around ``origin`` and onto ``[0, 1]``; one shape."""
     return torch.minimum(torch.maximum(images, origin - epsilon), origin + epsilon).clamp(0, 1)
 
 
 def noisy_start(images: Tensor, random: ItemRandom) -> Tensor:
-    """``images`` with noise far below one 8-bit step: at the photo itself the gradient away from it is zero."""
+    """``images`` plus uniform noise far below one 8-bit step: at the photo itself the gradient away from it is zero."""
     return (images + random.uniform(-START_NOISE, START_NOISE, *images.shape[1:])).clamp(0, 1)
 
 

@@ -12,7 +12,7 @@ class MIFGSM(SignGradientMethod):
 
     Args:
         epsilon, step_size, steps: see :class:`~methods.gradient.SignGradientMethod`.
-        momentum: share of the previous direction that is kept.  The gradient is divided by the mean of its absolute
+        momentum: decay factor of the accumulated gradients (``mu`` in the paper).  The gradient is divided by the mean of its absolute
             values, as common code does; the paper divides by their sum, which scales every direction alike.
     """
 

@@ -1,4 +1,4 @@
-"""Translation-invariant, diverse-input MI-FGSM."""
+"""MI-FGSM with translation-invariant gradients and input diversity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KERNEL_REACH = 3.0  # the kernel's edge in standard deviations
 class TIDIM(MIFGSM):
     """TI-DIM: MI-FGSM whose gradient comes from randomly resized images (DIM) and is smoothed (TI).
 
-    Diverse inputs, per image and step, with probability ``diversity``: enlarge to a random side of up to ``enlarge``
+    Input diversity, per image and step, with probability ``diversity``: enlarge to a random side of up to ``enlarge``
     times the photo's, pad with zeros at a random place, resize back.
 
     Args:

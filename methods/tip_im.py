@@ -27,14 +27,14 @@ class TIPIM(ProtectionMethod):
     With one target there is nothing to choose.  Without targets (dodging) only the source's term is left.
 
     Paper and code (ShawnXYang/TIP-IM) differ: norm l-infinity and 50 steps in the paper, l2 and 100 in the code; the
-    defaults are the paper's.  The budget, the step of 1.5 epsilon / steps and the box that clips both norms are the
-    code's.  Both attack one recogniser; here distances are means over the surrogates.
+    defaults are the paper's.  The budget, the step of 1.5 epsilon / steps and the l-inf ball, onto which both
+    norms are projected, are the code's.  Both attack one recogniser; here distances are means over the surrogates.
 
     Args:
         epsilon: largest change of any pixel value (12/255 in the code).
         steps: iterations.
         step_scale: step size as a multiple of ``epsilon / steps``.
-        momentum: share of the previous direction that is kept.
+        momentum: decay factor of the accumulated gradients.
         norm: ``linf`` follows the direction's sign, ``l2`` the direction, at the same root mean square per pixel.
         gain: how a candidate's gains over all targets become one number: their ``sum``, ``min`` or ``max`` (gain 1, 2
             and 3 of the paper; 3 is the code's).

@@ -156,7 +156,7 @@ def test_smoothing_is_the_kernel_of_the_paper() -> None:
     assert smooth(gradient, 1) is gradient
 
 
-def test_diverse_pads_where_it_is_told() -> None:
+def test_input_diversity_pads_where_it_is_told() -> None:
     """With the smallest size nothing is enlarged: the photo lies on a larger black frame, which is then shrunk."""
     image = torch.rand(1, 3, 20, 20)
     frame = torch.zeros(1, 3, 22, 22)
@@ -165,7 +165,7 @@ def test_diverse_pads_where_it_is_told() -> None:
     torch.testing.assert_close(input_diversity(image, 1.1, [0.0, 0.99, 0.0]), expected)
 
 
-def test_diverse_may_use_the_whole_frame() -> None:
+def test_input_diversity_may_use_the_whole_frame() -> None:
     image = torch.full((1, 3, 20, 20), 0.5)
     torch.testing.assert_close(input_diversity(image, 1.1, [0.99, 0.5, 0.5]), image)
 
