@@ -82,7 +82,7 @@ def check_budget(epsilon: float, step_size: float, steps: int) -> None:
 
 
 def project_linf(images: Tensor, origin: Tensor, epsilon: float) -> Tensor:
-    """``images`` projected onto the l-inf ball of radius ``epsilon`` around ``origin`` and onto ``[0, 1]``; one shape."""
+    """``images`` projected onto the l-inf ball of radius ``epsilon`` around ``origin``, and onto ``[0, 1]``."""
     return torch.minimum(torch.maximum(images, origin - epsilon), origin + epsilon).clamp(0, 1)
 
 

@@ -12,8 +12,9 @@ class MIFGSM(SignGradientMethod):
 
     Args:
         epsilon, step_size, steps: see :class:`~methods.gradient.SignGradientMethod`.
-        momentum: decay factor of the accumulated gradients (``mu`` in the paper).  The gradient is divided by the mean of its absolute
-            values, as common code does; the paper divides by their sum, which scales every direction alike.
+        momentum: decay factor of the accumulated gradients (``mu`` in the paper).  The gradient is divided by the mean
+            of its absolute values, as common code does; the paper divides by their sum, which scales every direction
+            alike.
     """
 
     kind = "mi_fgsm"

@@ -13,7 +13,7 @@ from veilbench.models.recognizers.base import PassCounter, Recognizer
 
 
 def resized(images: Tensor, side: int) -> Tensor:
-    """``B x C x H x W`` at ``B x C x side x side``, bilinear with antialias; what has that size is returned as it is."""
+    """``B x C x H x W`` at ``B x C x side x side``, bilinear with antialias; of that size already: as it is."""
     if images.shape[-2:] == (side, side):
         return images
     return F.interpolate(images, (side, side), mode="bilinear", align_corners=False, antialias=True)
