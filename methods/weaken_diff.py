@@ -37,12 +37,12 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class NullTextInversion:
     """What depends on the photos alone, and serves every target, goal and choice of surrogates.
 
     Attributes:
-        latent: ``B x C x h x w``, where the short way back begins.
-        embeddings: per step of the way back, what the denoiser sees as text, ``B x length x width``.
+        latent: the inverted latent ``B x C x h x w``, where the reverse steps begin.
+        embeddings: the null-text embedding of each reverse step, ``B x length x width``.
     """
 
     latent: Tensor
@@ -52,16 +52,16 @@ class Start:
 class WeakenDiff(ProtectionMethod):
     """WeakenDiff: "Enhancing Facial Privacy Protection via Weakening Diffusion Purification" (Salar et al., CVPR 2025).
 
-    Per photo: encode; invert ``diffusion_steps - start_step`` updates towards noise; learn for each update back one
-    embedding of the empty caption with which the denoiser returns to the photo; then move the latent so that the
+    Per photo: encode; DDIM inversion over ``diffusion_steps - start_step`` steps; null-text optimisation, which gives
+    each reverse step the embedding with which the denoiser returns to the photo; then move the latent so that the
     decoded image is taken for the target, while the self-attention maps stay those of the unmoved latent.  Each image
     minimises ``lambda_adv * L_adv + structure_weight * L_str``: ``L_adv`` is ``1 - cos`` over the surrogates, ``L_str``
     the sum over updates and layers of mean squared differences of the maps.
 
     Paper and released code (parham1998/Facial-Privacy-Protection, 2025-03) differ; defaults are the paper's, the code's
-    in brackets: 35 iterations (30); mean over surrogates (sum).  The code starts the way back one interval above the
-    timestep that it shows to the denoiser; the paper's numbers were made with it, so ``timesteps`` is ``released`` by
-    default.  To dodge, the code also approaches a synthetic face; here images only leave their source, since the
+    in brackets: 35 iterations (30); mean over surrogates (sum).  The code starts its reverse steps one interval above
+    the timestep that it shows to the denoiser; the paper's numbers were made with it, so ``timesteps`` is ``released``
+    by default.  To dodge, the code also approaches a synthetic face; here images only leave their source, since the
     protocol has no target then.  The code truncates to 8 bit, the harness rounds.  A saved sum of maps, a doubled
     batch, weight gradients and the clean path's repetition change no result and are left out.
 
@@ -72,8 +72,8 @@ class WeakenDiff(ProtectionMethod):
         start_step: how many of its steps are skipped; ``diffusion_steps - start_step`` are made.
         timesteps: ``released`` shows the denoiser one interval less noise than the latent has, ``aligned`` what it has.
         latent: ``sample`` of the autoencoder's posterior, as the code, or its ``mean``.
-        learn_embeddings: without, the empty caption's embedding is used throughout.
-        embedding_iterations, embedding_learning_rate: per step of the way back.
+        learn_embeddings: null-text optimisation; without, the empty caption's embedding is used throughout.
+        embedding_iterations, embedding_learning_rate: of null-text optimisation, for each reverse step.
         embedding_tolerance: an image's embedding is done when its mean squared error is below; 0 never.
         iterations, learning_rate: of the search for the latent.
         lambda_adv: weight of the adversarial loss.
@@ -213,9 +213,9 @@ class WeakenDiff(ProtectionMethod):
         real = len(images)
         images, noise = padded(images, self.group_size), padded(noise, self.group_size)
         with counting_real(self._own_networks().values(), real), with_chunk(task.surrogates, self.group_size):
-            begin = self._start(images, noise, real)
-            moved, broken = self.search(begin, images[:real], task, views)
-            protected = self.render(moved, begin)
+            inversion = self._inversion(images, noise, real)
+            moved, broken = self.search(inversion, images[:real], task, views)
+            protected = self.render(moved, inversion)
         for item, photo, wrong in zip(ids, images, broken.tolist(), strict=False):
             if wrong and self.crop == "lbp" and find_face(photo) is None:
                 self.fail(item, "no face found in it; try crop=none, or leave the photo out")
@@ -225,10 +225,10 @@ class WeakenDiff(ProtectionMethod):
 
     # What depends on the photo alone.
 
-    def _start(self, images: Tensor, noise: Tensor, real: int) -> Start:
-        """:meth:`start` from the cache where all images of the batch are in it, else computed and stored."""
+    def _inversion(self, images: Tensor, noise: Tensor, real: int) -> NullTextInversion:
+        """:meth:`invert` from the cache where all images of the batch are in it, else computed and stored."""
         if self.cache is None:
-            return self.start(images, noise)
+            return self.invert(images, noise)
         settings = (
             *(self.backbone.sha256, self.version, self.schedule, self.learn_embeddings, self.embedding_iterations),
             *(self.embedding_learning_rate, self.embedding_tolerance, self.latent, self.precision, self.group_size),
@@ -241,39 +241,40 @@ class WeakenDiff(ProtectionMethod):
         if kept is not None:
             latent = padded(torch.stack([one["latent"] for one in kept]), len(images))
             embeddings = padded(torch.stack([one["embeddings"] for one in kept]), len(images))
-            return Start(latent, tuple(part.contiguous() for part in embeddings.unbind(dim=1)))
-        begin = self.start(images, noise)
+            return NullTextInversion(latent, tuple(part.contiguous() for part in embeddings.unbind(dim=1)))
+        inversion = self.invert(images, noise)
         for place, path in enumerate(paths):
-            embeddings = torch.stack([embedding[place] for embedding in begin.embeddings])
-            store_cached(path, {"latent": begin.latent[place], "embeddings": embeddings})
-        return begin
+            embeddings = torch.stack([embedding[place] for embedding in inversion.embeddings])
+            store_cached(path, {"latent": inversion.latent[place], "embeddings": embeddings})
+        return inversion
 
-    def start(self, images: Tensor, noise: Tensor) -> Start:
+    def invert(self, images: Tensor, noise: Tensor) -> NullTextInversion:
         """Encode, invert, and learn the embeddings of ``B`` images; ``noise`` is for the autoencoder's sample."""
         with torch.no_grad(), self._autocast():
             empty = self.backbone.empty_text(len(images)).to(images.dtype)
             clean = self.backbone.encode(images, noise if self.latent == "sample" else None)
             length, start, _ = self.schedule
             path = self.backbone.invert(clean, length, length - start, empty)
-        embeddings = self.learned(path, empty) if self.learn_embeddings else (empty,) * len(self.way_back())
+        steps = len(self.reverse_steps())
+        embeddings = self.optimize_null_text(path, empty) if self.learn_embeddings else (empty,) * steps
         # contiguous, as they come back from the cache: another memory layout would be rounded differently
-        return Start(path[-1].contiguous(), tuple(part.contiguous() for part in embeddings))
+        return NullTextInversion(path[-1].contiguous(), tuple(part.contiguous() for part in embeddings))
 
-    def way_back(self) -> list[Step]:
+    def reverse_steps(self) -> list[Step]:
         """The updates from the start back to a clean latent."""
         length, start, timesteps = self.schedule
         return self.backbone.reverse_steps(length, start, aligned=timesteps == "aligned")
 
-    def learned(self, path: list[Tensor], empty: Tensor) -> tuple[Tensor, ...]:
-        """Embeddings with which the way back retraces ``path`` (clean latent first), one per step.
+    def optimize_null_text(self, path: list[Tensor], empty: Tensor) -> tuple[Tensor, ...]:
+        """Null-text embeddings with which the reverse steps retrace ``path`` (clean latent first), one per step.
 
         One embedding and one optimiser are carried from step to step, and each step starts where the embedding of the
-        last one led (section 1.4 of the facts: as released).
+        last one led, as in the released code.
         """
         latent, text = path[-1], empty
         optimizer = PerImageAdamW(text, self.embedding_learning_rate)
         learned = []
-        for step, goal in zip(self.way_back(), reversed(path[:-1]), strict=True):
+        for step, goal in zip(self.reverse_steps(), reversed(path[:-1]), strict=True):
             active = torch.ones(len(text), dtype=torch.bool, device=text.device)
             for _ in range(self.embedding_iterations):
                 leaf = text.detach().requires_grad_(True)
@@ -292,12 +293,14 @@ class WeakenDiff(ProtectionMethod):
 
     # The search.
 
-    def search(self, begin: Start, images: Tensor, task: Task, views: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def search(
+        self, inversion: NullTextInversion, images: Tensor, task: Task, views: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Where the search leaves what is moved (``B x ...``), and for which images it failed (``R``).
 
         Args:
-            begin: of a padded batch, ``B``.
-            images: the photos ``R x 3 x S x S``; rows of ``begin`` after the first ``R`` are padding and stay where
+            inversion: of a padded batch, ``B``.
+            images: the photos ``R x 3 x S x S``; rows of ``inversion`` after the first ``R`` are padding and stay where
                 they are.
             task: what to achieve.
             views: with a makeup prompt, ``R x iterations x 4 x 2``: the perspectives in which it sees the images.
@@ -308,14 +311,14 @@ class WeakenDiff(ProtectionMethod):
         real = len(images)
         boxes, broken = self._boxes(images)
         references = self._references(images, boxes, task)
-        maps = self._clean_maps(begin) if self.structure_weight else None
-        moved = self._origin(begin)
+        maps = self._attention_maps(inversion) if self.structure_weight else None
+        moved = self._origin(inversion)
         optimizer = PerImageAdamW(moved, self.learning_rate)
         active = torch.cat([~broken, broken.new_zeros(len(moved) - real)])
-        worded = self._makeup(begin, views)
+        worded = self._makeup(inversion, views)
         for iteration in range(self.iterations):
             leaf = moved.detach().requires_grad_(True)
-            image, structure = self._forward(leaf, begin, maps, self.search_decoder)
+            image, structure = self._forward(leaf, inversion, maps, self.search_decoder)
             cosines = torch.stack(
                 [
                     (surrogate(image[:real], boxes) * reference).sum(dim=1)
@@ -336,13 +339,13 @@ class WeakenDiff(ProtectionMethod):
             moved = optimizer.step(moved, gradient, active)
         return moved, broken
 
-    def _makeup(self, begin: Start, views: Tensor | None) -> Callable[[Tensor, int], Tensor] | None:
+    def _makeup(self, inversion: NullTextInversion, views: Tensor | None) -> Callable[[Tensor, int], Tensor] | None:
         """The makeup prompt's losses ``B`` of a batch's images in an iteration; None without a prompt."""
         makeup = self.makeup
         if makeup is None or views is None:
             return None
         with torch.no_grad():
-            before = makeup.encoder.embed_images(self.render(self._origin(begin), begin))
+            before = makeup.encoder.embed_images(self.render(self._origin(inversion), inversion))
         corners = padded(views, len(before))
         return lambda images, iteration: makeup.losses(images, before, corners[:, iteration])
 
@@ -368,10 +371,10 @@ class WeakenDiff(ProtectionMethod):
         with torch.no_grad():
             return [surrogate(images, boxes) for surrogate in task.surrogates]
 
-    def _origin(self, begin: Start) -> Tensor:
+    def _origin(self, inversion: NullTextInversion) -> Tensor:
         if self.space == "latent":
-            return begin.latent
-        return begin.latent.new_zeros(self.backbone.bottleneck_shape(begin.latent))
+            return inversion.latent
+        return inversion.latent.new_zeros(self.backbone.bottleneck_shape(inversion.latent))
 
     def _adversarial(self, cosines: Tensor, goal: Goal) -> Tensor:
         """``B`` losses from ``K x B``: ``1 - cos`` to the target, or its negative to the source."""
@@ -386,10 +389,10 @@ class WeakenDiff(ProtectionMethod):
         return (ahead > (self.stop_margin or 0.0)).all(dim=0)
 
     @torch.no_grad()
-    def _clean_maps(self, begin: Start) -> list[list[Tensor]]:
-        """Self-attention maps of the unmoved latent's way back, per step and layer; they never change."""
-        latent, maps = begin.latent, []
-        for step, text in zip(self.way_back(), begin.embeddings, strict=True):
+    def _attention_maps(self, inversion: NullTextInversion) -> list[list[Tensor]]:
+        """Self-attention maps of the unmoved latent's reverse steps, per step and layer; they never change."""
+        latent, maps = inversion.latent, []
+        for step, text in zip(self.reverse_steps(), inversion.embeddings, strict=True):
             self.backbone.attention.record()
             with self._autocast():
                 latent = self.backbone.denoise(latent, step, text)
@@ -399,16 +402,16 @@ class WeakenDiff(ProtectionMethod):
     def _forward(
         self,
         moved: Tensor,
-        begin: Start,
+        inversion: NullTextInversion,
         maps: list[list[Tensor]] | None,
         decode: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Decoded images and structure losses ``B`` of what is moved, with gradients."""
         offset = moved if self.space == "bottleneck" else None
-        latent = begin.latent if self.space == "bottleneck" else moved
+        latent = inversion.latent if self.space == "bottleneck" else moved
         structure = moved.new_zeros(len(moved))
         with self._autocast():
-            for place, (step, text) in enumerate(zip(self.way_back(), begin.embeddings, strict=True)):
+            for place, (step, text) in enumerate(zip(self.reverse_steps(), inversion.embeddings, strict=True)):
                 base = maps[place] if maps is not None else None
                 latent, difference = self._run(self._update, latent, step, text, base, offset)
                 structure = structure + difference
@@ -418,7 +421,7 @@ class WeakenDiff(ProtectionMethod):
     def _update(
         self, latent: Tensor, step: Step, text: Tensor, base: list[Tensor] | None, offset: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """One step of the way back and its structure losses ``B``."""
+        """One reverse step and its structure losses ``B``."""
         if base is None:
             self.backbone.attention.off()
         else:
@@ -433,9 +436,9 @@ class WeakenDiff(ProtectionMethod):
         return function(*arguments)
 
     @torch.no_grad()
-    def render(self, moved: Tensor, begin: Start) -> Tensor:
+    def render(self, moved: Tensor, inversion: NullTextInversion) -> Tensor:
         """Images ``B x 3 x S x S`` of what was moved, not clamped."""
-        image, _ = self._forward(moved, begin, None)
+        image, _ = self._forward(moved, inversion, None)
         return image
 
     def _autocast(self) -> AbstractContextManager[Any]:

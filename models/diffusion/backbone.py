@@ -241,7 +241,7 @@ class DiffusionBackbone(nn.Module):
         return path
 
     def reverse_steps(self, steps: int, start: int, *, aligned: bool) -> list[Step]:
-        """The last ``steps - start`` updates of the way back to the clean latent.
+        """The last ``steps - start`` reverse (denoising) steps of a schedule, down to the clean latent.
 
         Args:
             steps: of the whole schedule.
