@@ -51,16 +51,16 @@ class Purification:
         self.images = faces.images
         shape = method.backbone.latent_shape(method.image_size)
         self.noise = ItemRandom(task.seed, faces.ids, faces.images.device).normal(*shape)
-        self.inversion = method.invert(self.images, self.noise)
+        self.inversion = method.core.invert(self.images, self.noise)
 
     def through(self) -> dict[str, float]:
         """The method's own edit, with and without the denoiser's reaction."""
         moved, _ = self.method.search(self.inversion, self.images, self.task)
         clean = self._back(self.inversion.latent, self.inversion)
-        steps = self.method.reverse_steps()
+        steps = self.method.core.reverse_steps()
         scale = (steps[-1].alpha_to / steps[0].alpha_from) ** 0.5
         before = self._decoded(clean + scale * (moved - self.inversion.latent))
-        return self._row(self._decoded(clean), before, self.method.render(moved, self.inversion))
+        return self._row(self._decoded(clean), before, self.method.core.render(moved, self.inversion))
 
     def around(self) -> dict[str, float]:
         """An edit of the clean latent that never saw the denoiser, then three steps up and back."""
@@ -70,14 +70,14 @@ class Purification:
         edited = self._edited(nothing)
         with torch.no_grad():
             empty = self.method.backbone.empty_text(len(clean))
-            length, start, _ = self.method.schedule
+            length, start = self.method.settings.diffusion_steps, self.method.settings.start_step
             up = self.method.backbone.invert(edited, length, length - start, empty)[-1]
         after = self._decoded(self._back(up, self.inversion))
         return self._row(self._decoded(clean), self._decoded(edited), after)
 
     def _edited(self, inversion: NullTextInversion) -> Tensor:
         """The clean latent after the same optimiser and step size, with the decoder alone behind it."""
-        latent, optimizer = inversion.latent, PerImageAdamW(inversion.latent, self.method.learning_rate)
+        latent, optimizer = inversion.latent, PerImageAdamW(inversion.latent, self.method.settings.learning_rate)
         everyone = torch.ones(len(latent), dtype=torch.bool, device=latent.device)
         for _ in range(AROUND_ITERATIONS):
             leaf = latent.detach().requires_grad_(True)
@@ -88,7 +88,7 @@ class Purification:
 
     @torch.no_grad()
     def _back(self, latent: Tensor, inversion: NullTextInversion) -> Tensor:
-        for step, text in zip(self.method.reverse_steps(), inversion.embeddings, strict=True):
+        for step, text in zip(self.method.core.reverse_steps(), inversion.embeddings, strict=True):
             latent = self.method.backbone.denoise(latent, step, text)
         return latent
 

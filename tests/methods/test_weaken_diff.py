@@ -82,7 +82,7 @@ def method(monkeypatch: pytest.MonkeyPatch) -> Callable[..., WeakenDiff]:
         monkeypatch.setattr(
             backbone, "empty_text", lambda batch: backbone.text.words.expand(batch, -1, -1), raising=True
         )
-        monkeypatch.setattr("veilbench.methods.weaken_diff.load_backbone", lambda *_: backbone)
+        monkeypatch.setattr("veilbench.methods.weaken_diff.method.load_backbone", lambda *_: backbone)
         return WeakenDiff(**{**FEW, "group_size": 3, **options})  # type: ignore[arg-type]
 
     return make
@@ -125,9 +125,9 @@ def test_equals_the_released_algorithm(
     """Every intermediate, in float64: AdamW's first steps are signs, which amplify float32 rounding beyond use."""
     ours, assigned = method(prediction, group_size=count, adversarial=adversarial), task()
     images, noise = photos(count), draws(ours, count)
-    inversion = ours.invert(images, noise)
+    inversion = ours.core.invert(images, noise)
     moved, broken = ours.search(inversion, images, assigned)
-    rendered = ours.render(moved, inversion)
+    rendered = ours.core.render(moved, inversion)
     assert not broken.any()
     for place in range(count):
         alone = slice(place, place + 1)
@@ -140,7 +140,7 @@ def test_equals_the_released_algorithm(
         _close(moved[alone], plain.latent)
         _close(moved[alone] - inversion.latent[alone], plain.latent - plain.inverted[3])
         _close(rendered[alone], plain.image)
-        _, structure = ours._forward(moved, inversion, ours._attention_maps(inversion))
+        _, structure = ours.core.forward(moved, inversion, ours.core.attention_maps(inversion))
         assert float(structure[place]) > plain.structure[-1] > 0
 
 
@@ -157,7 +157,7 @@ def test_first_iteration_agrees_in_single_precision(
     # both from the oracle's start: learning an embedding amplifies rounding, which is not what is compared here
     inversion = NullTextInversion(plain.inverted[3], tuple(plain.embeddings))
     leaf = inversion.latent.clone().requires_grad_(True)
-    image, structure = ours._forward(leaf, inversion, ours._attention_maps(inversion))
+    image, structure = ours.core.forward(leaf, inversion, ours.core.attention_maps(inversion))
     references = [assigned.target_embeddings(surrogate) for surrogate in assigned.surrogates]
     cosines = [(one(image) * to).sum(dim=1) for one, to in zip(assigned.surrogates, references, strict=True)]
     loss = 0.003 * (1 - torch.stack(cosines)).mean(dim=0) + structure
@@ -183,27 +183,27 @@ def test_passes_are_those_that_are_needed(method: Callable[..., WeakenDiff], tas
 
 def test_structure_loss_is_there_and_pulls_at_the_latent(method: Callable[..., WeakenDiff]) -> None:
     ours = method(dtype=torch.float32)
-    inversion = ours.invert(photos(3, torch.float32), draws(ours, 3))
-    maps = ours._attention_maps(inversion)
+    inversion = ours.core.invert(photos(3, torch.float32), draws(ours, 3))
+    maps = ours.core.attention_maps(inversion)
     assert [len(step) for step in maps] == [ours.backbone.attention.layers] * 3
     for layer in maps[0]:
         assert torch.allclose(layer.sum(dim=-1), torch.ones(()), atol=1e-5)
     leaf = (inversion.latent + 0.1).requires_grad_(True)
-    _, structure = ours._forward(leaf, inversion, maps)
+    _, structure = ours.core.forward(leaf, inversion, maps)
     (gradient,) = torch.autograd.grad(structure.sum(), leaf)
     assert (structure > 0).all()
     assert (gradient.flatten(1).abs().sum(dim=1) > 0).all()
-    _, nothing = ours._forward(inversion.latent, inversion, maps)
+    _, nothing = ours.core.forward(inversion.latent, inversion, maps)
     assert float(nothing.abs().max()) < 1e-12
 
 
 def test_silent_attention_is_an_error(method: Callable[..., WeakenDiff]) -> None:
     """Released ports lost the structure loss unnoticed when a library renamed its attention class."""
     ours = method(dtype=torch.float32)
-    inversion = ours.invert(photos(3, torch.float32), draws(ours, 3))
+    inversion = ours.core.invert(photos(3, torch.float32), draws(ours, 3))
     ours.backbone.unet.set_attn_processor(AttnProcessor2_0())
     with pytest.raises(RuntimeError, match="0 of 4 self-attention layers"):
-        ours._attention_maps(inversion)
+        ours.core.attention_maps(inversion)
     with pytest.raises(ValueError, match="no self-attention layer"):
         SelfAttentionTape(UNet2DConditionModel(**PLAIN_UNET))
 
@@ -244,8 +244,8 @@ def test_null_text_embeddings_lead_back_to_the_path(method: Callable[..., Weaken
     ours = method(embedding_iterations=20, embedding_learning_rate=0.01)
     backbone, empty = ours.backbone, ours.backbone.empty_text(3)
     path = backbone.invert(backbone.encode(photos(3), draws(ours, 3)), 20, 3, empty)
-    learnt = ours.optimize_null_text(path, empty)[0]
-    step = ours.reverse_steps()[0]
+    learnt = ours.core.optimize_null_text(path, empty)[0]
+    step = ours.core.reverse_steps()[0]
     errors = [
         (backbone.denoise(path[3], step, text) - path[2]).pow(2).flatten(1).mean(dim=1) for text in (learnt, empty)
     ]
@@ -347,12 +347,12 @@ def test_a_tiny_autoencoder_is_for_the_search_alone(
     cost = ours.predict_step(batch).cost
     assert (cost.forward["tiny_autoencoder"], cost.backward["tiny_autoencoder"]) == (n, n)
     assert (cost.forward["vae_decoder"], cost.backward["vae_decoder"]) == (1, 0)
-    inversion = ours.invert(photos(3, torch.float32), draws(ours, 3))
+    inversion = ours.core.invert(photos(3, torch.float32), draws(ours, 3))
     moved, _ = ours.search(inversion, photos(3, torch.float32), ours.task)
     usual, _ = method(dtype=torch.float32, iterations=3).search(inversion, photos(3, torch.float32), ours.task)
     assert not torch.equal(moved, usual)
-    clean = method(dtype=torch.float32).render(inversion.latent, inversion)
-    assert torch.equal(ours.render(inversion.latent, inversion), clean)
+    clean = method(dtype=torch.float32).core.render(inversion.latent, inversion)
+    assert torch.equal(ours.core.render(inversion.latent, inversion), clean)
 
 
 def test_what_is_off_stays_out_of_the_identity() -> None:
@@ -392,10 +392,10 @@ def test_a_makeup_prompt_moves_images_its_way(method: Callable[..., WeakenDiff],
 
 def test_bottleneck_offsets_have_gradients_of_the_second_half(method: Callable[..., WeakenDiff]) -> None:
     ours = method(dtype=torch.float32, space="bottleneck", learning_rate=0.05)
-    inversion = ours.invert(photos(3, torch.float32), draws(ours, 3))
-    offset = ours._origin(inversion).requires_grad_(True)
-    image, structure = ours._forward(offset, inversion, ours._attention_maps(inversion))
-    latents = method(dtype=torch.float32).render(inversion.latent, inversion)
+    inversion = ours.core.invert(photos(3, torch.float32), draws(ours, 3))
+    offset = ours.core.origin(inversion).requires_grad_(True)
+    image, structure = ours.core.forward(offset, inversion, ours.core.attention_maps(inversion))
+    latents = method(dtype=torch.float32).core.render(inversion.latent, inversion)
     # No offset: the same image, up to the roundings of a pass with gradients, which may take other kernels.
     torch.testing.assert_close(image.detach(), latents, rtol=1e-4, atol=1e-5)
     (gradient,) = torch.autograd.grad(image.sum() + structure.sum(), offset)
@@ -415,7 +415,7 @@ def test_surrogates_see_the_face_that_was_found(
         places = [place for place in range(3) if torch.equal(images[place], image)]
         return boxes[places[0]] if places else Box(2, 2, 20, 20)
 
-    monkeypatch.setattr("veilbench.methods.weaken_diff.find_face", look)
+    monkeypatch.setattr("veilbench.methods.weaken_diff.method.find_face", look)
     results = {}
     for crop in ("none", "lbp"):
         ours = method(dtype=torch.float32, crop=crop)

@@ -1,17 +1,14 @@
-"""WeakenDiff: adversarial latents whose purification by the diffusion model is weakened."""
+"""WeakenDiff as a protection method: parameters, networks, faces, cache, costs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from veilbench.boxes import Box
 from veilbench.datasets.base import FaceBatch
@@ -21,32 +18,16 @@ from veilbench.models.diffusion.folder import PIPELINE, TINY_AUTOENCODER
 from veilbench.models.folders import EMBEDDED
 from veilbench.models.recognizers.base import PassCounter
 
-from .base import Goal, ItemRandom, ProtectionMethod, Task
-from .cache import cache_path, load_cached, store_cached
-from .gradient import reference_embeddings
-from .makeup_prompt import MakeupPrompt
-from .padded_batches import counting_real, padded, resized, with_chunk
-from .per_image_adamw import PerImageAdamW
+from ..base import Goal, ItemRandom, ProtectionMethod, Task
+from ..cache import cache_path, load_cached, store_cached
+from ..gradient import reference_embeddings
+from ..makeup_prompt import MakeupPrompt
+from ..padded_batches import counting_real, padded, resized, with_chunk
+from .core import Core, NullTextInversion, Objective, Settings
 
 if TYPE_CHECKING:
     from veilbench.models.diffusion.backbone import DiffusionBackbone
-    from veilbench.models.diffusion.ddim import Step
     from veilbench.models.diffusion.tiny_autoencoder import TinyAutoencoder
-
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(frozen=True, slots=True)
-class NullTextInversion:
-    """What depends on the photos alone, and serves every target, goal and choice of surrogates.
-
-    Attributes:
-        latent: the inverted latent ``B x C x h x w``, where the reverse steps begin.
-        embeddings: the null-text embedding of each reverse step, ``B x length x width``.
-    """
-
-    latent: Tensor
-    embeddings: tuple[Tensor, ...]
 
 
 class WeakenDiff(ProtectionMethod):
@@ -87,7 +68,7 @@ class WeakenDiff(ProtectionMethod):
         search_decoder: what the search decodes with: None for the pipeline's own decoder, or a tiny autoencoder, a
             cheap approximation of it (``embedded``, an ``AutoencoderTiny`` folder, or a Hub name in the local cache).
             The result is always decoded by the pipeline's own.
-        makeup_weight: of an optional loss that words describe; see :class:`~.makeup_prompt.MakeupPrompt`.  0 in paper
+        makeup_weight: of an optional loss that words describe; see :class:`~..makeup_prompt.MakeupPrompt`.  0 in paper
             and code; the code loads CLIP all the same.
         makeup_prompt: those words.
         clip: ``embedded``, folder of a ``CLIPModel``, or a Hub name that is in the local cache.
@@ -141,33 +122,43 @@ class WeakenDiff(ProtectionMethod):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        _check(diffusion_steps, start_step, iterations, group_size)
+        self.settings = Settings(
+            diffusion_steps=diffusion_steps,
+            start_step=start_step,
+            timesteps=timesteps,
+            latent=latent,
+            learn_embeddings=learn_embeddings,
+            embedding_iterations=embedding_iterations,
+            embedding_learning_rate=embedding_learning_rate,
+            embedding_tolerance=embedding_tolerance,
+            iterations=iterations,
+            learning_rate=learning_rate,
+            lambda_adv=lambda_adv,
+            adversarial=adversarial,
+            structure_weight=structure_weight,
+            makeup_weight=makeup_weight,
+            stop_margin=stop_margin,
+            space=space,
+            precision=precision,
+            checkpointing=checkpointing,
+        )
+        if group_size < 1:
+            raise ValueError(f"group_size is {group_size}; it must be at least 1")
         self.backbone = load_backbone(PIPELINE.find(pipeline), channels_last, compile)
         self.search_decoder = None if search_decoder is None else load_tiny_autoencoder(search_decoder)
         self.makeup = load_makeup_prompt(CLIP.find(clip), makeup_prompt) if makeup_weight else None
-        self.makeup_weight = makeup_weight
         self.image_size = image_size or self.backbone.image_size
         if self.image_size % self.backbone.size_step:
             raise ValueError(
                 f"image_size is {self.image_size}; {pipeline} needs a multiple of {self.backbone.size_step}"
             )
-        self.latent = latent
-        self.schedule = (diffusion_steps, start_step, timesteps)
-        self.learn_embeddings = learn_embeddings
-        self.embedding_iterations = embedding_iterations
-        self.embedding_learning_rate = embedding_learning_rate
-        self.embedding_tolerance = embedding_tolerance
-        self.iterations = iterations
-        self.learning_rate = learning_rate
-        self.lambda_adv = lambda_adv
-        self.adversarial = adversarial
-        self.structure_weight = structure_weight
-        self.stop_margin = stop_margin
-        self.space = space
         self.crop = crop
         self.group_size = group_size
-        self.precision = precision
-        self.checkpointing = checkpointing
+
+    @property
+    def core(self) -> Core:
+        """The algorithm over the backbone as it is now."""
+        return Core(self.backbone, self.settings)
 
     @classmethod
     def identity(cls, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,8 +188,8 @@ class WeakenDiff(ProtectionMethod):
     def protect(self, faces: FaceBatch, task: Task, random: ItemRandom) -> Tensor:
         images = resized(faces.images, self.image_size)
         shape = self.backbone.latent_shape(self.image_size)
-        noise = random.normal(*shape) if self.latent == "sample" else images.new_zeros(len(images), *shape)
-        views = None if self.makeup is None else random.uniform(0, 1, self.iterations, 4, 2)
+        noise = random.normal(*shape) if self.settings.latent == "sample" else images.new_zeros(len(images), *shape)
+        views = None if self.makeup is None else random.uniform(0, 1, self.settings.iterations, 4, 2)
         protected = []
         for first in range(0, len(images), self.group_size):
             group = slice(first, first + self.group_size)
@@ -215,7 +206,7 @@ class WeakenDiff(ProtectionMethod):
         with counting_real(self._own_networks().values(), real), with_chunk(task.surrogates, self.group_size):
             inversion = self._inversion(images, noise, real)
             moved, broken = self.search(inversion, images[:real], task, views)
-            protected = self.render(moved, inversion)
+            protected = self.core.render(moved, inversion)
         for item, photo, wrong in zip(ids, images, broken.tolist(), strict=False):
             if wrong and self.crop == "lbp" and find_face(photo) is None:
                 self.fail(item, "no face found in it; try crop=none, or leave the photo out")
@@ -226,12 +217,15 @@ class WeakenDiff(ProtectionMethod):
     # What depends on the photo alone.
 
     def _inversion(self, images: Tensor, noise: Tensor, real: int) -> NullTextInversion:
-        """:meth:`invert` from the cache where all images of the batch are in it, else computed and stored."""
+        """:meth:`Core.invert` from the cache where all images of the batch are in it, else computed and stored."""
         if self.cache is None:
-            return self.invert(images, noise)
+            return self.core.invert(images, noise)
+        chosen = self.settings
+        schedule = (chosen.diffusion_steps, chosen.start_step, chosen.timesteps)
         settings = (
-            *(self.backbone.sha256, self.version, self.schedule, self.learn_embeddings, self.embedding_iterations),
-            *(self.embedding_learning_rate, self.embedding_tolerance, self.latent, self.precision, self.group_size),
+            *(self.backbone.sha256, self.version, schedule, chosen.learn_embeddings, chosen.embedding_iterations),
+            *(chosen.embedding_learning_rate, chosen.embedding_tolerance, chosen.latent, chosen.precision),
+            self.group_size,
         )
         folder = self.cache / "weaken_diff"
         paths = [
@@ -242,54 +236,11 @@ class WeakenDiff(ProtectionMethod):
             latent = padded(torch.stack([one["latent"] for one in kept]), len(images))
             embeddings = padded(torch.stack([one["embeddings"] for one in kept]), len(images))
             return NullTextInversion(latent, tuple(part.contiguous() for part in embeddings.unbind(dim=1)))
-        inversion = self.invert(images, noise)
+        inversion = self.core.invert(images, noise)
         for place, path in enumerate(paths):
             embeddings = torch.stack([embedding[place] for embedding in inversion.embeddings])
             store_cached(path, {"latent": inversion.latent[place], "embeddings": embeddings})
         return inversion
-
-    def invert(self, images: Tensor, noise: Tensor) -> NullTextInversion:
-        """Encode, invert, and learn the embeddings of ``B`` images; ``noise`` is for the autoencoder's sample."""
-        with torch.no_grad(), self._autocast():
-            empty = self.backbone.empty_text(len(images)).to(images.dtype)
-            clean = self.backbone.encode(images, noise if self.latent == "sample" else None)
-            length, start, _ = self.schedule
-            path = self.backbone.invert(clean, length, length - start, empty)
-        steps = len(self.reverse_steps())
-        embeddings = self.optimize_null_text(path, empty) if self.learn_embeddings else (empty,) * steps
-        # contiguous, as they come back from the cache: another memory layout would be rounded differently
-        return NullTextInversion(path[-1].contiguous(), tuple(part.contiguous() for part in embeddings))
-
-    def reverse_steps(self) -> list[Step]:
-        """The updates from the start back to a clean latent."""
-        length, start, timesteps = self.schedule
-        return self.backbone.reverse_steps(length, start, aligned=timesteps == "aligned")
-
-    def optimize_null_text(self, path: list[Tensor], empty: Tensor) -> tuple[Tensor, ...]:
-        """Null-text embeddings with which the reverse steps retrace ``path`` (clean latent first), one per step.
-
-        One embedding and one optimiser are carried from step to step, and each step starts where the embedding of the
-        last one led, as in the released code.
-        """
-        latent, text = path[-1], empty
-        optimizer = PerImageAdamW(text, self.embedding_learning_rate)
-        learned = []
-        for step, goal in zip(self.reverse_steps(), reversed(path[:-1]), strict=True):
-            active = torch.ones(len(text), dtype=torch.bool, device=text.device)
-            for _ in range(self.embedding_iterations):
-                leaf = text.detach().requires_grad_(True)
-                with self._autocast():
-                    reached = self.backbone.denoise(latent, step, leaf)
-                error = ((reached - goal) ** 2).flatten(1).mean(dim=1)
-                active = active & (error.detach() > self.embedding_tolerance)
-                if not bool(active.any()):
-                    break
-                (gradient,) = torch.autograd.grad(error.sum(), leaf)
-                text = optimizer.step(text, gradient, active)
-            with torch.no_grad(), self._autocast():
-                latent = self.backbone.denoise(latent, step, text)
-            learned.append(text)
-        return tuple(learned)
 
     # The search.
 
@@ -308,36 +259,23 @@ class WeakenDiff(ProtectionMethod):
         Raises:
             ValueError: when faces are cropped and there is none in the target's photo.
         """
-        real = len(images)
         boxes, broken = self._boxes(images)
-        references = self._references(images, boxes, task)
-        maps = self._attention_maps(inversion) if self.structure_weight else None
-        moved = self._origin(inversion)
-        optimizer = PerImageAdamW(moved, self.learning_rate)
-        active = torch.cat([~broken, broken.new_zeros(len(moved) - real)])
-        worded = self._makeup(inversion, views)
-        for iteration in range(self.iterations):
-            leaf = moved.detach().requires_grad_(True)
-            image, structure = self._forward(leaf, inversion, maps, self.search_decoder)
-            cosines = torch.stack(
-                [
-                    (surrogate(image[:real], boxes) * reference).sum(dim=1)
-                    for surrogate, reference in zip(task.surrogates, references, strict=True)
-                ]
-            )
-            if self.stop_margin is not None:
-                active = active & ~padded(self._passed(cosines.detach(), task), len(active))
-            if not bool(active.any()):
-                break
-            loss = self.lambda_adv * self._adversarial(cosines, task.goal) + self.structure_weight * structure[:real]
-            if worded is not None:
-                loss = loss + self.makeup_weight * worded(image, iteration)[:real]
-            (gradient,) = torch.autograd.grad(loss.sum(), leaf)
-            finite = gradient.flatten(1).isfinite().all(dim=1)
-            broken = broken | (active & ~finite)[:real]
-            active = active & finite
-            moved = optimizer.step(moved, gradient, active)
-        return moved, broken
+        objective = Objective(
+            task.surrogates,
+            self._references(images, boxes, task),
+            task.goal is Goal.IMPERSONATE,
+            boxes,
+            broken,
+            self._thresholds(images, task),
+            self._makeup(inversion, views),
+        )
+        return self.core.search(inversion, objective, self.search_decoder)
+
+    def _thresholds(self, images: Tensor, task: Task) -> Tensor | None:
+        """The surrogates' thresholds, ``K x 1``; None where no image is done early."""
+        if self.settings.stop_margin is None:
+            return None
+        return images.new_tensor([[surrogate.thresholds.at(0.01)] for surrogate in task.surrogates])
 
     def _makeup(self, inversion: NullTextInversion, views: Tensor | None) -> Callable[[Tensor, int], Tensor] | None:
         """The makeup prompt's losses ``B`` of a batch's images in an iteration; None without a prompt."""
@@ -345,7 +283,7 @@ class WeakenDiff(ProtectionMethod):
         if makeup is None or views is None:
             return None
         with torch.no_grad():
-            before = makeup.encoder.embed_images(self.render(self._origin(inversion), inversion))
+            before = makeup.encoder.embed_images(self.core.render(self.core.origin(inversion), inversion))
         corners = padded(views, len(before))
         return lambda images, iteration: makeup.losses(images, before, corners[:, iteration])
 
@@ -370,81 +308,6 @@ class WeakenDiff(ProtectionMethod):
             images, boxes = target.image[None].to(images.device), [box]
         with torch.no_grad():
             return [surrogate(images, boxes) for surrogate in task.surrogates]
-
-    def _origin(self, inversion: NullTextInversion) -> Tensor:
-        if self.space == "latent":
-            return inversion.latent
-        return inversion.latent.new_zeros(self.backbone.bottleneck_shape(inversion.latent))
-
-    def _adversarial(self, cosines: Tensor, goal: Goal) -> Tensor:
-        """``B`` losses from ``K x B``: ``1 - cos`` to the target, or its negative to the source."""
-        each = 1 - cosines
-        each = each if goal is Goal.IMPERSONATE else -each
-        return each.mean(dim=0) if self.adversarial == "mean" else each.sum(dim=0)
-
-    def _passed(self, cosines: Tensor, task: Task) -> Tensor:
-        """Which images (``B``) fool every surrogate by the margin; ``cosines`` is ``K x B``."""
-        thresholds = cosines.new_tensor([[surrogate.thresholds.at(0.01)] for surrogate in task.surrogates])
-        ahead = cosines - thresholds if task.goal is Goal.IMPERSONATE else thresholds - cosines
-        return (ahead > (self.stop_margin or 0.0)).all(dim=0)
-
-    @torch.no_grad()
-    def _attention_maps(self, inversion: NullTextInversion) -> list[list[Tensor]]:
-        """Self-attention maps of the unmoved latent's reverse steps, per step and layer; they never change."""
-        latent, maps = inversion.latent, []
-        for step, text in zip(self.reverse_steps(), inversion.embeddings, strict=True):
-            self.backbone.attention.record()
-            with self._autocast():
-                latent = self.backbone.denoise(latent, step, text)
-            maps.append(self.backbone.attention.recorded())
-        return maps
-
-    def _forward(
-        self,
-        moved: Tensor,
-        inversion: NullTextInversion,
-        maps: list[list[Tensor]] | None,
-        decode: Callable[[Tensor], Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Decoded images and structure losses ``B`` of what is moved, with gradients."""
-        offset = moved if self.space == "bottleneck" else None
-        latent = inversion.latent if self.space == "bottleneck" else moved
-        structure = moved.new_zeros(len(moved))
-        with self._autocast():
-            for place, (step, text) in enumerate(zip(self.reverse_steps(), inversion.embeddings, strict=True)):
-                base = maps[place] if maps is not None else None
-                latent, difference = self._run(self._update, latent, step, text, base, offset)
-                structure = structure + difference
-            image = self._run(decode or self.backbone.decode, latent)
-        return image.float() if image.dtype in DTYPES.values() else image, structure
-
-    def _update(
-        self, latent: Tensor, step: Step, text: Tensor, base: list[Tensor] | None, offset: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """One reverse step and its structure losses ``B``."""
-        if base is None:
-            self.backbone.attention.off()
-        else:
-            self.backbone.attention.compare(base)
-        after = self.backbone.denoise(latent, step, text, offset)
-        difference = self.backbone.attention.difference() if base is not None else latent.new_zeros(len(latent))
-        return after, difference
-
-    def _run(self, function: Any, *arguments: Any) -> Any:
-        if self.checkpointing:
-            return checkpoint(function, *arguments, use_reentrant=False)
-        return function(*arguments)
-
-    @torch.no_grad()
-    def render(self, moved: Tensor, inversion: NullTextInversion) -> Tensor:
-        """Images ``B x 3 x S x S`` of what was moved, not clamped."""
-        image, _ = self._forward(moved, inversion, None)
-        return image
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.backbone.device.type, DTYPES[self.precision])
 
 
 @lru_cache(maxsize=1)
@@ -473,16 +336,3 @@ def load_tiny_autoencoder(decoder: str) -> TinyAutoencoder:
     from veilbench.models.diffusion.tiny_autoencoder import TinyAutoencoder  # noqa: PLC0415 (slow to import)
 
     return TinyAutoencoder.load(decoder)
-
-
-def _check(diffusion_steps: int, start_step: int, iterations: int, group_size: int) -> None:
-    if diffusion_steps < 2:  # noqa: PLR2004
-        raise ValueError(f"diffusion_steps is {diffusion_steps}; it must be at least 2")
-    if not 1 <= start_step < diffusion_steps:
-        raise ValueError(
-            f"start_step is {start_step}; it must be from 1 to diffusion_steps - 1 = {diffusion_steps - 1}"
-        )
-    if iterations < 0:
-        raise ValueError(f"iterations is {iterations}; it cannot be negative")
-    if group_size < 1:
-        raise ValueError(f"group_size is {group_size}; it must be at least 1")
