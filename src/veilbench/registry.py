@@ -134,8 +134,9 @@ def _own(room: str, kind: str) -> type[Any] | None:
         return None
     module = importlib.import_module(f"{package.__name__}.{kind}")
     for cls in vars(module).values():
-        inside = inspect.isclass(cls) and f"{cls.__module__}.".startswith(f"{module.__name__}.")
-        if inside and getattr(cls, "kind", None) == kind:
+        if not inspect.isclass(cls) or getattr(cls, "kind", None) != kind:
+            continue
+        if f"{cls.__module__}.".startswith(f"{module.__name__}."):
             return cls
     return None
 
