@@ -146,18 +146,19 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class MakeupReference:
-    """A face with makeup, and the same photo without it where there is one: what a makeup method takes a style from.
+    """A non-makeup / makeup pair, or a makeup photo alone: what a makeup method takes a style from.
 
     Attributes:
         name: of the style; unique within its data set and safe as a file name.
-        bare, made_up: ``3 x H x W`` in ``[0, 1]``, the same but for the makeup; ``bare`` is None where nobody has it.
-        parts: of that face, each mask ``1 x H x W``; None where nobody drew them.
+        non_makeup, makeup: the pair, ``3 x H x W`` each in ``[0, 1]``, the same but for the makeup; ``non_makeup`` is
+            None where there is only the makeup photo.
+        parts: of that face, each mask ``1 x H x W``; None where there are none.
         sha256: covers the images and the masks.
     """
 
     name: str
-    bare: Tensor | None
-    made_up: Tensor
+    non_makeup: Tensor | None
+    makeup: Tensor
     parts: FaceParts | None
     sha256: str
 
@@ -248,7 +249,7 @@ class FaceDataset(Dataset[Face], ABC):
 
     @property
     def references(self) -> Mapping[str, MakeupReference]:
-        """Made-up faces to take styles from, by name; empty where the data set has none."""
+        """Makeup photos to take styles from, by name; empty where the data set has none."""
         return {}
 
     @property

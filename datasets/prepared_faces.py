@@ -15,7 +15,7 @@ from torch import Tensor
 from veilbench.errors import DataError
 
 from .base import Face, FaceDataset, MakeupReference, Manifest, ManifestEntry, Target
-from .makeup_pairs import MadeUpPhotos, read_makeup_pairs
+from .makeup_pairs import MakeupPhotos, read_makeup_pairs
 from .photo_files import FORMAT_VERSION, PhotoFile, check_different, photo_target
 from .preparation import Layout
 from .prepared import read_record
@@ -60,7 +60,7 @@ class PreparedFaces(FaceDataset, ABC):
         self._items = record.items[:limit]
         self._rest = record.items[len(self._items) :]
         self._references: Mapping[str, MakeupReference] = (
-            MadeUpPhotos(record.references, size) if references is None else read_makeup_pairs(references, size)
+            MakeupPhotos(record.references, size) if references is None else read_makeup_pairs(references, size)
         )
         pairs = [_boxed(*pair) if target_crop == "fixed" else pair for pair in record.targets]
         for item in self._items:

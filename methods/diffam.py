@@ -23,7 +23,7 @@ from .base import Goal, ItemRandom, Task
 from .cache import cache_path, load_cached, store_cached
 from .makeup_losses import Palette, direction_losses, makeup_distances, part_masks
 from .makeup_reference import Style, check_reference, resized_parts, with_parts
-from .makeup_removal import WORDS, bare_face
+from .makeup_removal import WORDS, remove_makeup
 from .padded_batches import counting_real, padded, resized, with_chunk
 from .trained import TrainedMethod
 
@@ -41,7 +41,7 @@ class DiffAM(TrainedMethod):
     what comes out wears the makeup of the reference, and is taken for the target by all surrogates.  Its losses:
 
     * makeup: in lips, eyes and skin the distance to the image's own pixels with the reference's histogram;
-    * direction: ``-log((1 + cos) / 2)`` between "photo to image" and "bare to made-up reference" in CLIP's space;
+    * direction: ``-log((1 + cos) / 2)`` between "photo to image" and "non-makeup to makeup photo" in CLIP's space;
     * adversarial: mean over the surrogates of ``1 - cos`` to the target, in the second phase only;
     * perceptual and pixel: LPIPS and the mean absolute difference (on pixels from -1 to 1) to the photo.
 
@@ -62,9 +62,10 @@ class DiffAM(TrainedMethod):
         diffusion: ``embedded``, folder of a ``DDPMPipeline``, or a Hub name that is in the local cache.
         clip: ``embedded``, folder of a ``CLIPModel``, or a Hub name that is in the local cache.
         reference: which of the data set's makeup references to wear.  None: its first.
-        removal: where the reference's bare face comes from: ``given`` with it, or from text-guided removal (``clip``).
+        removal: where the reference's non-makeup photo comes from: ``given`` with it, or from text-guided removal
+            (``clip``).
         removal_words, removal_steps, removal_learning_rate: of that removal; see
-            :func:`~.makeup_removal.bare_face`.
+            :func:`~.makeup_removal.remove_makeup`.
         preservation: ``lpips_alex``, or ``embedded_features``, which is not LPIPS: see
             :mod:`veilbench.models.perceptual`.
         parser: weights of a face parser (``79999_iter.pth`` of face-parsing.PyTorch), for training faces and references
@@ -234,29 +235,29 @@ class DiffAM(TrainedMethod):
     def style(self) -> Style:
         """What the reference and the target of the task ask for."""
         reference, side, device = self.reference, self.diffusion.image_size, self.device
-        made_up = resized(reference.made_up[None].to(device), side)
-        given = reference.bare if self.removal == "given" else None
-        bare = self._without(made_up) if given is None else resized(given[None].to(device), side)
+        makeup = resized(reference.makeup[None].to(device), side)
+        given = reference.non_makeup if self.removal == "given" else None
+        non_makeup = self._without_makeup(makeup) if given is None else resized(given[None].to(device), side)
         assert reference.parts is not None  # noqa: S101 (see `assign`)
         parts = resized_parts(FaceParts.stack([reference.parts]).to(device), side)
         masks = part_masks(parts, self.eye_margin)
-        palettes = {name: Palette.of(made_up[0], masks[name][0]) for name in self.part_weights}
-        direction = self.encoder.embed_images(made_up) - self.encoder.embed_images(bare)
+        palettes = {name: Palette.of(makeup[0], masks[name][0]) for name in self.part_weights}
+        direction = self.encoder.embed_images(makeup) - self.encoder.embed_images(non_makeup)
         targets = [self.task.target_embeddings(surrogate)[:1] for surrogate in self.task.surrogates]
         return Style(palettes, direction, tuple(targets))
 
-    def _without(self, made_up: Tensor) -> Tensor:
+    def _without_makeup(self, makeup: Tensor) -> Tensor:
         """The reference ``1 x 3 x S x S`` without its makeup, removed once for all targets with these surrogates."""
         recognizers = [surrogate.digest for surrogate in self.task.surrogates]
         networks = (self.diffusion.sha256, self.encoder.sha256, self.perceptual.sha256, *recognizers)
         words, steps, learning_rate = self.removal_settings
         settings = (self.version, networks, self.removal_settings)
         folder = self.cache if all(recognizers) else None
-        path = None if folder is None else cache_path(folder / "makeup_removal", settings, made_up)
-        if path is not None and (kept := load_cached([path], made_up.device)) is not None:
+        path = None if folder is None else cache_path(folder / "makeup_removal", settings, makeup)
+        if path is not None and (kept := load_cached([path], makeup.device)) is not None:
             return kept[0]["bare"]
-        bare = bare_face(
-            made_up[0],
+        non_makeup = remove_makeup(
+            makeup[0],
             self.diffusion,
             self.encoder,
             self.perceptual,
@@ -266,8 +267,8 @@ class DiffAM(TrainedMethod):
             learning_rate=learning_rate,
         )[None]
         if path is not None:
-            store_cached(path, {"bare": bare})
-        return bare
+            store_cached(path, {"bare": non_makeup})
+        return non_makeup
 
     def losses(
         self, made: Tensor, photos: Tensor, parts: FaceParts, style: Style, wanted: Collection[str] = LOSSES

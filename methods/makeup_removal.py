@@ -1,4 +1,4 @@
-"""Text-guided makeup removal: DiffAM's first stage, for a reference whose bare face nobody has."""
+"""Text-guided makeup removal: DiffAM's first stage, for a reference without a non-makeup photo."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ HIGHEST, UP, DOWN = 300, 40, 6  # noise level; timesteps of the inversion and fi
 DIRECTION, PERCEPTUAL, PIXEL, IDENTITY = 5.0, 5.0, 2.0, 1.0  # weights of the losses
 
 
-def bare_face(
-    made_up: Tensor,
+def remove_makeup(
+    makeup: Tensor,
     diffusion: PixelDiffusion,
     encoder: ImageTextEncoder,
     perceptual: PerceptualDistance,
@@ -34,16 +34,16 @@ def bare_face(
     steps: int,
     learning_rate: float,
 ) -> Tensor:
-    """The face of a made-up photo without its makeup, ``3 x S x S`` in ``[0, 1]``.
+    """The non-makeup photo for a makeup photo, ``3 x S x S`` in ``[0, 1]``.
 
     A copy of the denoiser is fine-tuned so that what it makes of the photo's latent moves from the first of ``words``
     to the second in CLIP's space, while person and picture stay.  Noise level, timesteps and loss weights are those of
-    DiffAM's released code.  The code fine-tunes on 200 made-up photos, 7 times each, with another diffusion model,
+    DiffAM's released code.  The code fine-tunes on 200 makeup photos, 7 times each, with another diffusion model,
     sentence templates around the words and an ArcFace of its own; here it is the one photo, the words as they are, and
     the mean over ``recognizers``.
 
     Args:
-        made_up: ``3 x S x S`` in ``[0, 1]``, ``S`` the diffusion model's image size.
+        makeup: ``3 x S x S`` in ``[0, 1]``, ``S`` the diffusion model's image size.
         diffusion: not changed.
         encoder: gives the direction.
         perceptual: what keeps the picture.
@@ -54,7 +54,7 @@ def bare_face(
     """
     network = diffusion.trainable_copy()
     up, down = diffusion.timesteps(HIGHEST, UP), diffusion.timesteps(HIGHEST, DOWN)
-    photo = made_up[None]
+    photo = makeup[None]
     with torch.no_grad():
         latent = diffusion.invert(photo, up)
         before, after = encoder.embed_texts(list(words))

@@ -81,8 +81,8 @@ def test_makeup_references(ladn: Path) -> None:
     with Image.open(ladn.parent / "after" / "10001.jpg") as photo:
         expected = np.asarray(photo.convert("RGB"))
     reference = faces.references["10001"]
-    np.testing.assert_array_equal((reference.made_up * 255).round().permute(1, 2, 0).numpy(), expected)
-    assert (reference.name, reference.bare, reference.parts) == ("10001", None, None)
+    np.testing.assert_array_equal((reference.makeup * 255).round().permute(1, 2, 0).numpy(), expected)
+    assert (reference.name, reference.non_makeup, reference.parts) == ("10001", None, None)
     smaller = LADN(prepared=ladn, target_crop="whole", size=SIZE // 2).references
     assert len({one.sha256 for faces in (faces.references, smaller) for one in faces.values()}) == 6
 

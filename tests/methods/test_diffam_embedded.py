@@ -77,16 +77,16 @@ def test_they_wear_the_makeup_and_stay_themselves(results: dict[str, Tensor], da
     reference = dataset.references["evening"]
     assert reference.parts is not None
     own = part_masks(FaceParts.stack([reference.parts]))
-    palettes = {name: Palette.of(reference.made_up, mask[0]) for name, mask in own.items()}
+    palettes = {name: Palette.of(reference.makeup, mask[0]) for name, mask in own.items()}
     masks = part_masks(FaceParts.stack([dataset.parts(index) for index in range(FACES)]))
     weights = {"lips": 1.0, "left_eye": 1.0, "right_eye": 1.0}
     distances = {name: makeup_distances(images, masks, palettes, weights) for name, images in results.items()}
     assert float((distances["after"] / distances["photos"]).max()) < 0.95
     assert float(distances["after"].mean()) < 0.88 * float(distances["photos"].mean())
     encoder = load_encoder(CLIP.find("embedded"))
-    assert reference.bare is not None
+    assert reference.non_makeup is not None
     with torch.no_grad():
-        wanted = encoder.embed_images(reference.made_up[None]) - encoder.embed_images(reference.bare[None])
+        wanted = encoder.embed_images(reference.makeup[None]) - encoder.embed_images(reference.non_makeup[None])
         moved = encoder.embed_images(results["after"]) - encoder.embed_images(results["photos"])
     assert float(torch.nn.functional.cosine_similarity(moved, wanted).mean()) > 0.2
     assert float(psnr(results["after"], results["photos"]).min()) > 22

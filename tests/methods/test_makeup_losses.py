@@ -123,16 +123,16 @@ def test_an_eye_that_is_hidden_stays_hidden() -> None:
 
 
 def test_made_up_lips_are_nearer_to_their_style_than_bare_ones() -> None:
-    """On the exact pairs: the distance of a bare face to its own style is large, of the made-up one nothing."""
+    """On the exact pairs: the distance of a non-makeup face to its own style is large, of the makeup photo nothing."""
     for reference in SyntheticMakeup(sources=1, targets=1).references.values():
-        assert reference.bare is not None
+        assert reference.non_makeup is not None
         assert reference.parts is not None
         masks = part_masks(FaceParts.stack([reference.parts]))
-        palettes = {name: Palette.of(reference.made_up, mask[0]) for name, mask in masks.items()}
+        palettes = {name: Palette.of(reference.makeup, mask[0]) for name, mask in masks.items()}
         weights = {"lips": 1.0, "left_eye": 1.0, "right_eye": 1.0, "skin": 0.15}
         bare, worn = (
             float(makeup_distances(image[None], masks, palettes, weights))
-            for image in (reference.bare, reference.made_up)
+            for image in (reference.non_makeup, reference.makeup)
         )
         assert worn == pytest.approx(0, abs=1e-4)
         assert bare > 0.3

@@ -132,7 +132,7 @@ def _check_parts(owner: str, image: Tensor, parts: FaceParts) -> None:
 
 
 def references_are_made_up_faces(make: Maker) -> None:
-    """Each makeup reference has a name and a hash of its own, and differs from its bare photo where there is one."""
+    """Each makeup reference has a name and a hash of its own; a non-makeup / makeup pair differs."""
     references = make().references
     names = [one.name for one in references.values()]
     must(names == list(references), f"references are listed as {list(references)} and call themselves {names}")
@@ -141,12 +141,13 @@ def references_are_made_up_faces(make: Maker) -> None:
     for name, one in references.items():
         must(bool(SAFE_NAME.fullmatch(name)), f"{name!r} is not safe as a file name: letters, digits, . _ - only")
         must(bool(SHA256.fullmatch(one.sha256)), f"{name}: {one.sha256!r} is not a sha256 in hex")
-        for image in (one.made_up, *([] if one.bare is None else [one.bare])):
-            _check_image(name, image, one.made_up.shape)
+        for image in (one.makeup, *([] if one.non_makeup is None else [one.non_makeup])):
+            _check_image(name, image, one.makeup.shape)
             must(float(image.min()) < float(image.max()), f"{name}: one colour all over")
             if one.parts is not None:
                 _check_parts(name, image, one.parts)
-        must(one.bare is None or not torch.equal(one.bare, one.made_up), f"{name}: its bare photo is the made-up one")
+        pair = one.non_makeup, one.makeup
+        must(pair[0] is None or not torch.equal(pair[0], pair[1]), f"{name}: its non-makeup photo is the makeup photo")
 
 
 def faces_collate(make: Maker) -> None:
