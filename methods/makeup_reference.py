@@ -12,7 +12,7 @@ from veilbench.datasets.base import FaceParts, MakeupReference, check_parts
 from veilbench.models.parsers.parser import FaceParser
 from veilbench.models.parsers.parts import face_parts
 
-from .makeup_losses import INSIDE, Palette
+from .makeup_losses import INSIDE, Histogram
 from .padded_batches import resized
 
 SAME_FACE = 0.05
@@ -21,12 +21,12 @@ SAME_FACE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What a training pursues: the reference's colours by part, its direction in CLIP's space, the target.
+    """What a training pursues: the reference's histograms by part, its direction in CLIP's space, the target.
 
     ``direction`` is ``1 x D``; ``targets`` holds one unit-norm ``1 x D`` for each surrogate.
     """
 
-    palettes: Mapping[str, Palette]
+    histograms: Mapping[str, Histogram]
     direction: Tensor
     targets: tuple[Tensor, ...]
 

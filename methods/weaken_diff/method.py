@@ -68,9 +68,9 @@ class WeakenDiff(ProtectionMethod):
         search_decoder: what the search decodes with: None for the pipeline's own decoder, or a tiny autoencoder, a
             cheap approximation of it (``embedded``, an ``AutoencoderTiny`` folder, or a Hub name in the local cache).
             The result is always decoded by the pipeline's own.
-        makeup_weight: of an optional loss that words describe; see :class:`~..makeup_prompt.MakeupPrompt`.  0 in paper
+        makeup_weight: of an optional loss towards a prompt; see :class:`~..makeup_prompt.MakeupPrompt`.  0 in paper
             and code; the code loads CLIP all the same.
-        makeup_prompt: those words.
+        makeup_prompt: that prompt.
         clip: ``embedded``, folder of a ``CLIPModel``, or a Hub name that is in the local cache.
         crop: what the surrogates see: the whole image, or the box of the face that was found once in the photo
             (``lbp``: see :mod:`veilbench.models.detectors.lbp`; the literature uses MTCNN).  A photo without a face
@@ -169,9 +169,9 @@ class WeakenDiff(ProtectionMethod):
             known["search_decoder"] = TINY_AUTOENCODER.identity(params["search_decoder"])
         if not params["compile"]:
             known.pop("compile")
-        words = {name: known.pop(name) for name in ("makeup_weight", "makeup_prompt", "clip")}
-        if words["makeup_weight"]:
-            known |= {**words, "clip": CLIP.identity(words["clip"])}
+        makeup = {name: known.pop(name) for name in ("makeup_weight", "makeup_prompt", "clip")}
+        if makeup["makeup_weight"]:
+            known |= {**makeup, "clip": CLIP.identity(makeup["clip"])}
         return known
 
     def networks(self) -> dict[str, PassCounter]:

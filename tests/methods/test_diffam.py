@@ -217,7 +217,7 @@ def test_a_step_is_that_of_a_plain_implementation(
     ours.assign(assigned)
     batch = batch_of(dataset, 3)
     assert batch.parts is not None
-    made = ours.network.generate(ours.inverted(batch.images), ours.way_back)
+    made = ours.network.generate(ours.invert(batch.images), ours.generation_timesteps)
     losses = ours.losses(made, batch.images, batch.parts, ours.style())
     expected = plain_losses(ours, batch, assigned)
     assert set(losses) == set(expected)
@@ -287,7 +287,7 @@ def test_training_lowers_what_it_minimises(
 
     def total() -> float:
         with torch.no_grad():
-            made = ours.network.generate(ours.inverted(faces.images), ours.way_back)
+            made = ours.network.generate(ours.invert(faces.images), ours.generation_timesteps)
             assert faces.parts is not None
             losses = ours.losses(made, faces.images, faces.parts, style)
         return float(sum(weights[name] * loss.mean() for name, loss in losses.items()))
@@ -363,10 +363,10 @@ def test_protecting_counts_each_image_and_no_padding(
     assert not any(result.cost.backward.values())
 
 
-# Makeup removal by words.
+# Text-guided makeup removal.
 
 
-def test_removal_moves_the_reference_towards_the_words(
+def test_removal_moves_the_reference_towards_the_prompt(
     method: Callable[..., DiffAM], task: Callable[..., Task], tmp_path: Path
 ) -> None:
     ours = method(removal="clip", removal_steps=6, removal_learning_rate=2e-3)

@@ -18,7 +18,7 @@ from veilbench.datasets.base import FaceBatch, FaceParts
 from veilbench.datasets.synthetic_makeup import SyntheticMakeup
 from veilbench.methods.base import Goal, Task
 from veilbench.methods.diffam import DiffAM, load_encoder
-from veilbench.methods.makeup_losses import Palette, makeup_distances, part_masks
+from veilbench.methods.makeup_losses import Histogram, makeup_distances, part_masks
 from veilbench.metrics.fidelity import psnr
 from veilbench.models.clip.folder import CLIP
 from veilbench.models.recognizers.base import Recognizer
@@ -77,10 +77,10 @@ def test_they_wear_the_makeup_and_stay_themselves(results: dict[str, Tensor], da
     reference = dataset.references["evening"]
     assert reference.parts is not None
     own = part_masks(FaceParts.stack([reference.parts]))
-    palettes = {name: Palette.of(reference.makeup, mask[0]) for name, mask in own.items()}
+    histograms = {name: Histogram.of(reference.makeup, mask[0]) for name, mask in own.items()}
     masks = part_masks(FaceParts.stack([dataset.parts(index) for index in range(FACES)]))
     weights = {"lips": 1.0, "left_eye": 1.0, "right_eye": 1.0}
-    distances = {name: makeup_distances(images, masks, palettes, weights) for name, images in results.items()}
+    distances = {name: makeup_distances(images, masks, histograms, weights) for name, images in results.items()}
     assert float((distances["after"] / distances["photos"]).max()) < 0.95
     assert float(distances["after"].mean()) < 0.88 * float(distances["photos"].mean())
     encoder = load_encoder(CLIP.find("embedded"))
