@@ -112,8 +112,8 @@ class SyntheticFaces(FaceDataset):
         person = self._people[index]
         return Face(f"id{person}_s0", self._photos[index].float() / 255, f"id{person}")
 
-    def other_photo(self, index: int) -> Tensor | None:
-        """Another photo of the person in item ``index``, ``3 x size x size``; None of training faces."""
+    def gallery_photo(self, index: int) -> Tensor | None:
+        """The gallery photo of the person in item ``index``, ``3 x size x size``; None of training faces."""
         return None if self._others is None else self._others[index].float() / 255
 
     def training(self, count: int) -> SyntheticFaces:

@@ -93,7 +93,7 @@ def test_other_photos_make_identities(tmp_path: Path) -> None:
         save_noise(root / "other" / photo.name, 300 + seed)
     faces = CelebAHQ(prepared=prepare(CelebAHQ.layout, root, count=5).record, target_crop="whole", size=SIZE)
     for index in range(len(faces)):
-        other, face = faces.other_photo(index), faces[index]
+        other, face = faces.gallery_photo(index), faces[index]
         assert face.identity == face.id
         assert other is not None
         with Image.open(root / "other" / f"{face.id}.jpg") as image:
@@ -109,12 +109,12 @@ def test_fixed_boxes_are_cut_out_and_stretched(tmp_path: Path) -> None:
         gradient[..., 2] = 10 * place
         Image.fromarray(gradient).save(root / "target" / pair.photo, quality=98)
         gradient[..., 2] = 10 * place + 5
-        Image.fromarray(gradient).save(root / "test" / pair.other, quality=98)
+        Image.fromarray(gradient).save(root / "test" / pair.gallery, quality=98)
     faces = CelebAHQ(prepared=prepare(CelebAHQ.layout, root, count=4).record, size=32)
     for target, pair in zip(faces.targets, TARGETS, strict=True):
         for image, folder, name, box in (
             (target.image, "target", pair.photo, pair.photo_box),
-            (target.other, "test", pair.other, pair.other_box),
+            (target.gallery, "test", pair.gallery, pair.gallery_box),
         ):
             with Image.open(root / folder / name) as photo:
                 expected = photo.crop(box).resize((32, 32), Image.Resampling.BILINEAR)

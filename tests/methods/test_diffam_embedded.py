@@ -63,7 +63,7 @@ def test_people_come_nearer_to_the_target(
     results: dict[str, Tensor], dataset: SyntheticMakeup, surrogates: list[Recognizer]
 ) -> None:
     """To the photo of the target that nobody attacked with."""
-    other = dataset.targets[0].other[None]
+    other = dataset.targets[0].gallery[None]
     with torch.no_grad():
         cosines = {
             name: torch.stack([surrogate(images) @ surrogate(other)[0] for surrogate in surrogates])

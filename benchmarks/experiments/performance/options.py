@@ -66,7 +66,7 @@ def _cosines(contest: Contest, images: Tensor) -> dict[str, float]:
     target = contest.targets[0]
     surrogates = [(one(images) * one(target.image[None])).sum(dim=1).mean() for one in contest.surrogates]
     judge = contest.judge
-    held_out = (judge(images) * judge(target.other[None])).sum(dim=1).mean()
+    held_out = (judge(images) * judge(target.gallery[None])).sum(dim=1).mean()
     return {"surrogate_cosine": float(torch.stack(surrogates).mean()), "held_out_cosine": float(held_out)}
 
 

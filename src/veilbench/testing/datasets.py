@@ -23,12 +23,12 @@ def _named_images(dataset: FaceDataset) -> dict[str, Tensor]:
     """Every picture that a data set can hand out."""
     found = {}
     for index in range(len(dataset)):
-        face, other = dataset[index], dataset.other_photo(index)
+        face, other = dataset[index], dataset.gallery_photo(index)
         found[face.id] = face.image
         if other is not None:
-            found[f"other photo of {face.id}"] = other
+            found[f"gallery photo of {face.id}"] = other
     for target in dataset.targets:
-        found |= {f"target {target.name}": target.image, f"other photo of target {target.name}": target.other}
+        found |= {f"target {target.name}": target.image, f"gallery photo of target {target.name}": target.gallery}
     return found
 
 
@@ -70,9 +70,10 @@ def the_manifest_lists_the_items_in_order(make: Maker) -> None:
         "the manifest's ids are not those of the items in their order",
     )
     for index, entry in enumerate(entries):
-        told = entry.other_sha256 is not None
-        must(told == (dataset.other_photo(index) is not None), f"{entry.id}: the manifest errs about its other photo")
-    hashes = [value for entry in entries for value in (entry.sha256, entry.other_sha256) if value is not None]
+        told = entry.gallery_sha256 is not None
+        has = dataset.gallery_photo(index) is not None
+        must(told == has, f"{entry.id}: the manifest errs about its gallery photo")
+    hashes = [value for entry in entries for value in (entry.sha256, entry.gallery_sha256) if value is not None]
     hashes += [target.sha256 for target in dataset.targets]
     for value in hashes:
         must(bool(SHA256.fullmatch(value)), f"{value!r} is not a sha256 in hex")
@@ -90,14 +91,14 @@ def building_it_again_gives_the_same(make: Maker) -> None:
             must(torch.equal(image, again), f"{name}: another picture when it is read again; seed what is random")
 
 
-def other_photos_are_other_photos(make: Maker) -> None:
+def gallery_photos_are_other_photos(make: Maker) -> None:
     """Nobody is scored against the very photo that was protected or attacked with."""
     dataset = make()
     for index in range(len(dataset)):
-        face, other = dataset[index], dataset.other_photo(index)
-        must(other is None or not torch.equal(other, face.image), f"{face.id}: its other photo is the same photo")
+        face, other = dataset[index], dataset.gallery_photo(index)
+        must(other is None or not torch.equal(other, face.image), f"{face.id}: its gallery photo is the same photo")
     for target in dataset.targets:
-        must(not torch.equal(target.other, target.image), f"target {target.name}: its other photo is the same photo")
+        must(not torch.equal(target.gallery, target.image), f"target {target.name}: its gallery photo is the same")
 
 
 def groups_share_nobody(make: Maker) -> None:
@@ -162,7 +163,7 @@ DATASET_CHECKS: Sequence[Check[Maker]] = (
     ids_are_unique_and_safe,
     the_manifest_lists_the_items_in_order,
     building_it_again_gives_the_same,
-    other_photos_are_other_photos,
+    gallery_photos_are_other_photos,
     groups_share_nobody,
     masks_fit_their_image,
     references_are_made_up_faces,
