@@ -12,7 +12,6 @@ trained on.  Everything is seeded; an interrupted training goes on from its last
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +30,18 @@ from ..clip.folder import CLIP
 from .diffusion import new_tokenizer
 from .makeup_captions import KINDS, Caption, captions, facts, styled, vocabulary
 from .portraits import LIP_COLORS, SIZE, MakeupPairs, described, rendered_pairs, wearing
-from .training import WORLD_SEED, Examples, card_table, fit, megabytes, mirrored, one_cycle, parameter_count, run_recipe
+from .training import (
+    WORLD_SEED,
+    Examples,
+    card_table,
+    fit,
+    megabytes,
+    mirrored,
+    one_cycle,
+    parameter_count,
+    run_recipe,
+    write_report,
+)
 
 EMBEDDED = CLIP.embedded_folder
 PEOPLE, HELD_OUT = 12_000, 128
@@ -253,9 +263,8 @@ def measure(work: Path) -> None:
         "held_out": HELD_OUT,
         "quality": quality(encoder, pairs),
     }
-    (EMBEDDED / "card.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report(EMBEDDED, report)
     write_card(report)
-    print(json.dumps(report, indent=2), flush=True)  # noqa: T201
 
 
 def write_card(report: dict[str, Any]) -> None:

@@ -41,6 +41,7 @@ from .training import (
     psnr,
     run_recipe,
     save_image_grid,
+    write_report,
 )
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "embedded" / "diffusion"
@@ -288,9 +289,8 @@ def measure(work: Path) -> None:
         "autoencoding_psnr": float(autoencoded.mean()),
         "inversion_psnr": reached,
     }
-    (EMBEDDED / "card.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report(EMBEDDED, report)
     write_card(report)
-    print(json.dumps(report, indent=2), flush=True)  # noqa: T201
 
 
 def write_card(report: dict[str, Any]) -> None:

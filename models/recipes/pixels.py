@@ -8,7 +8,6 @@ from its last epoch.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from .training import (
     psnr,
     run_recipe,
     save_image_grid,
+    write_report,
 )
 
 EMBEDDED = PIXELS.embedded_folder
@@ -130,9 +130,8 @@ def measure(work: Path) -> None:
         "held_out": HELD_OUT,
         "reconstruction_psnr": reconstruction(model, pairs),
     }
-    (EMBEDDED / "card.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report(EMBEDDED, report)
     write_card(report)
-    print(json.dumps(report, indent=2), flush=True)  # noqa: T201
 
 
 def write_card(report: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from ..diffusion.folder import TINY_AUTOENCODER
 from ..diffusion.tiny_autoencoder import TinyAutoencoder
 from ..folders import EMBEDDED
 from .portraits import rendered_portraits
-from .training import WORLD_SEED, Examples, fit, one_cycle, psnr, run_recipe
+from .training import WORLD_SEED, Examples, fit, one_cycle, psnr, run_recipe, write_report
 
 PEOPLE, HELD_OUT = 6_000, 128
 EPOCHS, LEARNING_RATE = 16, 4e-3
@@ -98,8 +98,7 @@ def measure(work: Path) -> None:
         "psnr_to_decoder": float(psnr(decoded.clamp(0, 1), pictures.clamp(0, 1)).mean()),
         "psnr_to_photos": float(psnr(decoded.clamp(0, 1), photos.float() / 255).mean()),
     }
-    (TINY_AUTOENCODER.embedded_folder / "card.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(report, indent=2), flush=True)  # noqa: T201
+    write_report(TINY_AUTOENCODER.embedded_folder, report)
 
 
 if __name__ == "__main__":
