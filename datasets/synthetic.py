@@ -80,9 +80,9 @@ class SyntheticFaces(FaceDataset):
     synthetic = True
 
     def __init__(self, *, sources: int = 16, targets: int = 4, size: int = 64, seed: int = 0) -> None:
-        for word, value, split in (("sources", sources, Split.SOURCES), ("targets", targets, Split.TARGETS)):
+        for name, value, split in (("sources", sources, Split.SOURCES), ("targets", targets, Split.TARGETS)):
             if not 0 <= value <= len(split.value):
-                raise DataError(f"{word} is {value}; choose a number from 0 to {len(split.value)}")
+                raise DataError(f"{name} is {value}; choose a number from 0 to {len(split.value)}")
         if sources == 0:
             raise DataError("sources is 0; choose at least 1")
         if size < 16:  # noqa: PLR2004 (eyes vanish below)

@@ -64,7 +64,7 @@ class MakeupPrompt:
 
 
 def in_perspective(images: Tensor, corners: Tensor) -> Tensor:
-    """Images drawn so that their corners lie further in, black around them, as torchvision's ``RandomPerspective``.
+    """Images resampled so that their corners lie further in, black around them, as torchvision's ``RandomPerspective``.
 
     Args:
         images: ``B x 3 x H x W``.

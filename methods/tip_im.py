@@ -62,9 +62,9 @@ class TIPIM(ProtectionMethod):
         if steps < 1:
             raise ValueError(f"steps is {steps}; it is at least 1")
         check_budget(epsilon, step_scale * epsilon / steps, steps)
-        for word, value in (("momentum", momentum), ("gamma", gamma)):
+        for name, value in (("momentum", momentum), ("gamma", gamma)):
             if value < 0:
-                raise ValueError(f"{word} is {value:g}; it cannot be negative")
+                raise ValueError(f"{name} is {value:g}; it cannot be negative")
         self.epsilon = epsilon
         self.steps = steps
         self.step_size = step_scale * epsilon / steps

@@ -63,7 +63,7 @@ class WeakenDiff(ProtectionMethod):
         stop_margin: an image is done when its cosine passes every surrogate's threshold (at a FAR of 0.01) by this
             much.  None: never.
         space: what is moved: the ``latent``, or an offset on the denoiser's ``bottleneck`` features at every step,
-            whose gradient needs only the second half of the network (the paper's outlook; the way through the
+            whose gradient needs only the second half of the network (the paper's outlook; the path through the
             denoiser's input is left out of the gradient).
         search_decoder: what the search decodes with: None for the pipeline's own decoder, or a tiny autoencoder, a
             cheap approximation of it (``embedded``, an ``AutoencoderTiny`` folder, or a Hub name in the local cache).
@@ -118,7 +118,7 @@ class WeakenDiff(ProtectionMethod):
         group_size: int = 8,
         precision: Literal["float32", "bfloat16", "float16"] = "float32",
         channels_last: bool = False,
-        compile: bool = False,  # noqa: A002 (torch's word for it)
+        compile: bool = False,  # noqa: A002 (torch's name for it)
         checkpointing: bool = False,
     ) -> None:
         super().__init__()

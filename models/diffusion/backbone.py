@@ -95,7 +95,7 @@ class DiffusionBackbone(nn.Module):
         width, text = int(self.unet.config.cross_attention_dim), int(self.text.config.hidden_size)
         if width != text:
             raise WeightsError(
-                f"the text encoder gives {text} numbers a word but the denoiser takes {width}; "
+                f"the text encoder gives {text} numbers a token but the denoiser takes {width}; "
                 "take both from one pipeline"
             )
         kind = self.scheduler.config.prediction_type
@@ -154,14 +154,14 @@ class DiffusionBackbone(nn.Module):
     @torch.no_grad()
     def embed_text(self, captions: list[str]) -> Tensor:
         """Text embeddings ``B x length x width`` of captions."""
-        words = self.tokenizer(
+        tokens = self.tokenizer(
             captions,
             padding="max_length",
             max_length=self.tokenizer.model_max_length,
             truncation=True,
             return_tensors="pt",
         )
-        embedded: Tensor = self.text(words["input_ids"].to(self.device))[0]
+        embedded: Tensor = self.text(tokens["input_ids"].to(self.device))[0]
         return embedded
 
     def empty_text(self, batch: int) -> Tensor:

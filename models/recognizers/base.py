@@ -126,7 +126,7 @@ class Recognizer(nn.Module, ABC, metaclass=_Freezing):
     that the subclass' constructor makes.
 
     Class attributes:
-        kind: the word in configs; of the project's own the name of their file.
+        kind: the name in configs; of the project's own the name of their file.
         version: raise it when embeddings change; it is part of every result's identity.
         differentiable: whether gradients reach the photos.  Others judge, and are never handed to methods.
         input_spec: how it looks at photos: crop, size and normalisation.  A config's ``input`` replaces it.
