@@ -321,20 +321,20 @@ def write_card(report: dict[str, Any]) -> None:
 
 
 def sample_grid(path: Path) -> None:
-    """Draw sixteen faces for captions and eight without words, and save them in one picture."""
+    """Sample sixteen faces for captions and eight without, and save them in one picture."""
     pipeline = StableDiffusionPipeline.from_pretrained(EMBEDDED, dtype=torch.float32, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     rows = []
     for number, words in enumerate((*SAMPLE_CAPTIONS, "")):
         generator = torch.Generator().manual_seed(WORLD_SEED + number)
-        drawn = pipeline(
+        samples = pipeline(
             [words] * 8,
             num_inference_steps=SAMPLE_STEPS,
             guidance_scale=SAMPLE_GUIDANCE if words else 1.0,
             generator=generator,
             output_type="pt",
         ).images
-        rows.append(drawn)
+        rows.append(samples)
     save_image_grid(torch.cat(rows), 8, path)
 
 
