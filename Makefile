@@ -65,7 +65,7 @@ snapshot: $(READY) ## Keep the last embedded results in results/embedded/ and th
 embedded-weights: $(READY) ## Train the embedded recognisers, diffusion models and CLIP again (long)
 	@$(BIN)/python -m veilbench.models.recipes.recognizers $(ARGS)
 	@$(BIN)/python -m veilbench.models.recipes.diffusion $(ARGS)
-	@$(BIN)/python -m veilbench.models.recipes.light_decoder $(ARGS)
+	@$(BIN)/python -m veilbench.models.recipes.tiny_autoencoder $(ARGS)
 	@$(BIN)/python -m veilbench.models.recipes.pixels $(ARGS)
 	@$(BIN)/python -m veilbench.models.recipes.clip $(ARGS)
 

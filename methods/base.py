@@ -116,7 +116,7 @@ class ProtectionMethod(pl.LightningModule, ABC):
     """A protection method.
 
     Class attributes describe it to the planner:
-        kind: the word in configs and tables; of the project's own methods the name of their file.
+        kind: the name in configs and tables; of the project's own methods the name of their file.
         family: ``none``, ``noise``, ``makeup`` or ``diffusion``; groups the leaderboard.
         version: raise it when results change; it is part of every result's identity.
         paper: short reference.
@@ -144,7 +144,7 @@ class ProtectionMethod(pl.LightningModule, ABC):
 
     task: Task
     cache: Path | None = None
-    """Folder for intermediate results that other protections can use too; set by the runner, None: keep nothing."""
+    """Cache for intermediate results that other protections can use too; set by the runner.  None: no cache."""
 
     @classmethod
     def identity(cls, params: Mapping[str, Any]) -> dict[str, Any]:

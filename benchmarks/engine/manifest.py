@@ -159,7 +159,7 @@ def manifest_of(plan: Plan, asked: Asked, origin: Mapping[str, Any]) -> Manifest
         dataset=DatasetFacts(
             name=plan.dataset.manifest.name,
             digest=plan.dataset.manifest.digest,
-            synthetic=plan.dataset.drawn,
+            synthetic=plan.dataset.synthetic,
             items=everything,
         ),
         methods={

@@ -127,7 +127,7 @@ class Runner:
         for protection in self.plan.protections.values():
             before = status(self.store, protection.id, protection.items)
             advance(protection.id, before.finished, True)
-            if before.word == "cached":
+            if before.state == "cached":
                 yield protection, ""
             else:
                 pending.append(protection)

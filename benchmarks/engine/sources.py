@@ -40,7 +40,7 @@ def _source(plan: Plan, place: int) -> Tensor:
 
 
 def _reference(plan: Plan, worn: str) -> Tensor:
-    return plan.dataset.references[worn].made_up
+    return plan.dataset.references[worn].makeup
 
 
 def _keep(path: Path, photo: Callable[[], Tensor]) -> None:

@@ -176,7 +176,7 @@ def _develop(scene: Tensor, how: Numbers, size: int) -> Tensor:
     images = (images - 0.5) * how["contrast"].unsqueeze(1) + 0.5
     images = _blur(images, how["blur"].clamp(min=0).unsqueeze(1) * size / 64)
     row = torch.arange(size, dtype=torch.float64)
-    # a hash of position and photo: noise without a generator, so that a batch draws the same as single pictures
+    # a hash of position and photo: noise without a generator, so that a batch gives the same as single pictures
     place = row[:, None] * 12.9898 + row[None, :] * 78.233
     channels = torch.arange(3, dtype=torch.float64).view(1, 3, 1, 1) * 37.719
     raw = torch.sin(place + channels + how["noise_seed"].double().unsqueeze(1) * 1e4) * 43758.5453

@@ -1,7 +1,7 @@
 """The one door for parts: from a word in a config to a class, and from a class to the parameters that it takes.
 
-A word is the ``kind`` of a class in the room's own module of that name, the name of an entry point of the group
-``veilbench.<room>``, ``package.module:Class``, or ``path/to/file.py:Class``.
+A word is the ``kind`` of a class in the room's own module or package of that name, the name of an entry point of the
+group ``veilbench.<room>``, ``package.module:Class``, or ``path/to/file.py:Class``.
 """
 
 from __future__ import annotations
@@ -128,13 +128,15 @@ def _entry_points(room: str) -> Sequence[importlib.metadata.EntryPoint]:
 
 
 def _own(room: str, kind: str) -> type[Any] | None:
-    """The class of that kind in the room's module of that name."""
+    """The class of that kind in the room's module of that name, or in a module of the package of that name."""
     package = importlib.import_module(ROOMS[room].package)
     if kind not in {module.name for module in pkgutil.iter_modules(package.__path__)}:
         return None
     module = importlib.import_module(f"{package.__name__}.{kind}")
     for cls in vars(module).values():
-        if inspect.isclass(cls) and cls.__module__ == module.__name__ and getattr(cls, "kind", None) == kind:
+        if not inspect.isclass(cls) or getattr(cls, "kind", None) != kind:
+            continue
+        if f"{cls.__module__}.".startswith(f"{module.__name__}."):
             return cls
     return None
 
