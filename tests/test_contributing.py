@@ -10,7 +10,7 @@ import pytest
 
 from veilbench.benchmarks.check import check_part
 
-EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.py"))
+EXAMPLES = sorted((Path(__file__).parent / "examples").glob("my_*.py"))
 
 
 def shown(repository: Path) -> list[str]:
