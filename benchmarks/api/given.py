@@ -34,7 +34,7 @@ def stacked(photos: Tensor, name: str) -> Tensor:
     low, high = float(photos.min()), float(photos.max())
     if not 0 <= low <= high <= 1:
         raise DataError(f"{name}: values from {low:g} to {high:g}, outside [0, 1]; scale them, perhaps with / 255")
-    return photos.detach().reshape(-1, *photos.shape[-3:])
+    return photos.detach().clone().reshape(-1, *photos.shape[-3:])  # the caller's stay as they are
 
 
 def each(photos: Photos, name: str) -> list[Tensor]:

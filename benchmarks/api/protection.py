@@ -34,6 +34,7 @@ class _Options(BaseModel):
     batch_size: Whole = Field(gt=0)
 
 
+@torch.inference_mode(False)  # methods need gradients, also where the caller needs none
 def protect(
     images: Tensor,
     method: str | Path | ProtectionMethod,
@@ -54,7 +55,8 @@ def protect(
 
     Args:
         images: ``B x 3 x H x W`` in ``[0, 1]``, ``float32``; or one photo, ``3 x H x W``.
-        method: as :func:`veilbench.load_method` takes it, or what that gives.  It keeps the task that it gets here.
+        method: as :func:`veilbench.load_method` takes it, or what that gives.  It keeps the task that it gets here;
+            it and the surrogates are on the CPU afterwards.
         surrogates: recognisers that the method attacks: objects, or what :func:`veilbench.load_recognizer` takes.
         goal: ``impersonate`` (be taken for a target) or ``dodge`` (no longer be recognised).
         targets: to impersonate: a photo of the person to be taken for, or a :class:`~veilbench.Target`, of which the

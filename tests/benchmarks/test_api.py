@@ -20,15 +20,17 @@ from veilbench.datasets.synthetic import SyntheticFaces
 from veilbench.datasets.synthetic_makeup import SyntheticMakeup
 from veilbench.methods.pgd import PGD
 from veilbench.metrics.fidelity import psnr
+from veilbench.models.recognizers.state_dict import NetworkRecognizer
 from veilbench.testing import toy_recognizer
 
 from .conftest import Outcome, tables_of
 
 Veilbench = Callable[..., Outcome]
 FACES = SyntheticFaces(sources=6, targets=2, size=32)  # those of the `world`
-PHOTOS = torch.stack([face.image for face in FACES])
-OTHERS = [FACES.other_photo(place) for place in range(len(FACES))]
-IDS = [face.id for face in FACES]
+PLACES = range(len(FACES))
+PHOTOS = torch.stack([FACES[place].image for place in PLACES])
+OTHERS = [FACES.other_photo(place) for place in PLACES]
+IDS = [FACES[place].id for place in PLACES]
 TARGET = FACES.targets[0]
 
 
@@ -135,6 +137,15 @@ def test_a_method_with_a_task_is_a_function_of_photos() -> None:
     assert torch.equal(method(PHOTOS, IDS), named)
 
 
+def test_protecting_works_wherever_it_is_called_from_and_leaves_photos_alone() -> None:
+    surrogates, before = [toy_recognizer("one", 1)], PHOTOS.clone()
+    wanted = vb.protect(PHOTOS, PGD(steps=2), surrogates=surrogates, goal="dodge")
+    with torch.inference_mode():
+        inside = vb.protect(PHOTOS.clone(), PGD(steps=2), surrogates=surrogates, goal=vb.Goal.DODGE)
+    assert torch.equal(inside, wanted)
+    assert torch.equal(PHOTOS, before)
+
+
 def test_scores_without_judges_are_one_row_a_photo_at_8_bits() -> None:
     protected = (PHOTOS + 0.03).clamp(0, 1)
     table = vb.score(protected, PHOTOS)
@@ -185,7 +196,7 @@ class Failing(PGD):
         return super().protect(faces, task, random)
 
 
-class Dull(type(toy_recognizer())):  # type: ignore[misc]
+class Dull(NetworkRecognizer):
     """No gradient goes through it."""
 
     kind = "dull"
@@ -203,8 +214,7 @@ def score(protected: Any = PHOTOS, sources: Any = PHOTOS, **options: Any) -> pd.
 
 def dull() -> vb.Recognizer:
     toy = toy_recognizer()
-    made: vb.Recognizer = Dull("dull", toy.backbone, toy.input_spec, toy.thresholds)
-    return made
+    return Dull("dull", toy.backbone, toy.input_spec, toy.thresholds)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +233,7 @@ def dull() -> vb.Recognizer:
         (lambda: protect(PHOTOS[:, :1]), "protect: images: shape (6, 1, 32, 32); give B x 3 x H x W"),
         (lambda: protect(PHOTOS[:0]), "protect: images: shape (0, 3, 32, 32)"),
         (lambda: protect("me.png"), "protect: images: str, not a tensor"),
-        (lambda: protect(goal="hide"), "protect: key 'goal' has value 'hide': input should be 'impersonate' or 'dodge'"),
+        (lambda: protect(goal="hide"), "protect: key 'goal' has value 'hide': input should be 'imper"),
         (lambda: protect(seed=-1), "protect: key 'seed' has value -1"),
         (lambda: protect(ids=["a"]), "protect: 1 ids for 6 photos"),
         (lambda: protect(ids=["a"] * 6), "protect: id 'a' is given twice"),
