@@ -304,6 +304,11 @@ def write_png(path: Path, image: Tensor) -> None:
     write_bytes(path, buffer.getvalue())
 
 
+def pixels_sha256(pixels: Tensor) -> str:
+    """Hex sha256 of pixels in memory, of any type and shape, wherever they are."""
+    return hashlib.sha256(pixels.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+
+
 def sha256_file(path: Path) -> str:
     """Hex sha256 of a file's bytes, read anew each time.  Raises :class:`DataError` as :func:`read_file`."""
     return hashlib.sha256(read_file(path)).hexdigest()

@@ -6,7 +6,6 @@ Nothing measured on them is a result about real faces.
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
@@ -18,6 +17,7 @@ from veilbench.errors import DataError
 from .base import Face, FaceDataset, FaceParts, Manifest, ManifestEntry, Target
 from .faces.parameters import sample_identities, sample_nuisances
 from .faces.render import render
+from .photos import pixels_sha256
 
 GENERATOR_VERSION = "1"
 CHUNK = 64
@@ -58,11 +58,6 @@ def face_parts(masks: Mapping[str, Tensor]) -> FaceParts:
     """Parts ``B x 1 x S x S`` from the masks of a :class:`~.faces.render.Rendering`; the lids belong to the eyes."""
     left, right = masks["left_eye"], masks["right_eye"]
     return FaceParts(masks["skin"] * (1 - left - right), masks["lips"], left, right)
-
-
-def pixels_sha256(pixels: Tensor) -> str:
-    """Hash of ``uint8`` pixels, in hex."""
-    return hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()
 
 
 class SyntheticFaces(FaceDataset):

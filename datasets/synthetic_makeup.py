@@ -15,7 +15,8 @@ from veilbench.errors import DataError
 from .base import MakeupReference
 from .faces.parameters import IDENTITY, NUISANCE, Makeup, sample_identities, sample_nuisances
 from .faces.render import render
-from .synthetic import Split, SyntheticFaces, face_parts, pixels_sha256
+from .photos import pixels_sha256
+from .synthetic import Split, SyntheticFaces, face_parts
 
 STYLES: Mapping[str, Makeup] = {
     "red_lips": Makeup(lips=1.0, lip_color=(0.72, 0.06, 0.16)),

@@ -27,6 +27,30 @@ def dodged(similarity: pd.Series[float], threshold: float) -> pd.Series[bool]:
     return similarity < threshold
 
 
+def deciding(cosines: pd.DataFrame, goal: str, targets: Sequence[str]) -> pd.DataFrame:
+    """What decides about each photo.
+
+    Args:
+        cosines: rows of :class:`Verification`.
+        goal: ``impersonate`` or ``dodge``.
+        targets: names of those of whom being taken for any one counts.
+
+    Returns:
+        ``similarity``, the cosine that decides, and ``similarity_source``, the one to the clean source.  When dodging,
+        nothing can be said without another photo of the person: such a row is left out, not guessed.
+    """
+    import pandas as pd  # noqa: PLC0415
+
+    similarity = cosines["other"] if goal == "dodge" else cosines[[f"{TARGET}{name}" for name in targets]].max(axis=1)
+    found = pd.DataFrame({"similarity": similarity, "similarity_source": cosines["clean"]})
+    return found.dropna(subset=["similarity"])
+
+
+def fooled(similarity: pd.Series[float], threshold: float, goal: str) -> pd.Series[bool]:
+    """Whether a photo reached its goal, ``impersonate`` or ``dodge``."""
+    return dodged(similarity, threshold) if goal == "dodge" else impersonated(similarity, threshold)
+
+
 class Verification(Score):
     """Cosines of protected photos to whatever decides, as one recogniser sees them.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from veilbench.datasets.base import FaceDataset
 from veilbench.datasets.photos import decode_photo
-from veilbench.metrics.base import Pair, Pairs, Score, Surroundings
+from veilbench.metrics.base import Column, Pair, Pairs, Score, Surroundings
 from veilbench.metrics.countermeasures.base import Countermeasure
 
 from ..specs.scoring import build_countermeasure, build_score
@@ -91,7 +91,7 @@ class Scorer:
         if measurement.missing or self._store.has_score(cell, score, about):
             return ""
         try:
-            rows = _checked(self._built(measurement).rows(pairs()), pairs(), measurement)
+            rows = checked_rows(self._built(measurement).rows(pairs()), pairs(), measurement.columns)
         except (OSError, DamagedImageError):
             raise
         except Exception as error:  # a score from outside may raise anything; the others go on
@@ -121,7 +121,7 @@ class Scorer:
 
         def read(item: str) -> Tensor:
             data = folder.content(item, records.get(item))
-            return _treated(counter, decode_photo(data, folder.image(item)))
+            return treated(counter, decode_photo(data, folder.image(item)))
 
         return lambda: self._pairs(items, read)
 
@@ -134,7 +134,8 @@ class Scorer:
         return Pairs(dataset, scoring_device(), pairs)
 
 
-def _treated(countermeasure: Countermeasure | None, photo: Tensor) -> Tensor:
+def treated(countermeasure: Countermeasure | None, photo: Tensor) -> Tensor:
+    """What a countermeasure leaves of one photo, ``3 x H x W``."""
     if countermeasure is None:
         return photo
     with torch.no_grad():
@@ -146,7 +147,7 @@ def scoring_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _checked(rows: pd.DataFrame, pairs: Pairs, measurement: Measurement) -> pd.DataFrame:
+def checked_rows(rows: pd.DataFrame, pairs: Pairs, columns: Sequence[Column]) -> pd.DataFrame:
     """``rows`` if they are what a score promises.
 
     Raises:
@@ -155,7 +156,7 @@ def _checked(rows: pd.DataFrame, pairs: Pairs, measurement: Measurement) -> pd.D
     wanted = [pair.item for pair in pairs]
     if "item" not in rows or list(rows["item"]) != wanted:
         raise ValueError(f"rows are not one for each of the {len(wanted)} items, in their order")
-    for column in measurement.columns:
+    for column in columns:
         if column.of == "image" and not (column.name in rows and pd.api.types.is_numeric_dtype(rows[column.name])):
             raise ValueError(f"rows have no numbers for column {column.name!r}")
     return rows
