@@ -16,7 +16,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib.metadata import entry_points
+from functools import cache, lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from types import ModuleType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -60,9 +61,7 @@ def kinds(room: str) -> list[str]:
 
     Modules that hold helpers and no part are among them; :func:`find` tells them apart.
     """
-    package = importlib.import_module(ROOMS[room].package)
-    own = {module.name for module in pkgutil.iter_modules(package.__path__)}
-    return sorted(own | {entry.name for entry in _entry_points(room)})
+    return sorted(_modules(room) | {entry.name for entry in _entry_points(room)})
 
 
 def find(room: str, kind: str, base: Path | None = None) -> type[Any]:
@@ -123,16 +122,29 @@ def known_kinds(room: str) -> list[str]:
     return sorted({*own, *(entry.name for entry in _entry_points(room))})
 
 
-def _entry_points(room: str) -> Sequence[importlib.metadata.EntryPoint]:
-    return tuple(entry_points(group=f"veilbench.{room}"))
+def _entry_points(room: str) -> Sequence[EntryPoint]:
+    return tuple(_all_entry_points(tuple(sys.path)).select(group=f"veilbench.{room}"))
+
+
+@lru_cache(maxsize=4)
+def _all_entry_points(places: Sequence[str]) -> EntryPoints:
+    """Those of the packages in ``places``: all metadata is read for them, which is not done for every name."""
+    del places
+    return entry_points()
+
+
+@cache
+def _modules(room: str) -> frozenset[str]:
+    """Names of the room's own modules."""
+    package = importlib.import_module(ROOMS[room].package)
+    return frozenset(module.name for module in pkgutil.iter_modules(package.__path__))
 
 
 def _own(room: str, kind: str) -> type[Any] | None:
     """The class of that kind in the room's module of that name."""
-    package = importlib.import_module(ROOMS[room].package)
-    if kind not in {module.name for module in pkgutil.iter_modules(package.__path__)}:
+    if kind not in _modules(room):
         return None
-    module = importlib.import_module(f"{package.__name__}.{kind}")
+    module = importlib.import_module(f"{ROOMS[room].package}.{kind}")
     for cls in vars(module).values():
         if inspect.isclass(cls) and cls.__module__ == module.__name__ and getattr(cls, "kind", None) == kind:
             return cls
@@ -227,6 +239,7 @@ def _without_flags(annotation: Any) -> Any:
     return annotation
 
 
+@cache
 def signature_model(cls: type[Any]) -> type[BaseModel]:
     """A pydantic model with the keyword arguments of a constructor: unknown keys and wrong types are errors.
 
