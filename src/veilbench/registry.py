@@ -17,10 +17,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, lru_cache
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails
@@ -32,6 +33,7 @@ from .errors import UserError, did_you_mean, shown
 __path__: list[str] = []
 
 Model = TypeVar("Model", bound=BaseModel)
+_MODELS: WeakKeyDictionary[type[Any], type[BaseModel]] = WeakKeyDictionary()
 CONTAINERS = {tuple, list, dict, set, frozenset, Sequence, Mapping}
 
 
@@ -61,7 +63,7 @@ def kinds(room: str) -> list[str]:
 
     Modules that hold helpers and no part are among them; :func:`find` tells them apart.
     """
-    return sorted(_modules(room) | {entry.name for entry in _entry_points(room)})
+    return sorted(_modules(room) | set(entered(room)))
 
 
 def find(room: str, kind: str, base: Path | None = None) -> type[Any]:
@@ -80,9 +82,9 @@ def find(room: str, kind: str, base: Path | None = None) -> type[Any]:
     own = _own(room, kind)
     if own is not None:
         return own
-    for entry in _entry_points(room):
-        if entry.name == kind:
-            return _checked(room, entry.value, _named(entry.value, base))
+    outside = entered(room).get(kind)
+    if outside is not None:
+        return _checked(room, outside, _named(outside, base))
     raise UserError(f"unknown kind {kind!r}; {did_you_mean(kind, known_kinds(room))}, or give path/to/file.py:Class")
 
 
@@ -119,18 +121,19 @@ def _path(place: str, base: Path | None) -> Path:
 def known_kinds(room: str) -> list[str]:
     """The kinds of all parts of a room.  Imports its modules."""
     own = [kind for kind in kinds(room) if _own(room, kind) is not None]
-    return sorted({*own, *(entry.name for entry in _entry_points(room))})
+    return sorted({*own, *entered(room)})
 
 
-def _entry_points(room: str) -> Sequence[EntryPoint]:
-    return tuple(_all_entry_points(tuple(sys.path)).select(group=f"veilbench.{room}"))
+def entered(room: str) -> dict[str, str]:
+    """Kind -> ``package.module:Class`` of the parts that other packages bring.  Imports none of them."""
+    return {entry.name: entry.value for entry in _entry_points(tuple(sys.path)) if entry.group == f"veilbench.{room}"}
 
 
 @lru_cache(maxsize=4)
-def _all_entry_points(places: Sequence[str]) -> EntryPoints:
-    """Those of the packages in ``places``: all metadata is read for them, which is not done for every name."""
+def _entry_points(places: Sequence[str]) -> list[EntryPoint]:
+    """The project's, of the packages in ``places``: all metadata is read for them, which is not done for every name."""
     del places
-    return entry_points()
+    return [entry for room in ROOMS for entry in entry_points(group=f"veilbench.{room}")]
 
 
 @cache
@@ -239,12 +242,17 @@ def _without_flags(annotation: Any) -> Any:
     return annotation
 
 
-@cache
 def signature_model(cls: type[Any]) -> type[BaseModel]:
     """A pydantic model with the keyword arguments of a constructor: unknown keys and wrong types are errors.
 
-    A whole number that is called ``seed`` is a :data:`Seed`.
+    A whole number that is called ``seed`` is a :data:`Seed`.  Made once for each class.
     """
+    if cls not in _MODELS:
+        _MODELS[cls] = _signature_model(cls)
+    return _MODELS[cls]
+
+
+def _signature_model(cls: type[Any]) -> type[BaseModel]:
     hints = get_type_hints(cls.__init__, include_extras=True)
     fields: dict[str, Any] = {}
     for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
