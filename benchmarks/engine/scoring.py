@@ -40,7 +40,7 @@ class Scorer:
         self._store = store
         self._surroundings = surroundings
         self._scores: dict[str, Score] = {}
-        self._places = {entry.id: place for place, entry in enumerate(plan.dataset.manifest.entries)}
+        self._places = {entry.id: place for place, entry in enumerate(plan.manifest.entries)}
 
     def score(self, protection: Protection) -> list[str]:
         """Bring all scores of a protection up to date.
@@ -62,7 +62,7 @@ class Scorer:
 
     def score_sources(self) -> list[str]:
         """Bring up to date what scores keep of the clean sources.  Returns one line for each that failed."""
-        digest, failures = self._plan.dataset.manifest.digest, []
+        digest, failures = self._plan.digest, []
         for measurement in {one.reference_id: one for one in self._plan.measurements if one.reference_id}.values():
             pairs = self._sources
             failures.append(self._keep(measurement, measurement.reference_id, reference_cell(digest), digest, pairs))
@@ -83,7 +83,7 @@ class Scorer:
 
     @property
     def _digest(self) -> str:
-        return self._plan.dataset.manifest.digest
+        return self._plan.digest
 
     def _keep(self, measurement: Measurement, score: str, cell: str, stamp: str, pairs: Callable[[], Pairs]) -> str:
         """Compute and store a score unless it is there for exactly these images.  Returns why it failed, or ""."""
