@@ -39,7 +39,10 @@ Settings = Annotated[
         "--set", metavar="SCOPE.KEY=VALUE", help="Override, e.g. method.steps=20, pgd.epsilon=8/255, suite.seed=1."
     ),
 ]
-Only = Annotated[list[str] | None, typer.Option("--method", "-m", help="Only this method of the suite; repeatable.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--method", "-m", help="Only this method of the suite, or path/to/file.py:Class; repeatable."),
+]
 ResultsFolder = Annotated[Path, typer.Option("--results", help="Folder for all results.", envvar="VEILBENCH_RESULTS")]
 Jobs = Annotated[
     int | None,

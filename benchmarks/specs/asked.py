@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from veilbench import registry
 from veilbench.errors import UserError
 
-from .configs import find_config, read_yaml
+from .configs import find_config, names_class, read_yaml
 
 NO_MATTER = ("batch_size", "description")  # keys of a suite that change no number
 
@@ -46,12 +47,15 @@ def read_asked(reference: str, settings: Sequence[str] | None = None, only: Sequ
     """
     path = find_config("suites", reference)
     content = read_yaml(path)
-    overrides = (*(f"--set {text}" for text in settings or ()), *(f"-m {label}" for label in sorted(set(only or ()))))
+    kept = sorted(set(only or ()))
+    overrides = (*(f"--set {text}" for text in settings or ()), *(f"-m {label}" for label in kept))
     asked = {
         "suite": {key: value for key, value in content.items() if key not in NO_MATTER},
         "named": _named(content, path.parent),
         "overrides": [text for text in overrides if not text.startswith("--set suite.batch_size=")],
     }
+    if places := {word: registry.absolute(word, Path()) for word in kept if names_class(word)}:
+        asked["classes"] = places  # the same words in another folder are another class
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=repr).encode()).hexdigest()[:16]
     return Asked(path.stem, path, overrides, digest)
 

@@ -17,7 +17,7 @@ from veilbench import registry
 from veilbench.errors import UserError, VeilbenchError, WeightsError
 from veilbench.registry import parse
 
-from .configs import find_config, read_yaml
+from .configs import find_config, names_class, read_yaml
 
 if TYPE_CHECKING:
     from veilbench.datasets.base import FaceDataset
@@ -100,25 +100,28 @@ def load_component(
 
     Args:
         section: ``methods`` or ``datasets``.
-        reference: a shipped name, a path to a YAML file, or the content itself.
-        base: folder that relative paths inside an inline content start from.
+        reference: a shipped name, a path to a YAML file, ``path/to/file.py:Class``, ``package.module:Class``, or the
+            content itself.
+        base: folder that relative paths start from; those inside a YAML file start from it.
         overrides: parameters that win over the file's.
         origins: by overriding parameter, where it is from: errors in it name that and not the file.
         file: the file that an inline content is from, for errors.
     """
+    if isinstance(reference, str) and names_class(reference):
+        reference = ComponentSpec(kind=reference)
     if isinstance(reference, str):
         path = find_config(section, reference, base)
         spec = parse(ComponentSpec, read_yaml(path), str(path))
         name, where, base = path.stem, str(path), path.parent
     else:
-        spec, name, where = reference, reference.kind, f"{file or base}: {section}"
+        spec, name, where = reference, "", f"{file or base}: {section}"
     cls = find_class(section, spec.kind, base, where)
     model = registry.signature_model(cls)
     shipped = parse(model, spec.params, f"{where}: params").model_dump()
     paths = {key: base / value for key, value in shipped.items() if isinstance(value, Path)}
     merged = {**spec.params, **paths, **(overrides or {})}
     params = parse(model, merged, f"{where}: params", origins).model_dump()
-    return Component(name, where, cls, params, origins or {})
+    return Component(name or cls.kind, where, cls, params, origins or {})
 
 
 def build_dataset(component: Component) -> FaceDataset:

@@ -39,6 +39,11 @@ def find_config(section: str, name: str, base: Path | None = None) -> Path:
     return path
 
 
+def names_class(reference: str) -> bool:
+    """Whether it is ``package.module:Class`` or ``path/to/file.py:Class``, and neither a config's name nor its path."""
+    return ":" in reference and not reference.endswith((".yaml", ".yml"))
+
+
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()

@@ -15,7 +15,7 @@ from veilbench.boxes import Fractions, check_fractions
 from veilbench.errors import UserError, did_you_mean
 from veilbench.registry import Number, Whole, parse
 
-from .configs import CONFIGS, find_config, read_yaml
+from .configs import CONFIGS, find_config, names_class, read_yaml
 
 if TYPE_CHECKING:
     from veilbench.models.recognizers.base import Recognizer
@@ -136,7 +136,7 @@ def load_recognizer_spec(reference: str | RecognizerSpec, base: Path) -> tuple[s
     Raises:
         UserError: when something in it is missing or wrong.
     """
-    if isinstance(reference, str) and ":" in reference and not reference.endswith((".yaml", ".yml")):
+    if isinstance(reference, str) and names_class(reference):
         reference = RecognizerSpec(kind=reference)
     if isinstance(reference, RecognizerSpec):
         name, spec, where = "", reference, f"recogniser {reference.kind}"

@@ -10,15 +10,17 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from veilbench import registry
 from veilbench.errors import UserError, did_you_mean, shown, unprintable
 from veilbench.registry import Number, Seed, Whole, origin, parse
 
 from .components import (
     Component,
     ComponentSpec,
+    find_class,
     load_component,
 )
-from .configs import find_config, read_yaml
+from .configs import find_config, names_class, read_yaml
 from .recognizers import FalseAcceptRate, RecognizerSpec, load_recognizer_spec
 from .scoring import PartEntry, load_parts
 from .strict_yaml import load
@@ -37,7 +39,7 @@ class Strict(BaseModel):
 
 
 class MethodEntry(Strict):
-    """One row of the comparison: a method's config, parameters that differ from it, and the name of the row."""
+    """One row of the comparison: a method's config or class, parameters that differ from it, and the row's name."""
 
     method: str
     label: str | None = None
@@ -244,7 +246,7 @@ class Suite:
         """A row's method with the suite's parameters and then the settings that are for it."""
         where, base = f"{self._at('methods')}: {shown(entry.name)}: params", self.where.parent
         values, origins = dict(entry.params), dict.fromkeys(entry.params, where)
-        component = load_component("methods", entry.method, base, values, origins)
+        component = load_component("methods", entry.method, base, values, origins, str(self.where))
         mine = [
             setting
             for setting in self._settings
@@ -254,7 +256,7 @@ class Suite:
             return component
         values |= {setting.key: setting.value for setting in mine}
         origins |= {setting.key: setting.where for setting in mine}
-        return load_component("methods", entry.method, base, values, origins)
+        return load_component("methods", entry.method, base, values, origins, str(self.where))
 
     def _check_protocol(self) -> None:
         protocol = self.spec.protocol
@@ -287,7 +289,7 @@ def load_suite(
     Args:
         reference: shipped name or path of a YAML file.
         settings: ``scope.key=value`` overrides, see :func:`parse_setting`; later ones win.
-        only: labels of the methods to keep.
+        only: labels of the methods to keep, and classes of methods to try beside them, see :func:`_only`.
     """
     path = find_config("suites", reference)
     content = read_yaml(path)
@@ -298,13 +300,41 @@ def load_suite(
             _set_nested(content, setting)
             origins[setting.key] = setting.where
     spec = parse(SuiteSpec, content, str(path), origins)
+    entries = [_with_label(entry, path.parent, origin("methods", origins) or str(path)) for entry in spec.methods]
     if only:
-        labels = [entry.name for entry in spec.methods]
-        for name in only:
-            if name not in labels:
-                raise UserError(f"{path}: no method {name!r} in this suite; {did_you_mean(name, labels)}")
-        spec = spec.model_copy(update={"methods": tuple(entry for entry in spec.methods if entry.name in only)})
-    return Suite(path.stem, spec, path, read)
+        entries = _only(entries, only, path)
+    return Suite(path.stem, spec.model_copy(update={"methods": tuple(entries)}), path, read)
+
+
+def _with_label(entry: MethodEntry, base: Path, where: str) -> MethodEntry:
+    """A row whose method is named by its class, with an absolute path and its class's kind for a label."""
+    if not names_class(entry.method):
+        return entry
+    kind = registry.absolute(entry.method, base)
+    label = entry.label or find_class("methods", kind, base, where).kind
+    return parse(MethodEntry, {"method": kind, "label": label, "params": entry.params}, f"{where}: {entry.method}")
+
+
+def _only(entries: Sequence[MethodEntry], only: Sequence[str], path: Path) -> list[MethodEntry]:
+    """The rows of these labels; ``path/to/file.py:Class`` is of the working folder, and a row more where it is none.
+
+    Raises:
+        UserError: for a label that no row has.
+    """
+    found = list(entries)
+    kept: set[str] = set()
+    for word in only:
+        if names_class(word) and word not in [entry.name for entry in found]:
+            asked = _with_label(MethodEntry(method=word), Path(), f"-m {shown(word)}")
+            listed = [entry for entry in found if entry.method == asked.method]
+            found += [] if listed else [asked]
+            kept |= {entry.name for entry in listed or [asked]}
+            continue
+        labels = [entry.name for entry in entries]
+        if word not in labels:
+            raise UserError(f"{path}: no method {word!r} in this suite; {did_you_mean(word, labels)}")
+        kept.add(word)
+    return [entry for entry in found if entry.name in kept]
 
 
 def parse_setting(text: str, option: str = "--set") -> Setting:

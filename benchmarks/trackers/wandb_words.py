@@ -95,10 +95,9 @@ def summary(results: Results, cell: str, items: pd.DataFrame) -> dict[str, float
     a score stands under its own name.  With countermeasures their title comes first: ``JPEG 75/psr/black_box``.
     """
     values = _costs(results, cell)
-    untreated = results.manifest.treatments[0]
     for treatment in results.manifest.treatments if len(items) else ():
         mine = items[items["countermeasure"] == treatment]
-        prefix = "" if treatment == untreated else f"{treatment}/"
+        prefix = _prefix(results, treatment)
         images = mine.drop_duplicates("item")
         found = {
             **_rates(mine),
@@ -110,13 +109,17 @@ def summary(results: Results, cell: str, items: pd.DataFrame) -> dict[str, float
 
 
 def board_summary(results: Results, table: pd.DataFrame) -> dict[str, float]:
-    """Numbers of a comparison: ``<goal>/<method>/<column>``."""
+    """Numbers of a comparison: ``<goal>/<method>/<column>``; a countermeasure's title comes first, as in a summary."""
     values: dict[str, Any] = {}
     for row in table.to_dict("records"):
-        if row["countermeasure"] == results.manifest.treatments[0]:
-            place = f"{row['goal']}/{row['method']}"
-            values |= {f"{place}/{one.name}": row.get(one.name) for one in board_columns(results)}
+        place = f"{_prefix(results, row['countermeasure'])}{row['goal']}/{row['method']}"
+        values |= {f"{place}/{one.name}": row.get(one.name) for one in board_columns(results)}
     return _sortable(values)
+
+
+def _prefix(results: Results, treatment: str) -> str:
+    """What keys begin with: nothing for photos as they are, else a countermeasure's title; a slash begins a group."""
+    return "" if treatment == results.manifest.treatments[0] else f"{treatment.replace('/', '_')}/"
 
 
 def _costs(results: Results, cell: str) -> dict[str, Any]:
