@@ -118,7 +118,7 @@ class GivenFaces(FaceDataset):
     def __getitem__(self, index: int) -> Face:
         return Face(self._ids[index], self._images[index])
 
-    def other_photo(self, index: int) -> Tensor | None:
+    def gallery_photo(self, index: int) -> Tensor | None:
         return self._others[index] if self._others else None
 
     def parts(self, index: int) -> FaceParts | None:

@@ -104,7 +104,7 @@ def _check_decider(faces: GivenFaces, goal: str) -> None:
     """Raise :class:`UserError` when there is nothing that judges could compare photos to."""
     if goal == "impersonate" and not faces.targets:
         raise UserError(f"{CALLER}: judges need to know whom to be taken for; give `targets`, or goal='dodge'")
-    if goal == "dodge" and faces.other_photo(0) is None:
+    if goal == "dodge" and faces.gallery_photo(0) is None:
         raise UserError(f"{CALLER}: dodging is judged by another photo of each person; give `others`")
 
 

@@ -29,7 +29,7 @@ Veilbench = Callable[..., Outcome]
 FACES = SyntheticFaces(sources=6, targets=2, size=32)  # those of the `world`
 PLACES = range(len(FACES))
 PHOTOS = torch.stack([FACES[place].image for place in PLACES])
-OTHERS = [FACES.other_photo(place) for place in PLACES]
+OTHERS = [FACES.gallery_photo(place) for place in PLACES]
 IDS = [FACES[place].id for place in PLACES]
 TARGET = FACES.targets[0]
 
@@ -81,7 +81,7 @@ def test_numbers_are_those_of_a_run(world: Path, ran: vb.Results, treatment: str
             PHOTOS,
             judges=[world / "one.yaml", world / "two.yaml"],
             goal=question.goal,
-            targets=[target.other for target in targets_of(question.targets)],
+            targets=[target.gallery for target in targets_of(question.targets)],
             others=[photo for photo in OTHERS if photo is not None],
             countermeasure=countermeasure,
             ids=IDS,
@@ -165,7 +165,7 @@ def test_each_judge_has_its_own_threshold_at_the_rate_that_is_asked_for() -> Non
     assert table["success"][:6].all()
     assert table["similarity_source"].tolist() == pytest.approx([1.0] * 12, abs=1e-6)
     with torch.no_grad():
-        cosines = judges[1](PHOTOS) @ judges[1](TARGET.other[None])[0]
+        cosines = judges[1](PHOTOS) @ judges[1](TARGET.gallery[None])[0]
     assert table["similarity"][6:].tolist() == pytest.approx(cosines.tolist(), abs=1e-6)
     assert not vb.score(PHOTOS, PHOTOS, judges=judges, targets=TARGET, far=0.001)["success"].any()
 

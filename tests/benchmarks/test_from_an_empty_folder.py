@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,7 +81,7 @@ def test_they_run_in_processes_and_are_in_every_table_and_in_wandb(folder: Path)
     printed = veilbench(folder, "run", "mine.yaml", "--jobs", "2")
     tables = folder / "results" / "suites" / "mine"
     board = pd.read_csv(tables / "leaderboard.csv", keep_default_na=False)
-    rows = board.set_index(["countermeasure", "method"])
+    rows: Any = board.set_index(["countermeasure", "method"])
     assert set(rows.index) == {(one, of) for one in ("none", "4 bits") for of in ("clean", "my_method", "pgd")}
     assert set(board) >= COLUMNS
     for word in ("my_method", "largest MAE", "4 bits"):
