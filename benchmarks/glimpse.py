@@ -48,12 +48,11 @@ def glimpse(room: str, kind: str) -> Glimpse | None:
     """
     if not kind.isidentifier():
         return None
-    module = f"{ROOMS[room].package}.{kind}"
-    tree = _tree(module)
-    cls = next((one for one in _classes(tree) if _kind(one) == kind), None)
-    if cls is None:
-        return None
-    return Glimpse(kind, module, ast.get_docstring(cls) or "", _parameters(cls, module))
+    for module in _modules(f"{ROOMS[room].package}.{kind}"):
+        cls = next((one for one in _classes(_tree(module)) if _kind(one) == kind), None)
+        if cls is not None:
+            return Glimpse(kind, module, ast.get_docstring(cls) or "", _parameters(cls, module))
+    return None
 
 
 def part(room: str, kind: str) -> Glimpse:
@@ -76,6 +75,15 @@ def parts(room: str) -> dict[str, str]:
     outside = registry.entered(room)
     own = {kind: found.summary for kind in registry.kinds(room) if (found := glimpse(room, kind)) is not None}
     return dict(sorted({**outside, **own}.items()))
+
+
+def _modules(module: str) -> list[str]:
+    """A module, and where it is a package those in it."""
+    parent, _, name = module.rpartition(".")
+    package = importlib.util.find_spec(parent)
+    places = (package and package.submodule_search_locations) or []
+    inside = sorted(path.stem for place in places for path in (Path(place) / name).glob("[!_]*.py"))
+    return [module, *(f"{module}.{one}" for one in inside)]
 
 
 @lru_cache(maxsize=64)
