@@ -56,6 +56,7 @@ class Runner:
         self.scorer = Scorer(plan, self.store, surroundings)
         self.cells = Cells(plan, self.store, surroundings, batch_size or plan.suite.spec.batch_size, devices)
         self.jobs = jobs
+        self._sources_kept = False
 
     def run(self) -> list[str]:
         """Bring everything up to date.  Why cells failed is printed, whatever else goes wrong afterwards.
@@ -76,8 +77,10 @@ class Runner:
                 if failure:
                     failures.append(failure)
                 failures += self._score(protection)
+                self._keep_sources(failures)
+                for treatment in self.results.manifest.treatments:
+                    self.scorer.reduce([protection.id], treatment)
                 self.tracker.record(self.results, protection.id)
-            failures += self.scorer.score_sources()
             self._reduce()
         return failures
 
@@ -85,7 +88,6 @@ class Runner:
     def _written(self) -> Iterator[None]:
         """What the run is, is told before it begins, so that whoever looks meanwhile knows how far it is."""
         write_manifest(self.results)
-        keep_sources(self.plan, self.store)
         yield
 
     def _score(self, protection: Protection) -> list[str]:
@@ -101,6 +103,13 @@ class Runner:
                 failures += filter(None, [self.cells.protect(protection, lambda _: None)])
                 if failures:
                     return [*failures, str(error)]
+
+    def _keep_sources(self, failures: list[str]) -> None:
+        """Once: what pictures show of the clean sources, and what scores compare with."""
+        if not self._sources_kept:
+            keep_sources(self.plan, self.store)
+            failures += self.scorer.score_sources()
+            self._sources_kept = True
 
     def _reduce(self) -> None:
         """Compute what all images of each row of the leaderboard have together."""
