@@ -73,14 +73,14 @@ def test_failures_are_said_also_where_scoring_ends_the_run(
     veilbench: Veilbench,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from veilbench.benchmarks.engine.scoring import Scorer  # noqa: PLC0415
+    from veilbench.benchmarks.engine.runner import Runner  # noqa: PLC0415
     from veilbench.errors import UserError  # noqa: PLC0415
 
-    def full(scorer: Scorer) -> None:
-        del scorer
+    def full(runner: Runner) -> None:
+        del runner
         raise UserError("disk full")
 
-    monkeypatch.setattr(Scorer, "score_sources", full)
+    monkeypatch.setattr(Runner, "_reduce", full)
     method_file(world, "raise RuntimeError('no such layer')")
     outcome = veilbench("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none")
     assert outcome.code == 2
