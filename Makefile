@@ -55,7 +55,8 @@ format: $(READY) ## Rewrite the code in the project's format, fixing what ruff c
 snapshot: $(READY) ## Keep the last embedded results in results/embedded/ and the leaderboard in the README
 	@mkdir -p results/embedded
 	@cp results/suites/embedded/leaderboard.csv results/suites/embedded/leaderboard.md results/embedded/
-	@cp results/suites/embedded/psr.csv results/suites/embedded/grid.png results/embedded/
+	@cp results/suites/embedded/psr.csv results/embedded/
+	@$(BIN)/python -c 'from PIL import Image; Image.open("results/suites/embedded/grid.png").quantize(256).save("results/embedded/grid.png", optimize=True)'
 	@if [ -f results/suites/ablation/purification.csv ]; then mkdir -p results/embedded/ablation; \
 		cp $(addprefix results/suites/ablation/,leaderboard.csv leaderboard.md purification.csv tradeoff.png) results/embedded/ablation/; fi
 	@awk 'FNR == NR { board = board $$0 "\n"; next } /^<!-- leaderboard -->/ { print; printf "\n%s\n", board; skip = 1 } \
@@ -64,7 +65,7 @@ snapshot: $(READY) ## Keep the last embedded results in results/embedded/ and th
 embedded-weights: $(READY) ## Train the embedded recognisers, diffusion models and CLIP again (long)
 	@$(BIN)/python -m veilbench.models.recipes.recognizers $(ARGS)
 	@$(BIN)/python -m veilbench.models.recipes.diffusion $(ARGS)
-	@$(BIN)/python -m veilbench.models.recipes.light_decoder $(ARGS)
+	@$(BIN)/python -m veilbench.models.recipes.tiny_autoencoder $(ARGS)
 	@$(BIN)/python -m veilbench.models.recipes.pixels $(ARGS)
 	@$(BIN)/python -m veilbench.models.recipes.clip $(ARGS)
 

@@ -74,7 +74,7 @@ def _results(suite: str, settings: list[str] | None, only: list[str] | None, roo
 
 @app.command("list")
 def list_() -> None:
-    """Show the suites, methods, data sets and recognisers that can be named."""
+    """Show everything that can be named: suites, methods, data sets, recognisers, sweeps, scores, countermeasures."""
     from .describe import overview  # noqa: PLC0415
 
     console = _console()
@@ -85,7 +85,8 @@ def list_() -> None:
 @app.command()
 def describe(
     name: Annotated[
-        str, typer.Argument(help="A suite, method, data set, recogniser or sweep, or the path of its YAML file.")
+        str,
+        typer.Argument(help="Anything that `veilbench list` names, or the path of a YAML file."),
     ],
 ) -> None:
     """Show one of them whole, by name or as a YAML file of your own: what it is, its parameters and their values."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,34 @@ from rich.table import Table
 
 from veilbench.errors import UserError, did_you_mean
 
+from .glimpse import Glimpse, glimpse, part, parts
 from .specs.configs import CONFIGS, config_names, find_config, read_yaml
 from .specs.recognizers import load_recognizer_spec, section_of
 
 SECTIONS = ("suites", "methods", "datasets", "recognizers", "sweeps")
+KINDS = ("scores", "countermeasures")  # rooms whose parts have no YAML: suites name their kinds
 
 
 def overview() -> list[Table]:
     """Names and descriptions of everything shipped, one table for each section."""
+    described = {
+        section: {name: read_yaml(find_config(section, name)).get("description", "") for name in config_names(section)}
+        for section in SECTIONS
+    }
     tables = []
-    for section in SECTIONS:
+    for section, names in {**described, **{room: parts(room) for room in KINDS}}.items():
         table = Table(title=section, title_justify="left", show_header=False, min_width=60)
-        for name in config_names(section):
-            table.add_row(name, escape(str(read_yaml(find_config(section, name)).get("description", ""))))
+        for name, description in names.items():
+            table.add_row(escape(name), escape(str(description)))
         tables.append(table)
     return tables
 
 
 def details(name: str) -> list[Table]:
-    """Everything about the configs of that name, one table for each section that has it.
+    """Everything about the configs and kinds of that name, one table for each section that has it.
 
     Args:
-        name: of shipped configs, or the path of a YAML file.
+        name: of shipped configs, the kind of a score or countermeasure, or the path of a YAML file.
 
     Raises:
         UserError: when no section has it, or the file is not there or like none of them.
@@ -42,9 +49,11 @@ def details(name: str) -> list[Table]:
         path = find_config("suites", name)
         return [_details(_section(path), path)]
     tables = [_details(section, find_config(section, name)) for section in SECTIONS if name in config_names(section)]
+    tables += [_part(room, part(room, name)) for room in KINDS if name in parts(room)]
     if tables:
         return tables
     known = [word for section in SECTIONS for word in config_names(section)]
+    known += [word for room in KINDS for word in parts(room)]
     raise UserError(f"nothing is called {name!r}; {did_you_mean(name, known)}")
 
 
@@ -64,19 +73,35 @@ def _section(path: Path) -> str:
 
 
 def _details(section: str, path: Path) -> Table:
-    from .specs.components import load_component  # noqa: PLC0415 (the classes are heavy)
-
-    table = Table(title=f"{section}: {path.stem}", title_justify="left", show_header=False)
     values: dict[str, Any] = read_yaml(path)
+    shipped = path.is_relative_to(CONFIGS)
     if section in {"methods", "datasets"}:
-        component = load_component("methods" if section == "methods" else "datasets", str(path), path.parent)
-        values = {**values, "params": component.params}
-        table.add_row("about", escape(reflowed(component.cls.__doc__ or "")))
+        # what is shipped is known to be right; a file of one's own is checked against its class
+        own = glimpse(section, str(values.get("kind"))) if shipped else None
+        if own is None:
+            from .specs.components import load_component  # noqa: PLC0415 (the classes are heavy)
+
+            component = load_component("methods" if section == "methods" else "datasets", str(path), path.parent)
+            about, params = component.cls.__doc__ or "", component.params
+        else:
+            about, params = own.doc, {**own.defaults, **values.get("params", {})}
+        values = {"about": reflowed(about), **values, "params": params}
     elif section == "recognizers":
         values = load_recognizer_spec(str(path), path.parent)[1].model_dump()
+    where = f"configs/{path.relative_to(CONFIGS)}" if shipped else str(path)
+    return _table(section, path.stem, {**values, "file": where})
+
+
+def _part(room: str, found: Glimpse) -> Table:
+    """A part that suites name by its kind."""
+    about = {"about": reflowed(found.doc), "kind": found.kind, "params": found.defaults, "module": found.module}
+    return _table(room, found.kind, about)
+
+
+def _table(section: str, name: str, values: Mapping[str, Any]) -> Table:
+    table = Table(title=escape(f"{section}: {name}"), title_justify="left", show_header=False)
     for key, value in values.items():
         table.add_row(escape(key), escape(_lines(value)))
-    table.add_row("file", f"configs/{path.relative_to(CONFIGS)}" if path.is_relative_to(CONFIGS) else str(path))
     return table
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from veilbench.errors import UserError, one_line
+from veilbench.errors import UserError, WeightsError, one_line
 
 from .engine.provenance import provenance
 from .specs.components import build_dataset, load_component
@@ -19,6 +19,7 @@ from .specs.recognizers import NETWORKS, build_recognizer, load_recognizer_spec
 
 COMPROMISED_LIGHTNING = {"2.6.2", "2.6.3"}  # GHSA-w37p-236h-pfx3
 ENOUGH_BYTES = 1 << 30
+ADVICE = "put it there, or name your copy as `trunk` of the score lpips"
 
 
 def check(results: Path) -> tuple[Table, bool]:
@@ -27,7 +28,16 @@ def check(results: Path) -> tuple[Table, bool]:
     Returns:
         A table of findings, and whether everything that the embedded world needs is well.
     """
-    findings = [_packages(), _pair(), _hardware(), _results(results), _tracker(), *_datasets(), *_recognizers()]
+    findings = [
+        _packages(),
+        _pair(),
+        _hardware(),
+        _results(results),
+        _tracker(),
+        *_datasets(),
+        *_recognizers(),
+        *_lpips(),
+    ]
     table = Table(title="veilbench doctor", title_justify="left")
     for column in ("check", "state", "found"):
         table.add_column(column)
@@ -112,4 +122,17 @@ def _recognizers() -> list[Finding]:
             findings.append((name, "bad", str(error)))
         else:
             findings.append((name, "ok", f"weights load; {spec.training_data}"))
+    return findings
+
+
+def _lpips() -> list[Finding]:
+    """LPIPS without its trunk is no fault: its column is empty then."""
+    from veilbench.models.perceptual import TRUNKS, find_trunk  # noqa: PLC0415
+
+    findings = []
+    for net in TRUNKS:
+        try:
+            findings.append((f"lpips {net}", "ok", str(find_trunk(net, None, ADVICE))))
+        except WeightsError as error:
+            findings.append((f"lpips {net}", "note", str(error)))
     return findings

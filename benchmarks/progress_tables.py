@@ -25,11 +25,11 @@ def plan_table(plan: Plan, store: Store) -> Table:
         table.add_column(column)
     states = {cell: status(store, cell, protection.items) for cell, protection in plan.protections.items()}
     for cell, state in states.items():
-        style = STYLES[state.word]
+        style = STYLES[state.state]
         table.add_row(
             cell,
             escape(", ".join(plan.protections[cell].surrogates)) or "-",
-            f"[{style}]{state.word}[/{style}]",
+            f"[{style}]{state.state}[/{style}]",
             f"{state.finished}/{state.total}",
         )
     missing = {(one.component.name, one.missing): one for one in plan.measurements if one.missing}
@@ -53,7 +53,7 @@ def status_tables(results: Results) -> list[Table]:
         failed = {cell: state for cell, state in mine.items() if state.error}
         table.add_row(
             escape(label),
-            f"{sum(state.word == 'cached' for state in mine.values())}/{len(mine)}",
+            f"{sum(state.state == 'cached' for state in mine.values())}/{len(mine)}",
             f"{sum(state.finished for state in mine.values())}/{sum(state.total for state in mine.values())}",
             str(len(failed)),
         )
@@ -63,5 +63,5 @@ def status_tables(results: Results) -> list[Table]:
 
 
 def _counts(states: Iterable[Status]) -> str:
-    words = [state.word for state in states]
+    words = [state.state for state in states]
     return ", ".join(f"{words.count(word)} {word}" for word in STYLES if word in words)

@@ -133,31 +133,32 @@ def _stacked_parts(faces: Sequence[Face], parts: Sequence[FaceParts | None]) -> 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An identity to be taken for: attack with ``image``, score against ``other``, another photo of the same person.
+    """An identity to impersonate: attack with ``image``, score against ``gallery``, another (enrolled) photo.
 
     Both are ``3 x H x W`` in ``[0, 1]``; ``sha256`` covers both files (or renderings).
     """
 
     name: str
     image: Tensor
-    other: Tensor
+    gallery: Tensor
     sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class MakeupReference:
-    """A face with makeup, and the same photo without it where there is one: what a makeup method takes a style from.
+    """A non-makeup / makeup pair, or a makeup photo alone: what a makeup method takes a style from.
 
     Attributes:
         name: of the style; unique within its data set and safe as a file name.
-        bare, made_up: ``3 x H x W`` in ``[0, 1]``, the same but for the makeup; ``bare`` is None where nobody has it.
-        parts: of that face, each mask ``1 x H x W``; None where nobody drew them.
+        non_makeup, makeup: the pair, ``3 x H x W`` each in ``[0, 1]``, the same but for the makeup; ``non_makeup`` is
+            None where there is only the makeup photo.
+        parts: of that face, each mask ``1 x H x W``; None where there are none.
         sha256: covers the images and the masks.
     """
 
     name: str
-    bare: Tensor | None
-    made_up: Tensor
+    non_makeup: Tensor | None
+    makeup: Tensor
     parts: FaceParts | None
     sha256: str
 
@@ -169,7 +170,7 @@ class ManifestEntry:
     id: str
     sha256: str
     identity: str | None = None
-    other_sha256: str | None = None
+    gallery_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,22 +184,22 @@ class Manifest:
     @property
     def digest(self) -> str:
         """sha256 over name-independent content: version and entries.  Equal content, equal digest."""
-        rows = [[e.id, e.sha256, e.identity, e.other_sha256] for e in self.entries]
+        rows = [[e.id, e.sha256, e.identity, e.gallery_sha256] for e in self.entries]
         payload = json.dumps([self.version, rows], separators=(",", ":"))
         return hashlib.sha256(payload.encode()).hexdigest()
 
 
 class FaceDataset(Dataset[Face], ABC):
-    """Sources to protect, the targets to impersonate, and (where known) another photo of each source.
+    """Sources to protect (probes), targets to impersonate, and a gallery: another photo of each source, where known.
 
     Subclasses are constructed from their YAML config's keys (keyword-only arguments) and do all checking of files in
-    the constructor: afterwards every item can be read.  ``kind`` is the word that configs use; ``drawn`` says that
+    the constructor: afterwards every item can be read.  ``kind`` is the name that configs use; ``synthetic`` says that
     the faces are nobody's, so that no table takes them for real ones.
     """
 
     kind: str
     name: str
-    drawn: bool = False
+    synthetic: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -207,8 +208,8 @@ class FaceDataset(Dataset[Face], ABC):
     def __getitem__(self, index: int) -> Face: ...
 
     @abstractmethod
-    def other_photo(self, index: int) -> Tensor | None:
-        """Another photo of the person in item ``index`` (``3 x H x W``), or None where the data set has none."""
+    def gallery_photo(self, index: int) -> Tensor | None:
+        """The gallery photo of the person in item ``index``, ``3 x H x W``, another than the item; None without one."""
 
     def parts(self, index: int) -> FaceParts | None:
         """Masks of the parts of the face in item ``index``, each ``1 x H x W``; None where the data set has none.
@@ -248,7 +249,7 @@ class FaceDataset(Dataset[Face], ABC):
 
     @property
     def references(self) -> Mapping[str, MakeupReference]:
-        """Made-up faces to take styles from, by name; empty where the data set has none."""
+        """Makeup photos to take styles from, by name; empty where the data set has none."""
         return {}
 
     @property

@@ -56,7 +56,7 @@ class FolderFaces(FaceDataset):
 
     Raises:
         DataError: in one line, for a missing or empty folder, photos that cannot be read, stems that are not unique or
-            not safe as ids, sources or targets without their other photo, and boxes that fit no photo.
+            not safe as ids, sources or targets without their gallery photo, and boxes that fit no photo.
     """
 
     kind = "folder"
@@ -107,8 +107,8 @@ class FolderFaces(FaceDataset):
         photo = self._sources[index]
         return Face(id=photo.path.stem, image=photo.load(self.size), identity=self._identity(photo))
 
-    def other_photo(self, index: int) -> Tensor | None:
-        """Another photo of source ``index``, ``3 x size x size``; None without the folder ``others``."""
+    def gallery_photo(self, index: int) -> Tensor | None:
+        """The gallery photo of source ``index``, ``3 x size x size``; None without the folder ``others``."""
         return self._others[index].load(self.size) if self._others else None
 
     @property

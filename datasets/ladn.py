@@ -25,7 +25,7 @@ class LADN(PreparedFaces):
         size: side of the square images; the centre square of a photo is resized.
         limit: use only the first so many sources; methods that train can have the photos after them.
         references: folder of makeup references; see :mod:`veilbench.datasets.makeup_pairs`.  None: the photos of
-            ``after`` by their names, of which nobody has the bare face, nor masks.
+            ``after`` by their names, which have neither a non-makeup photo nor masks.
 
     Raises:
         DataError: in one line, without a record, or when photos are missing or changed.

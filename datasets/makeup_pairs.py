@@ -2,7 +2,7 @@
 
 ``<name>_m.png`` is the face with makeup, ``<name>_nm.png`` the same without (where there is one), ``<name>_mask.png`` a
 map of its parts: one number a pixel, as the Makeup Transfer data set and PSGAN number them.  Photos with makeup alone
-are references too, for methods that find the parts and the bare face themselves.
+are references too, for methods that find the parts and remove the makeup themselves.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from .celebamask import makeup_parts
 from .photo_files import PhotoFile, check_photo, list_photos, some
 from .photos import open_image, read_file, sha256_file
 
-MADE_UP, BARE, MASK = "_m", "_nm", "_mask"
+MAKEUP, NON_MAKEUP, MASK = "_m", "_nm", "_mask"
 LABELS = {"skin": 1, "l_eye": 4, "r_eye": 5, "nose": 6, "u_lip": 7, "l_lip": 9}
-"""By part, named as in CelebAMask-HQ, its number in a map; other numbers are not made up."""
+"""By part, named as in CelebAMask-HQ, its number in a map; other numbers are of parts without makeup."""
 
 
 def read_makeup_pairs(folder: Path, size: int) -> dict[str, MakeupReference]:
@@ -36,36 +36,36 @@ def read_makeup_pairs(folder: Path, size: int) -> dict[str, MakeupReference]:
             belongs to no reference.
     """
     files = list_photos(folder, "references")
-    names = sorted(stem.removesuffix(MADE_UP) for stem in files if stem.endswith(MADE_UP))
-    known = {name + ending for name in names for ending in (MADE_UP, BARE, MASK)}
+    names = sorted(stem.removesuffix(MAKEUP) for stem in files if stem.endswith(MAKEUP))
+    known = {name + ending for name in names for ending in (MAKEUP, NON_MAKEUP, MASK)}
     if lost := sorted(set(files) - known):
         raise DataError(
-            f"{folder}: {some(lost)} belong to no reference; name its files NAME{MADE_UP}, NAME{MASK} and, if there is "
-            f"one, NAME{BARE}"
+            f"{folder}: {some(lost)} belong to no reference; name its files NAME{MAKEUP}, NAME{MASK} and, if there is "
+            f"one, NAME{NON_MAKEUP}"
         )
     return {name: _read_pair(folder, name, files, size) for name in names}
 
 
 def _read_pair(folder: Path, name: str, files: dict[str, Path], size: int) -> MakeupReference:
     if name + MASK not in files:
-        raise DataError(f"{folder}: {name}{MASK} is missing; add the map of the parts of {name}{MADE_UP}")
-    made_up = check_photo(files[name + MADE_UP], None)
-    bare = check_photo(files[name + BARE], None) if name + BARE in files else None
+        raise DataError(f"{folder}: {name}{MASK} is missing; add the map of the parts of {name}{MAKEUP}")
+    makeup = check_photo(files[name + MAKEUP], None)
+    non_makeup = check_photo(files[name + NON_MAKEUP], None) if name + NON_MAKEUP in files else None
     mask = files[name + MASK]
-    labels, shape = _read_map(mask), tuple(made_up.decode().shape[:2])
+    labels, shape = _read_map(mask), tuple(makeup.decode().shape[:2])
     if tuple(labels.shape) != shape:
         raise DataError(
             f"{mask}: {labels.shape[0]} high and {labels.shape[1]} wide, but its photo is {shape[0]} high and "
             f"{shape[1]} wide; give a map of the photo's own size"
         )
     parts = makeup_parts({part: labels == label for part, label in LABELS.items()}, size)
-    content = [size, made_up.sha256, bare.sha256 if bare else None, sha256_file(mask)]
+    content = [size, makeup.sha256, non_makeup.sha256 if non_makeup else None, sha256_file(mask)]
     sha256 = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    return MakeupReference(name, _loaded(bare, size), made_up.load(size), parts, sha256)
+    return MakeupReference(name, _loaded(non_makeup, size), makeup.load(size), parts, sha256)
 
 
-class MadeUpPhotos(Mapping[str, MakeupReference]):
-    """References from photos with makeup alone, by stem: without their bare faces, and without masks.
+class MakeupPhotos(Mapping[str, MakeupReference]):
+    """References from makeup photos alone, by stem: no non-makeup photos, no masks.
 
     A photo is read when it is asked for: LADN has hundreds.
 

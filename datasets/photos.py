@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import stat
 import struct
 import warnings
 import zlib
@@ -26,7 +25,7 @@ from torch.nn import functional
 
 from veilbench.boxes import Box
 from veilbench.errors import DataError
-from veilbench.files import write_bytes
+from veilbench.files import irregular, write_bytes
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -67,8 +66,8 @@ def read_file(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
     """
     try:
         state = path.stat()
-        if not stat.S_ISREG(state.st_mode):
-            raise DataError(f"{path}: {_kind(state.st_mode)}, not a file; name a file or remove it")
+        if what := irregular(state.st_mode):
+            raise DataError(f"{path}: {what}, not a file; name a file or remove it")
         if state.st_size > limit:
             raise DataError(
                 f"{path}: {state.st_size} bytes, more than the {limit >> 20} MiB that are read of one file; "
@@ -82,12 +81,6 @@ def read_file(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
             raise
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"{path}: cannot be read ({reason}); check the path and its permissions") from error
-
-
-def _kind(mode: int) -> str:
-    """In words, what is no regular file."""
-    kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 @contextmanager
@@ -311,6 +304,11 @@ def write_png(path: Path, image: Tensor) -> None:
     write_bytes(path, buffer.getvalue())
 
 
+def pixels_sha256(pixels: Tensor) -> str:
+    """Hex sha256 of pixels in memory, of any type and shape, wherever they are."""
+    return hashlib.sha256(pixels.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+
+
 def sha256_file(path: Path) -> str:
-    """Hex sha256 of a file's bytes.  Raises :class:`DataError` as :func:`read_file`."""
+    """Hex sha256 of a file's bytes, read anew each time.  Raises :class:`DataError` as :func:`read_file`."""
     return hashlib.sha256(read_file(path)).hexdigest()

@@ -35,7 +35,7 @@ class Layout:
         sources: names of the folder of photos to protect; the first that is there counts.
         count: how many photos that folder must hold.
         used: how many of them are used: the first by name.
-        others: folder of other photos of the sources under the same stems; not required.
+        others: folder of gallery photos of the sources under the same stems; not required.
         references: folder of photos with makeup.
         masks: folder of CelebAMask-HQ masks; not required.
     """
@@ -274,7 +274,7 @@ def _targets(source: Path, survey: _Survey) -> list[tuple[PhotoFile, PhotoFile]]
     columns: list[list[PhotoFile]] = []
     for names, files in (
         (TARGET_FOLDERS, [pair.photo for pair in TARGETS]),
-        (TEST_FOLDERS, [pair.other for pair in TARGETS]),
+        (TEST_FOLDERS, [pair.gallery for pair in TARGETS]),
     ):
         with survey.noting():
             folder = _first_folder(source, names)

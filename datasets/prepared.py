@@ -28,10 +28,10 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class PreparedItem:
-    """A source: its photo, another photo of the same person (where there is one), its masks by part (may be none)."""
+    """A source: its photo, a gallery photo of the same person (where there is one), its masks by part (may be none)."""
 
     photo: PhotoFile
-    other: PhotoFile | None = None
+    gallery: PhotoFile | None = None
     masks: Mapping[str, PhotoFile] = field(default_factory=dict)
 
     @property
@@ -62,7 +62,7 @@ class Prepared:
         Raises:
             DataError: in one line, when photos are missing or changed; counts them and names the first few.
         """
-        photos = [file for item in self.items for file in (item.photo, item.other) if file]
+        photos = [file for item in self.items for file in (item.photo, item.gallery) if file]
         photos += [*(file for pair in self.targets for file in pair), *self.references]
         missing = [file.path for file in photos if not file.path.is_file()]
         changed = [file.path for file in photos if file.path.is_file() and sha256_file(file.path) != file.sha256]
@@ -91,7 +91,7 @@ def write_record(path: Path, prepared: Prepared, root: Path) -> None:
     items = [
         {
             "photo": row(item.photo),
-            **({"other": row(item.other)} if item.other else {}),
+            **({"other": row(item.gallery)} if item.gallery else {}),
             **({"masks": {part: row(file) for part, file in item.masks.items()}} if item.masks else {}),
         }
         for item in prepared.items

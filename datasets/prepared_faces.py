@@ -15,7 +15,7 @@ from torch import Tensor
 from veilbench.errors import DataError
 
 from .base import Face, FaceDataset, MakeupReference, Manifest, ManifestEntry, Target
-from .makeup_pairs import MadeUpPhotos, read_makeup_pairs
+from .makeup_pairs import MakeupPhotos, read_makeup_pairs
 from .photo_files import FORMAT_VERSION, PhotoFile, check_different, photo_target
 from .preparation import Layout
 from .prepared import read_record
@@ -60,12 +60,12 @@ class PreparedFaces(FaceDataset, ABC):
         self._items = record.items[:limit]
         self._rest = record.items[len(self._items) :]
         self._references: Mapping[str, MakeupReference] = (
-            MadeUpPhotos(record.references, size) if references is None else read_makeup_pairs(references, size)
+            MakeupPhotos(record.references, size) if references is None else read_makeup_pairs(references, size)
         )
         pairs = [_boxed(*pair) if target_crop == "fixed" else pair for pair in record.targets]
         for item in self._items:
-            if item.other is not None:
-                check_different(item.photo, item.other)
+            if item.gallery is not None:
+                check_different(item.photo, item.gallery)
         for pair in pairs:
             check_different(*pair)
         self._targets = tuple(photo_target(photo, other, size) for photo, other in pairs)
@@ -85,11 +85,11 @@ class PreparedFaces(FaceDataset, ABC):
 
     def __getitem__(self, index: int) -> Face:
         item = self._items[index]
-        return Face(item.id, item.photo.load(self.size), item.id if item.other else None)
+        return Face(item.id, item.photo.load(self.size), item.id if item.gallery else None)
 
-    def other_photo(self, index: int) -> Tensor | None:
-        """Another photo of source ``index``, ``3 x size x size``; None where the copy has none."""
-        other = self._items[index].other
+    def gallery_photo(self, index: int) -> Tensor | None:
+        """The gallery photo of source ``index``, ``3 x size x size``; None where the copy has none."""
+        other = self._items[index].gallery
         return other.load(self.size) if other else None
 
     def group(self, target: str) -> tuple[str, ...] | None:
@@ -136,7 +136,10 @@ class PreparedFaces(FaceDataset, ABC):
         version = json.dumps({self.kind: FORMAT_VERSION, "size": self.size, "masks": digest})
         entries = tuple(
             ManifestEntry(
-                item.id, item.photo.sha256, item.id if item.other else None, item.other.sha256 if item.other else None
+                item.id,
+                item.photo.sha256,
+                item.id if item.gallery else None,
+                item.gallery.sha256 if item.gallery else None,
             )
             for item in self._items
         )
@@ -160,4 +163,4 @@ def _boxed(photo: PhotoFile, other: PhotoFile) -> tuple[PhotoFile, PhotoFile]:
                 "take the original photo or set `target_crop` to whole"
             )
     pair = known[photo.path.name]
-    return PhotoFile(photo.path, photo.sha256, pair.photo_box), PhotoFile(other.path, other.sha256, pair.other_box)
+    return PhotoFile(photo.path, photo.sha256, pair.photo_box), PhotoFile(other.path, other.sha256, pair.gallery_box)

@@ -25,12 +25,12 @@ TargetCrop = Literal["fixed", "whole"]
 
 @dataclass(frozen=True, slots=True)
 class TargetPair:
-    """Two photos of one person: attack with ``photo``, score against ``other``; boxes in pixels of 1024 x 1024."""
+    """Two photos of one person: attack with ``photo``, score against ``gallery``; boxes in pixels of 1024 x 1024."""
 
     photo: str
-    other: str
+    gallery: str
     photo_box: Box
-    other_box: Box
+    gallery_box: Box
 
 
 TARGETS = (

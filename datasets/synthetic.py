@@ -6,7 +6,6 @@ Nothing measured on them is a result about real faces.
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
@@ -18,6 +17,7 @@ from veilbench.errors import DataError
 from .base import Face, FaceDataset, FaceParts, Manifest, ManifestEntry, Target
 from .faces.parameters import sample_identities, sample_nuisances
 from .faces.render import render
+from .photos import pixels_sha256
 
 GENERATOR_VERSION = "1"
 CHUNK = 64
@@ -49,8 +49,8 @@ def render_shots(seed: int, identities: Sequence[int], shots: Sequence[int], siz
     chunks = []
     for start in range(0, len(identities), CHUNK):
         people, photos = identities[start : start + CHUNK], shots[start : start + CHUNK]
-        drawn = render(sample_identities(seed, people), sample_nuisances(seed, people, photos), size)
-        chunks.append((drawn.images * 255).round().to(torch.uint8))
+        rendering = render(sample_identities(seed, people), sample_nuisances(seed, people, photos), size)
+        chunks.append((rendering.images * 255).round().to(torch.uint8))
     return torch.cat(chunks) if chunks else torch.empty(0, 3, size, size, dtype=torch.uint8)
 
 
@@ -58,11 +58,6 @@ def face_parts(masks: Mapping[str, Tensor]) -> FaceParts:
     """Parts ``B x 1 x S x S`` from the masks of a :class:`~.faces.render.Rendering`; the lids belong to the eyes."""
     left, right = masks["left_eye"], masks["right_eye"]
     return FaceParts(masks["skin"] * (1 - left - right), masks["lips"], left, right)
-
-
-def pixels_sha256(pixels: Tensor) -> str:
-    """Hash of ``uint8`` pixels, in hex."""
-    return hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()
 
 
 class SyntheticFaces(FaceDataset):
@@ -77,12 +72,12 @@ class SyntheticFaces(FaceDataset):
 
     kind = "synthetic"
     name = "synthetic"
-    drawn = True
+    synthetic = True
 
     def __init__(self, *, sources: int = 16, targets: int = 4, size: int = 64, seed: int = 0) -> None:
-        for word, value, split in (("sources", sources, Split.SOURCES), ("targets", targets, Split.TARGETS)):
+        for name, value, split in (("sources", sources, Split.SOURCES), ("targets", targets, Split.TARGETS)):
             if not 0 <= value <= len(split.value):
-                raise DataError(f"{word} is {value}; choose a number from 0 to {len(split.value)}")
+                raise DataError(f"{name} is {value}; choose a number from 0 to {len(split.value)}")
         if sources == 0:
             raise DataError("sources is 0; choose at least 1")
         if size < 16:  # noqa: PLR2004 (eyes vanish below)
@@ -112,8 +107,8 @@ class SyntheticFaces(FaceDataset):
         person = self._people[index]
         return Face(f"id{person}_s0", self._photos[index].float() / 255, f"id{person}")
 
-    def other_photo(self, index: int) -> Tensor | None:
-        """Another photo of the person in item ``index``, ``3 x size x size``; None of training faces."""
+    def gallery_photo(self, index: int) -> Tensor | None:
+        """The gallery photo of the person in item ``index``, ``3 x size x size``; None of training faces."""
         return None if self._others is None else self._others[index].float() / 255
 
     def training(self, count: int) -> SyntheticFaces:
@@ -135,10 +130,10 @@ class SyntheticFaces(FaceDataset):
     def parts(self, index: int) -> FaceParts:
         """Exact masks from the generator, each ``1 x size x size``, without what hair or a hand hides."""
         person = self._people[index]
-        if person not in self._parts:  # drawing takes longer than a training step
+        if person not in self._parts:  # rendering takes longer than a training step
             who, how = sample_identities(self._seed, [person]), sample_nuisances(self._seed, [person], [0])
-            drawn = render(who, how, self._size)
-            self._parts[person] = face_parts({name: mask[0] for name, mask in drawn.masks.items()})
+            rendering = render(who, how, self._size)
+            self._parts[person] = face_parts({name: mask[0] for name, mask in rendering.masks.items()})
         return self._parts[person]
 
     @property

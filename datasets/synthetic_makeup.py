@@ -1,4 +1,4 @@
-"""Synthetic faces for makeup methods, in the shape of LADN: bare sources, targets, and faces without and with makeup.
+"""Synthetic faces for makeup methods, in the shape of LADN: non-makeup sources, targets, and non-makeup / makeup pairs.
 
 Nothing measured on them is a result about real faces.
 """
@@ -15,7 +15,8 @@ from veilbench.errors import DataError
 from .base import MakeupReference
 from .faces.parameters import IDENTITY, NUISANCE, Makeup, sample_identities, sample_nuisances
 from .faces.render import render
-from .synthetic import Split, SyntheticFaces, face_parts, pixels_sha256
+from .photos import pixels_sha256
+from .synthetic import Split, SyntheticFaces, face_parts
 
 STYLES: Mapping[str, Makeup] = {
     "red_lips": Makeup(lips=1.0, lip_color=(0.72, 0.06, 0.16)),
@@ -94,9 +95,9 @@ def _reference(name: str, seed: int, person: int, size: int) -> MakeupReference:
     who, how = sample_identities(seed, [person]), sample_nuisances(seed, [person], [0])
     for column, number in enumerate(NUISANCE):
         how[:, column] = STUDIO.get(number, how[:, column])
-    bare, made_up = render(who, how, size), render(who, how, size, STYLES[name])
-    pixels = [(drawn.images[0] * 255).round().to(torch.uint8) for drawn in (bare, made_up)]
-    parts = face_parts({part: mask[0] for part, mask in bare.masks.items()})
+    non_makeup, makeup = render(who, how, size), render(who, how, size, STYLES[name])
+    pixels = [(rendering.images[0] * 255).round().to(torch.uint8) for rendering in (non_makeup, makeup)]
+    parts = face_parts({part: mask[0] for part, mask in non_makeup.masks.items()})
     masks = (torch.cat(list(parts.named().values())) * 255).round().to(torch.uint8)
     sha256 = hashlib.sha256(f"{pixels_sha256(torch.stack(pixels))} {pixels_sha256(masks)}".encode()).hexdigest()
     return MakeupReference(name, pixels[0].float() / 255, pixels[1].float() / 255, parts, sha256)

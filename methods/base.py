@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from veilbench.datasets.base import FaceBatch, MakeupReference, Target
+from veilbench.datasets.photos import pixels_sha256
+from veilbench.errors import DataError, UserError, shown
 from veilbench.files import file_sha256
 from veilbench.models.recognizers.base import PassCounter, Recognizer
 
@@ -61,24 +63,27 @@ class Task:
     """What to achieve and with whose help.
 
     Args:
-        goal: impersonate or dodge.
+        goal: impersonate or dodge, or its word.
         surrogates: recognisers that the method may query and differentiate.
         targets: identities to impersonate; exactly what the goal needs: at least one to impersonate (none for a method
             that does not look at them), none to dodge.  More than one means "any of them" (TIP-IM's multi-target
             search); single-target methods take the first.
         seed: the run's seed.
         reference: whose makeup to put on, for methods that ask for one.
+
+    Raises:
+        ValueError: for another goal.
     """
 
     def __init__(
         self,
-        goal: Goal,
+        goal: Goal | str,
         surrogates: Sequence[Recognizer],
         targets: Sequence[Target] = (),
         seed: int = 0,
         reference: MakeupReference | None = None,
     ) -> None:
-        self.goal = goal
+        self.goal = Goal(goal)
         self.surrogates = tuple(surrogates)
         self.targets = tuple(targets)
         self.seed = seed
@@ -111,12 +116,19 @@ class ProtectedBatch:
     cost: ItemCost
     errors: Mapping[str, str]
 
+    def check(self) -> None:
+        """Raise :class:`~veilbench.errors.DataError` when a photo failed."""
+        for item, reason in self.errors.items():
+            more = f" ({len(self.errors)} of {len(self.ids)} failed)" if len(self.errors) > 1 else ""
+            place = self.ids.index(item)
+            raise DataError(f"photo {place} ({shown(item, 16)}) cannot be protected: {reason}{more}; leave it out")
+
 
 class ProtectionMethod(pl.LightningModule, ABC):
     """A protection method.
 
     Class attributes describe it to the planner:
-        kind: the word in configs and tables; of the project's own methods the name of their file.
+        kind: the name in configs and tables; of the project's own methods the name of their file.
         family: ``none``, ``noise``, ``makeup`` or ``diffusion``; groups the leaderboard.
         version: raise it when results change; it is part of every result's identity.
         paper: short reference.
@@ -144,7 +156,7 @@ class ProtectionMethod(pl.LightningModule, ABC):
 
     task: Task
     cache: Path | None = None
-    """Folder for intermediate results that other protections can use too; set by the runner, None: keep nothing."""
+    """Cache for intermediate results that other protections can use too; set by the runner.  None: no cache."""
 
     @classmethod
     def identity(cls, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,6 +197,29 @@ class ProtectionMethod(pl.LightningModule, ABC):
     def fail(self, item: str, reason: str) -> None:
         """Record from within :meth:`protect` that an item failed; the rest of the batch is kept."""
         self._failures[item] = reason
+
+    def forward(self, images: Tensor, ids: Sequence[str] | None = None) -> Tensor:
+        """Protected photos for the task that was assigned, where the method is: ``method(images)``.
+
+        Args:
+            images: ``B x 3 x H x W`` in ``[0, 1]``, ``float32``.
+            ids: of the photos, ``B``: each one's random numbers come from the task's seed and its id.  None: the hash
+                of its pixels, so that a photo is protected alike alone and among others.
+
+        Returns:
+            ``B x 3 x H x W`` in ``[0, 1]``.
+
+        Raises:
+            UserError: when no task was assigned.
+            DataError: when a photo cannot be protected, with the reason.
+        """
+        if not hasattr(self, "task"):
+            raise UserError(f"{self.kind} has no task yet; call assign(Task(...)) first, or use veilbench.protect")
+        names = tuple(pixels_sha256(image) for image in images) if ids is None else tuple(ids)
+        self.eval()  # as Lightning's predict loop does
+        done = self.predict_step(FaceBatch(names, images, (None,) * len(images)))
+        done.check()
+        return done.images
 
     def predict_step(self, batch: FaceBatch, batch_idx: int = 0) -> ProtectedBatch:
         """Protect one batch and account for it; written once for all methods."""

@@ -20,11 +20,11 @@ from veilbench.models.perceptual import Kind, load_perceptual, perceptual_sha256
 from veilbench.models.recognizers.base import PassCounter
 
 from .base import Goal, ItemRandom, Task
-from .groups import counting, filled, resized, shown_at_once
-from .intermediate import keep, recall, result_path
-from .makeup_losses import Palette, direction_losses, makeup_distances, part_masks
+from .cache import cache_path, load_cached, store_cached
+from .makeup_losses import Histogram, direction_losses, makeup_distances, part_masks
 from .makeup_reference import Style, check_reference, resized_parts, with_parts
-from .makeup_removal import WORDS, bare_face
+from .makeup_removal import PROMPTS, remove_makeup
+from .padded_batches import counting_real, padded, resized, with_chunk
 from .trained import TrainedMethod
 
 if TYPE_CHECKING:
@@ -37,11 +37,12 @@ LOSSES = ("makeup", "direction", "adversarial", "perceptual", "pixel")
 class DiffAM(TrainedMethod):
     """DiffAM (Sun et al., CVPR 2024): adversarial makeup transfer by a diffusion model fine-tuned for each target.
 
-    Photos are inverted by DDIM to a low noise level.  The denoiser is fine-tuned through its short way back so that
+    Photos are inverted by DDIM to a low noise level.  The denoiser is fine-tuned through its few reverse steps so that
     what comes out wears the makeup of the reference, and is taken for the target by all surrogates.  Its losses:
 
-    * makeup: in lips, eyes and skin the distance to the image's own pixels with the reference's histogram;
-    * direction: ``-log((1 + cos) / 2)`` between "photo to image" and "bare to made-up reference" in CLIP's space;
+    * makeup: histogram matching: in lips, eyes and skin the distance to the image's own pixels with the reference's
+      histogram;
+    * direction: ``-log((1 + cos) / 2)`` between "photo to image" and "non-makeup to makeup photo" in CLIP's space;
     * adversarial: mean over the surrogates of ``1 - cos`` to the target, in the second phase only;
     * perceptual and pixel: LPIPS and the mean absolute difference (on pixels from -1 to 1) to the photo.
 
@@ -62,9 +63,10 @@ class DiffAM(TrainedMethod):
         diffusion: ``embedded``, folder of a ``DDPMPipeline``, or a Hub name that is in the local cache.
         clip: ``embedded``, folder of a ``CLIPModel``, or a Hub name that is in the local cache.
         reference: which of the data set's makeup references to wear.  None: its first.
-        removal: where the reference's bare face comes from: ``given`` with it, or from text-guided removal (``clip``).
+        removal: where the reference's non-makeup photo comes from: ``given`` with it, or from text-guided removal
+            (``clip``).
         removal_words, removal_steps, removal_learning_rate: of that removal; see
-            :func:`~.makeup_removal.bare_face`.
+            :func:`~.makeup_removal.remove_makeup`.
         preservation: ``lpips_alex``, or ``embedded_features``, which is not LPIPS: see
             :mod:`veilbench.models.perceptual`.
         parser: weights of a face parser (``79999_iter.pth`` of face-parsing.PyTorch), for training faces and references
@@ -82,7 +84,8 @@ class DiffAM(TrainedMethod):
         skin_weight: of the skin within the makeup loss, where lips and each eye have 1.
         eye_margin: share of the picture's side by which eyes grow into the skin around them, for masks that leave out
             the lids; 10 of 256 pixels in the code.
-        group_size: images that networks see at once when protecting, so that no image depends on its batch.
+        group_size: images that networks see at once when protecting; smaller batches are padded, so that no image
+            depends on its batch.
         checkpointing: keep no activations of a denoising step but its input when training; less memory, more time.
 
     Raises:
@@ -106,7 +109,7 @@ class DiffAM(TrainedMethod):
         clip: str = EMBEDDED,
         reference: str | None = None,
         removal: Literal["given", "clip"] = "given",
-        removal_words: tuple[str, str] = WORDS,
+        removal_words: tuple[str, str] = PROMPTS,
         removal_steps: int = 200,
         removal_learning_rate: float = 8e-6,
         preservation: Kind = "lpips_alex",
@@ -143,8 +146,8 @@ class DiffAM(TrainedMethod):
         self.parser = None if parser is None else shared_parser(parser)
         self.network = self.diffusion.trainable_copy()
         self.network.passes = self.diffusion.passes
-        self.way_up = self.diffusion.timesteps(noise_level, inversion_steps)
-        self.way_back = self.diffusion.timesteps(noise_level, generation_steps)
+        self.inversion_timesteps = self.diffusion.timesteps(noise_level, inversion_steps)
+        self.generation_timesteps = self.diffusion.timesteps(noise_level, generation_steps)
         self.removal = removal
         self.removal_settings = (removal_words, removal_steps, removal_learning_rate)
         self.epochs = iterations
@@ -205,8 +208,8 @@ class DiffAM(TrainedMethod):
         images = resized(batch.images, self.diffusion.image_size)
         latents = self._known_latents(batch.ids, images)
         weights = self.phase_weights(self.current_epoch)
-        with shown_at_once(self.task.surrogates, self.training_batch):
-            made = self.network.generate(latents, self.way_back, checkpointing=self.checkpointing)
+        with with_chunk(self.task.surrogates, self.training_batch):
+            made = self.network.generate(latents, self.generation_timesteps, checkpointing=self.checkpointing)
             losses = self.losses(made, images, self._parts(batch), style, weights)
         means = {name: loss.mean() for name, loss in losses.items()}
         seen = {name: mean.detach() for name, mean in means.items()}
@@ -233,40 +236,40 @@ class DiffAM(TrainedMethod):
     def style(self) -> Style:
         """What the reference and the target of the task ask for."""
         reference, side, device = self.reference, self.diffusion.image_size, self.device
-        made_up = resized(reference.made_up[None].to(device), side)
-        given = reference.bare if self.removal == "given" else None
-        bare = self._without(made_up) if given is None else resized(given[None].to(device), side)
+        makeup = resized(reference.makeup[None].to(device), side)
+        given = reference.non_makeup if self.removal == "given" else None
+        non_makeup = self._without_makeup(makeup) if given is None else resized(given[None].to(device), side)
         assert reference.parts is not None  # noqa: S101 (see `assign`)
         parts = resized_parts(FaceParts.stack([reference.parts]).to(device), side)
         masks = part_masks(parts, self.eye_margin)
-        palettes = {name: Palette.of(made_up[0], masks[name][0]) for name in self.part_weights}
-        direction = self.encoder.embed_images(made_up) - self.encoder.embed_images(bare)
+        histograms = {name: Histogram.of(makeup[0], masks[name][0]) for name in self.part_weights}
+        direction = self.encoder.embed_images(makeup) - self.encoder.embed_images(non_makeup)
         targets = [self.task.target_embeddings(surrogate)[:1] for surrogate in self.task.surrogates]
-        return Style(palettes, direction, tuple(targets))
+        return Style(histograms, direction, tuple(targets))
 
-    def _without(self, made_up: Tensor) -> Tensor:
+    def _without_makeup(self, makeup: Tensor) -> Tensor:
         """The reference ``1 x 3 x S x S`` without its makeup, removed once for all targets with these surrogates."""
         recognizers = [surrogate.digest for surrogate in self.task.surrogates]
         networks = (self.diffusion.sha256, self.encoder.sha256, self.perceptual.sha256, *recognizers)
-        words, steps, learning_rate = self.removal_settings
+        prompts, steps, learning_rate = self.removal_settings
         settings = (self.version, networks, self.removal_settings)
         folder = self.cache if all(recognizers) else None
-        path = None if folder is None else result_path(folder / "makeup_removal", settings, made_up)
-        if path is not None and (kept := recall([path], made_up.device)) is not None:
+        path = None if folder is None else cache_path(folder / "makeup_removal", settings, makeup)
+        if path is not None and (kept := load_cached([path], makeup.device)) is not None:
             return kept[0]["bare"]
-        bare = bare_face(
-            made_up[0],
+        non_makeup = remove_makeup(
+            makeup[0],
             self.diffusion,
             self.encoder,
             self.perceptual,
             self.task.surrogates,
-            words=words,
+            prompts=prompts,
             steps=steps,
             learning_rate=learning_rate,
         )[None]
         if path is not None:
-            keep(path, {"bare": bare})
-        return bare
+            store_cached(path, {"bare": non_makeup})
+        return non_makeup
 
     def losses(
         self, made: Tensor, photos: Tensor, parts: FaceParts, style: Style, wanted: Collection[str] = LOSSES
@@ -291,7 +294,7 @@ class DiffAM(TrainedMethod):
 
     def _makeup(self, made: Tensor, parts: FaceParts, style: Style) -> Tensor:
         masks = part_masks(resized_parts(parts, made.shape[-1]), self.eye_margin)
-        return makeup_distances(made, masks, style.palettes, self.part_weights)
+        return makeup_distances(made, masks, style.histograms, self.part_weights)
 
     def _direction(self, made: Tensor, photos: Tensor, style: Style) -> Tensor:
         with torch.no_grad():
@@ -309,7 +312,7 @@ class DiffAM(TrainedMethod):
         """Latents of training faces, inverted when they are first seen."""
         new = [place for place, item in enumerate(ids) if item not in self._training_latents]
         if new:
-            latents = self.inverted(images[new])
+            latents = self.invert(images[new])
             self._training_latents |= dict(zip([ids[place] for place in new], latents, strict=True))
         return torch.stack([self._training_latents[item] for item in ids])
 
@@ -318,33 +321,35 @@ class DiffAM(TrainedMethod):
     @torch.no_grad()
     def protect(self, faces: FaceBatch, task: Task, random: ItemRandom) -> Tensor:
         del task, random
-        latents = self.inverted(resized(faces.images, self.diffusion.image_size))
+        latents = self.invert(resized(faces.images, self.diffusion.image_size))
         made = []
         for group in latents.split(self.group_size):
-            with counting([self.network.passes], len(group)):
-                made.append(self.network.generate(filled(group, self.group_size), self.way_back)[: len(group)])
+            with counting_real([self.network.passes], len(group)):
+                batch = padded(group, self.group_size)
+                made.append(self.network.generate(batch, self.generation_timesteps)[: len(group)])
         return resized(torch.cat(made), faces.images.shape[-1]).clamp(0, 1)
 
     @torch.no_grad()
     def warm_up(self, faces: FaceBatch) -> None:
         """Run the denoiser once; the surrogates have no part in protecting."""
         side = self.diffusion.image_size
-        self.network.generate(filled(resized(faces.images[:1], side), self.group_size), self.way_back[:1])
+        self.network.generate(padded(resized(faces.images[:1], side), self.group_size), self.generation_timesteps[:1])
 
     @torch.no_grad()
-    def inverted(self, images: Tensor) -> Tensor:
+    def invert(self, images: Tensor) -> Tensor:
         """Latents ``B x 3 x S x S`` of images of the diffusion model's size, by the model as it was before training."""
         latents = []
         for group in images.split(self.group_size):
-            settings = (self.diffusion.sha256, self.way_up, self.group_size)
+            settings = (self.diffusion.sha256, self.inversion_timesteps, self.group_size)
             folder = None if self.cache is None else self.cache / "ddim_inversion"
-            paths = [] if folder is None else [result_path(folder, settings, image) for image in group]
-            kept = recall(paths, images.device) if paths else None
+            paths = [] if folder is None else [cache_path(folder, settings, image) for image in group]
+            kept = load_cached(paths, images.device) if paths else None
             if kept is None:
-                with counting([self.diffusion.passes], len(group)):
-                    found = self.diffusion.invert(filled(group, self.group_size), self.way_up)[: len(group)]
+                with counting_real([self.diffusion.passes], len(group)):
+                    batch = padded(group, self.group_size)
+                    found = self.diffusion.invert(batch, self.inversion_timesteps)[: len(group)]
                 for path, latent in zip(paths, found, strict=False):
-                    keep(path, {"latent": latent})
+                    store_cached(path, {"latent": latent})
             else:
                 found = torch.stack([one["latent"] for one in kept])
             latents.append(found)

@@ -1,4 +1,4 @@
-"""The loop that the sign-gradient methods share: step along a gradient's sign, stay near the photo.
+"""The loop that the sign-gradient methods share: step along a gradient's sign, project onto the l-inf ball.
 
 Adaptation of classifier attacks to recognisers as in section 4 of the TIP-IM paper and in later comparisons: ascend
 ``mean_k cos(f_k(x'), f_k(t))`` to impersonate ``t``, or ``-mean_k cos(f_k(x'), f_k(x))`` to dodge.
@@ -13,11 +13,11 @@ from veilbench.datasets.base import FaceBatch
 
 from .base import Goal, ItemRandom, ProtectionMethod, Task
 
-NUDGE = 1e-3
+START_NOISE = 1e-3
 
 
 class SignGradientMethod(ProtectionMethod):
-    """``x' <- clip(x' + step_size * sign(direction))``, with stages that methods override.
+    """``x' <- project(x' + step_size * sign(direction))``, onto the l-inf ball; methods override the stages.
 
     Args:
         epsilon: largest change of any pixel value, in ``[0, 1]``.
@@ -43,28 +43,31 @@ class SignGradientMethod(ProtectionMethod):
         direction = torch.zeros_like(protected)
         for _ in range(self.steps):
             gradient = self.gradient(protected, task, references, random)
-            direction = self.direction(direction, gradient)
-            protected = within(protected + self.step_size * direction.sign(), faces.images, self.epsilon)
+            direction = self.update_direction(direction, gradient)
+            protected = project_linf(protected + self.step_size * direction.sign(), faces.images, self.epsilon)
         return protected
 
     def start(self, images: Tensor, task: Task, random: ItemRandom) -> Tensor:
-        """Where the loop starts, unless overridden: the photos, nudged when dodging."""
-        return images if task.goal is Goal.IMPERSONATE else nudged(images, random)
+        """Where the loop starts, unless overridden: the photos, with a little noise when dodging."""
+        return images if task.goal is Goal.IMPERSONATE else noisy_start(images, random)
 
-    def view(self, images: Tensor, random: ItemRandom) -> Tensor:
-        """What the recognisers are shown of the current images; the images themselves unless overridden."""
+    def input_transform(self, images: Tensor, random: ItemRandom) -> Tensor:
+        """The transformed images ``B x 3 x H x W`` that the recognisers are shown; the images unless overridden."""
         del random
         return images
 
     def gradient(self, images: Tensor, task: Task, references: list[Tensor], random: ItemRandom) -> Tensor:
         """Gradient ``B x 3 x H x W`` of the objective with respect to ``images``."""
         leaf = images.detach().requires_grad_(True)
-        objective = similarity_objective(self.view(leaf, random), task, references)
+        objective = similarity_objective(self.input_transform(leaf, random), task, references)
         (gradient,) = torch.autograd.grad(objective.sum(), leaf)
         return gradient
 
-    def direction(self, previous: Tensor, gradient: Tensor) -> Tensor:
-        """What the step follows the sign of; the gradient unless overridden.  ``previous`` starts as zeros."""
+    def update_direction(self, previous: Tensor, gradient: Tensor) -> Tensor:
+        """The direction ``B x 3 x H x W`` whose sign the step follows, with momentum if any; else the gradient.
+
+        ``previous`` is zero before the first step.
+        """
         del previous
         return gradient
 
@@ -78,14 +81,14 @@ def check_budget(epsilon: float, step_size: float, steps: int) -> None:
         raise ValueError(f"steps is {steps}; it cannot be negative")
 
 
-def within(images: Tensor, origin: Tensor, epsilon: float) -> Tensor:
-    """``images`` moved into the box of pixel values at most ``epsilon`` from ``origin`` and in ``[0, 1]``."""
+def project_linf(images: Tensor, origin: Tensor, epsilon: float) -> Tensor:
+    """``images`` projected onto the l-inf ball of radius ``epsilon`` around ``origin``, and onto ``[0, 1]``."""
     return torch.minimum(torch.maximum(images, origin - epsilon), origin + epsilon).clamp(0, 1)
 
 
-def nudged(images: Tensor, random: ItemRandom) -> Tensor:
-    """``images`` with noise far below one 8-bit step: at the photo itself the gradient away from it is zero."""
-    return (images + random.uniform(-NUDGE, NUDGE, *images.shape[1:])).clamp(0, 1)
+def noisy_start(images: Tensor, random: ItemRandom) -> Tensor:
+    """``images`` plus uniform noise far below one 8-bit step: at the photo itself the gradient away from it is zero."""
+    return (images + random.uniform(-START_NOISE, START_NOISE, *images.shape[1:])).clamp(0, 1)
 
 
 def normalized(gradient: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where a homography looks: what methods share that show networks an image in other perspectives."""
+"""Sampling grids of homographies, for methods that transform the images that networks are shown."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 
-def pixel_places(homographies: Tensor, images: Tensor) -> Tensor:
-    """Homogeneous coordinates at which each pixel of a picture seen through a homography finds its colour.
+def sampling_grid(homographies: Tensor, images: Tensor) -> Tensor:
+    """Sampling grids of homographies, in homogeneous coordinates: ``grid_sample`` takes them over the third one.
 
     Args:
-        homographies: ``B x 3 x 3``, from coordinates of what is seen to those of the image; both run from -1 to 1.
-        images: whose size it is, ``B x 3 x H x W``.
+        homographies: ``B x 3 x 3``, from output to input coordinates; both run from -1 to 1.
+        images: ``B x 3 x H x W``, to be sampled at their own size.
 
     Returns:
         ``B x H x W x 3``.

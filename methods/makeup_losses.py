@@ -1,4 +1,4 @@
-"""What it means to wear a reference's makeup: its colours in the parts of the face, its direction in CLIP's space."""
+"""Makeup losses: histogram matching in the parts of the face, the direction of the makeup in CLIP's space."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ INSIDE = 0.5  # a pixel belongs to a part when its soft mask is at least this
 
 
 @dataclass(frozen=True, slots=True)
-class Palette:
+class Histogram:
     """The colours of one part of one face: by channel its different values, ascending, and their cumulative shares."""
 
     values: tuple[Tensor, ...]
     shares: tuple[Tensor, ...]
 
     @classmethod
-    def of(cls, image: Tensor, mask: Tensor) -> Palette:
+    def of(cls, image: Tensor, mask: Tensor) -> Histogram:
         """Of the pixels of ``image`` (``3 x H x W``) where ``mask`` (``1 x H x W``, bool) is true: at least one."""
         values, shares = [], []
         for channel in image[:, mask[0]]:
@@ -32,11 +32,15 @@ class Palette:
             shares.append(counts.cumsum(0) / channel.numel())
         return cls(tuple(values), tuple(shares))
 
-    def matched(self, image: Tensor, mask: Tensor) -> Tensor:
-        """``image`` with the pixels of ``mask`` given this palette's histogram, channel by channel; others are kept.
+    def match(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Histogram matching: ``image`` with the pixels of ``mask`` given this histogram, by channel; others are kept.
 
-        Exact, not in 256 bins as in the papers' code: each pixel takes the palette's value at its own cumulative share,
+        Exact, not in 256 bins as in the papers' code: each pixel takes the value at its own cumulative share,
         interpolated between neighbours.
+
+        Args:
+            image: ``3 x H x W``.
+            mask: ``1 x H x W``, bool.
         """
         matched = image.clone()
         for place, (values, shares) in enumerate(zip(self.values, self.shares, strict=True)):
@@ -88,9 +92,9 @@ def _filled_between(line: Tensor, dim: int) -> Tensor:
 
 
 def makeup_distances(
-    images: Tensor, masks: Mapping[str, Tensor], palettes: Mapping[str, Palette], weights: Mapping[str, float]
+    images: Tensor, masks: Mapping[str, Tensor], histograms: Mapping[str, Histogram], weights: Mapping[str, float]
 ) -> Tensor:
-    """How far the colours of each image's parts are from the palettes', ``B``; the pixel-level makeup loss.
+    """Histogram-matching loss of each image's parts, ``B``; the pixel-level makeup loss of BeautyGAN.
 
     For each part the mean over the whole picture of ``|image - matched| * mask`` in pixel values up to 255, as in
     DiffAM's code, weighted and added up.  What is matched is the image itself, without gradient.  A part that a face
@@ -99,7 +103,7 @@ def makeup_distances(
     Args:
         images: ``B x 3 x H x W``; values outside ``[0, 1]`` are clamped.
         masks: by part, bool ``B x 1 x H x W``; see :func:`part_masks`.
-        palettes: of the reference, by part.
+        histograms: of the reference, by part.
         weights: by part; only these count.
     """
     seen = images.clamp(0, 1)
@@ -108,7 +112,7 @@ def makeup_distances(
         loss = image.new_zeros(())
         for part, weight in weights.items():
             mask = masks[part][place]
-            goal = palettes[part].matched(image.detach(), mask)
+            goal = histograms[part].match(image.detach(), mask)
             loss = loss + weight * WHITE * ((image - goal).abs() * mask).mean()
         losses.append(loss)
     return torch.stack(losses)

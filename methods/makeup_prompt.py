@@ -1,4 +1,4 @@
-"""Makeup by words: the contrastive loss in CLIP's space that CLIP2Protect has, and WeakenDiff's code as an option."""
+"""Makeup by a prompt: the contrastive loss in CLIP's space of CLIP2Protect, an option in WeakenDiff's code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .homography import pixel_places
+from .homography import sampling_grid
 
 if TYPE_CHECKING:
     from veilbench.models.clip.encoder import ImageTextEncoder
@@ -21,7 +21,7 @@ CORNERS = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))
 
 
 class MakeupPrompt:
-    """Pulls an image's way from its reconstruction towards what words say (CLIP2Protect, CVPR 2023, section 3.3).
+    """Pulls images from their reconstructions towards a prompt in CLIP's space (CLIP2Protect, CVPR 2023, section 3.3).
 
     InfoNCE at temperature 0.1, every vector of unit length.  The query is "reconstruction to image", the image seen in
     a random perspective; positives are "face to prompt" and "reconstruction to prompt", whose losses are averaged;
@@ -37,8 +37,8 @@ class MakeupPrompt:
         self.wanted = F.normalize(self._embedded(prompt).mean(dim=0, keepdim=True))
         self.without = self._embedded(WITHOUT)
 
-    def _embedded(self, words: str) -> Tensor:
-        return self.encoder.embed_texts([template.format(words) for template in TEMPLATES])
+    def _embedded(self, prompt: str) -> Tensor:
+        return self.encoder.embed_texts([template.format(prompt) for template in TEMPLATES])
 
     def losses(self, images: Tensor, reconstructions: Tensor, corners: Tensor) -> Tensor:
         """The loss of each image, ``B``.
@@ -64,7 +64,7 @@ class MakeupPrompt:
 
 
 def in_perspective(images: Tensor, corners: Tensor) -> Tensor:
-    """Images drawn so that their corners lie further in, black around them, as torchvision's ``RandomPerspective``.
+    """Images resampled so that their corners lie further in, black around them, as torchvision's ``RandomPerspective``.
 
     Args:
         images: ``B x 3 x H x W``.
@@ -72,7 +72,7 @@ def in_perspective(images: Tensor, corners: Tensor) -> Tensor:
     """
     ends = corners.new_tensor(CORNERS) * (1 - DISTORTION * corners)
     homographies = _homographies(ends, corners.new_tensor(CORNERS).expand_as(ends))
-    points = pixel_places(homographies.float(), images)
+    points = sampling_grid(homographies.float(), images)
     return F.grid_sample(images, (points[..., :2] / points[..., 2:]).to(images), align_corners=False)
 
 

@@ -12,8 +12,8 @@ from veilbench.datasets.base import FaceParts, MakeupReference, check_parts
 from veilbench.models.parsers.parser import FaceParser
 from veilbench.models.parsers.parts import face_parts
 
-from .groups import resized
-from .makeup_losses import INSIDE, Palette
+from .makeup_losses import INSIDE, Histogram
+from .padded_batches import resized
 
 SAME_FACE = 0.05
 """Mean difference outside the parts above which two photos are not one face without and with makeup."""
@@ -21,12 +21,12 @@ SAME_FACE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What a training pursues: the reference's colours by part, its direction in CLIP's space, the target.
+    """What a training pursues: the reference's histograms by part, its direction in CLIP's space, the target.
 
     ``direction`` is ``1 x D``; ``targets`` holds one unit-norm ``1 x D`` for each surrogate.
     """
 
-    palettes: Mapping[str, Palette]
+    histograms: Mapping[str, Histogram]
     direction: Tensor
     targets: tuple[Tensor, ...]
 
@@ -39,7 +39,7 @@ def with_parts(reference: MakeupReference, parser: FaceParser | None) -> MakeupR
     """
     if reference.parts is not None:
         return reference
-    found = face_parts([_owner(reference)], reference.made_up[None], None, parser)
+    found = face_parts([_owner(reference)], reference.makeup[None], None, parser)
     return replace(reference, parts=found.unstack()[0])
 
 
@@ -49,15 +49,15 @@ def check_reference(reference: MakeupReference, *, side: int, pair: bool) -> Non
     Args:
         reference: with its masks; see :func:`with_parts`.
         side: of the square in which its colours are taken; a small part may vanish there.
-        pair: whether its bare photo is used too.
+        pair: whether its non-makeup photo is used too.
 
     Raises:
-        ValueError: when a mask is of another size or empty, the bare photo is missing, or the two photos are not one
-            face: outside the parts that makeup is put on, they differ by more than :data:`SAME_FACE` on average.
+        ValueError: when a mask is of another size or empty, the non-makeup photo is missing, or the two photos are no
+            pair: outside the parts that makeup is put on, they differ by more than :data:`SAME_FACE` on average.
     """
     owner = _owner(reference)
     assert reference.parts is not None  # noqa: S101
-    check_parts(owner, reference.made_up, reference.parts)
+    check_parts(owner, reference.makeup, reference.parts)
     for name, mask in resized_parts(FaceParts.stack([reference.parts]), side).named().items():
         if not (mask >= INSIDE).any():
             raise ValueError(
@@ -66,13 +66,15 @@ def check_reference(reference: MakeupReference, *, side: int, pair: bool) -> Non
             )
     if not pair:
         return
-    if reference.bare is None:
-        raise ValueError(f"{owner}: it has no bare photo; give one, or set removal=clip")
-    if reference.bare.shape != reference.made_up.shape:
-        sizes = tuple(reference.bare.shape), tuple(reference.made_up.shape)
-        raise ValueError(f"{owner}: its bare photo is {sizes[0]} but the made-up one {sizes[1]}; make them one size")
+    if reference.non_makeup is None:
+        raise ValueError(f"{owner}: it has no non-makeup photo; give one, or set removal=clip")
+    if reference.non_makeup.shape != reference.makeup.shape:
+        sizes = tuple(reference.non_makeup.shape), tuple(reference.makeup.shape)
+        raise ValueError(
+            f"{owner}: its non-makeup photo is {sizes[0]} but the makeup photo {sizes[1]}; make them one size"
+        )
     outside = torch.stack(list(reference.parts.named().values())).amax(dim=0) < INSIDE
-    difference = ((reference.bare - reference.made_up).abs() * outside).sum() / (3 * outside.sum()).clamp_min(1)
+    difference = ((reference.non_makeup - reference.makeup).abs() * outside).sum() / (3 * outside.sum()).clamp_min(1)
     if difference > SAME_FACE:
         raise ValueError(
             f"{owner}: its photos are not one face without and with makeup: beside lips, eyes and skin they differ by "

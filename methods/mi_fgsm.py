@@ -12,8 +12,9 @@ class MIFGSM(SignGradientMethod):
 
     Args:
         epsilon, step_size, steps: see :class:`~methods.gradient.SignGradientMethod`.
-        momentum: share of the previous direction that is kept.  The gradient is divided by the mean of its absolute
-            values, as common code does; the paper divides by their sum, which scales every direction alike.
+        momentum: decay factor of the accumulated gradients (``mu`` in the paper).  The gradient is divided by the mean
+            of its absolute values, as common code does; the paper divides by their sum, which scales every direction
+            alike.
     """
 
     kind = "mi_fgsm"
@@ -27,5 +28,5 @@ class MIFGSM(SignGradientMethod):
             raise ValueError(f"momentum is {momentum:g}; it cannot be negative")
         self.momentum = momentum
 
-    def direction(self, previous: Tensor, gradient: Tensor) -> Tensor:
+    def update_direction(self, previous: Tensor, gradient: Tensor) -> Tensor:
         return self.momentum * previous + normalized(gradient)

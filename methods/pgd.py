@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from .base import ItemRandom, Task
-from .gradient import SignGradientMethod, within
+from .gradient import SignGradientMethod, project_linf
 
 
 class PGD(SignGradientMethod):
@@ -21,4 +21,4 @@ class PGD(SignGradientMethod):
     def start(self, images: Tensor, task: Task, random: ItemRandom) -> Tensor:
         del task
         noise = random.uniform(-self.epsilon, self.epsilon, *images.shape[1:])
-        return within(images + noise, images, self.epsilon)
+        return project_linf(images + noise, images, self.epsilon)

@@ -1,4 +1,4 @@
-"""Translation-invariant, diverse-input MI-FGSM."""
+"""MI-FGSM with translation-invariant gradients and input diversity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KERNEL_REACH = 3.0  # the kernel's edge in standard deviations
 class TIDIM(MIFGSM):
     """TI-DIM: MI-FGSM whose gradient comes from randomly resized images (DIM) and is smoothed (TI).
 
-    Diverse inputs, per image and step, with probability ``diversity``: enlarge to a random side of up to ``enlarge``
+    Input diversity, per image and step, with probability ``diversity``: enlarge to a random side of up to ``enlarge``
     times the photo's, pad with zeros at a random place, resize back.
 
     Args:
@@ -53,18 +53,21 @@ class TIDIM(MIFGSM):
         self.enlarge = enlarge
         self.kernel = kernel
 
-    def view(self, images: Tensor, random: ItemRandom) -> Tensor:
+    def input_transform(self, images: Tensor, random: ItemRandom) -> Tensor:
         draws = random.uniform(0, 1, 4).tolist()
         pairs = zip(images.split(1), draws, strict=True)
         return torch.cat(
-            [diverse(image, self.enlarge, rest) if coin < self.diversity else image for image, (coin, *rest) in pairs]
+            [
+                input_diversity(image, self.enlarge, rest) if coin < self.diversity else image
+                for image, (coin, *rest) in pairs
+            ]
         )
 
     def gradient(self, images: Tensor, task: Task, references: list[Tensor], random: ItemRandom) -> Tensor:
         return smooth(super().gradient(images, task, references, random), self.kernel)
 
 
-def diverse(image: Tensor, enlarge: float, draws: list[float]) -> Tensor:
+def input_diversity(image: Tensor, enlarge: float, draws: list[float]) -> Tensor:
     """``1 x 3 x H x W`` enlarged, padded and resized back; ``draws`` are three numbers in ``[0, 1)``: size, y, x."""
     height, width = image.shape[-2:]
     frame = (int(height * enlarge), int(width * enlarge))

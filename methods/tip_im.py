@@ -11,8 +11,8 @@ from torch import Tensor
 from veilbench.datasets.base import FaceBatch
 
 from .base import Goal, ItemRandom, ProtectionMethod, Task
-from .gradient import check_budget, normalized, nudged, within
-from .homography import pixel_places
+from .gradient import check_budget, noisy_start, normalized, project_linf
+from .homography import sampling_grid
 
 STRENGTHS = (0.01, 0.1)  # range of the standard deviations of the random warps, as in the code
 KERNEL_WIDTHS = tuple(10.0**power for power in range(-6, 7))
@@ -27,14 +27,14 @@ class TIPIM(ProtectionMethod):
     With one target there is nothing to choose.  Without targets (dodging) only the source's term is left.
 
     Paper and code (ShawnXYang/TIP-IM) differ: norm l-infinity and 50 steps in the paper, l2 and 100 in the code; the
-    defaults are the paper's.  The budget, the step of 1.5 epsilon / steps and the box that clips both norms are the
-    code's.  Both attack one recogniser; here distances are means over the surrogates.
+    defaults are the paper's.  The budget, the step of 1.5 epsilon / steps and the l-inf ball, onto which both
+    norms are projected, are the code's.  Both attack one recogniser; here distances are means over the surrogates.
 
     Args:
         epsilon: largest change of any pixel value (12/255 in the code).
         steps: iterations.
         step_scale: step size as a multiple of ``epsilon / steps``.
-        momentum: share of the previous direction that is kept.
+        momentum: decay factor of the accumulated gradients.
         norm: ``linf`` follows the direction's sign, ``l2`` the direction, at the same root mean square per pixel.
         gain: how a candidate's gains over all targets become one number: their ``sum``, ``min`` or ``max`` (gain 1, 2
             and 3 of the paper; 3 is the code's).
@@ -62,9 +62,9 @@ class TIPIM(ProtectionMethod):
         if steps < 1:
             raise ValueError(f"steps is {steps}; it is at least 1")
         check_budget(epsilon, step_scale * epsilon / steps, steps)
-        for word, value in (("momentum", momentum), ("gamma", gamma)):
+        for name, value in (("momentum", momentum), ("gamma", gamma)):
             if value < 0:
-                raise ValueError(f"{word} is {value:g}; it cannot be negative")
+                raise ValueError(f"{name} is {value:g}; it cannot be negative")
         self.epsilon = epsilon
         self.steps = steps
         self.step_size = step_scale * epsilon / steps
@@ -82,7 +82,7 @@ class TIPIM(ProtectionMethod):
                 task.target_embeddings(surrogate) if task.goal is Goal.IMPERSONATE else None
                 for surrogate in task.surrogates
             ]
-        protected = photos if task.goal is Goal.IMPERSONATE else nudged(photos, random)
+        protected = photos if task.goal is Goal.IMPERSONATE else noisy_start(photos, random)
         direction = torch.zeros_like(photos)
         for _ in range(self.steps):
             view = self.random_view(random) if self.warp else None
@@ -90,7 +90,7 @@ class TIPIM(ProtectionMethod):
                 self.momentum * direction + normalized(gradient)
                 for gradient in self.gradients(protected, photos, task, sources, targets, view)
             ]
-            candidates = [within(protected - self.step(choice), photos, self.epsilon) for choice in directions]
+            candidates = [project_linf(protected - self.step(choice), photos, self.epsilon) for choice in directions]
             best = self.choose(candidates, task, sources, targets)
             rows = torch.arange(len(photos), device=photos.device)
             protected = torch.stack(candidates)[best, rows]
@@ -193,7 +193,7 @@ def discrepancy(images: Tensor, photos: Tensor) -> Tensor:
 
 def warped(images: Tensor, homographies: Tensor) -> Tensor:
     """Images seen through homographies of ``[-1, 1]`` coordinates; where they look outside, the image itself stays."""
-    points = pixel_places(homographies, images)
+    points = sampling_grid(homographies, images)
     grid = points[..., :2] / points[..., 2:].clamp_min(0.1)
     inside = (grid.abs() <= 1).all(dim=-1)[:, None]
     return torch.where(inside, F.grid_sample(images, grid, align_corners=False), images)

@@ -65,9 +65,9 @@ class Pair:
         """The clean photo, ``3 x H x W`` in ``[0, 1]``."""
         return self._dataset[self.place].image
 
-    def other(self) -> Tensor | None:
-        """Another photo of the same person, where there is one."""
-        return self._dataset.other_photo(self.place)
+    def gallery(self) -> Tensor | None:
+        """The gallery photo of the same person, ``3 x H x W``, where there is one."""
+        return self._dataset.gallery_photo(self.place)
 
 
 @dataclass(frozen=True, slots=True)

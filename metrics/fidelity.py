@@ -53,7 +53,7 @@ class Fidelity(Score):
     def columns(self) -> Sequence[Column]:
         return (
             Column(
-                "psnr", "PSNR", ".1f", better="higher",
+                "psnr", "PSNR dB", ".1f", better="higher",
                 note="PSNR is in dB, of each image alone, and infinite where nothing changed.",
             ),
             Column(

@@ -18,21 +18,45 @@ TARGET = "target:"
 
 
 def impersonated(similarity: pd.Series[float], threshold: float) -> pd.Series[bool]:
-    """Whether a photo is taken for the target: its cosine to another photo of the target is above the threshold."""
+    """Whether a photo is taken for the target: its cosine to the target's gallery photo is above the threshold."""
     return similarity > threshold
 
 
 def dodged(similarity: pd.Series[float], threshold: float) -> pd.Series[bool]:
-    """Whether a photo is no longer recognised: its cosine to another photo of the person is below the threshold."""
+    """Whether a photo is no longer recognised: its cosine to the person's gallery photo is below the threshold."""
     return similarity < threshold
+
+
+def deciding(cosines: pd.DataFrame, goal: str, targets: Sequence[str]) -> pd.DataFrame:
+    """What decides about each photo.
+
+    Args:
+        cosines: rows of :class:`Verification`.
+        goal: ``impersonate`` or ``dodge``.
+        targets: names of those of whom being taken for any one counts.
+
+    Returns:
+        ``similarity``, the cosine that decides, and ``similarity_source``, the one to the clean source.  When dodging,
+        nothing can be said without another photo of the person: such a row is left out, not guessed.
+    """
+    import pandas as pd  # noqa: PLC0415
+
+    similarity = cosines["other"] if goal == "dodge" else cosines[[f"{TARGET}{name}" for name in targets]].max(axis=1)
+    found = pd.DataFrame({"similarity": similarity, "similarity_source": cosines["clean"]})
+    return found.dropna(subset=["similarity"])
+
+
+def fooled(similarity: pd.Series[float], threshold: float, goal: str) -> pd.Series[bool]:
+    """Whether a photo reached its goal, ``impersonate`` or ``dodge``."""
+    return dodged(similarity, threshold) if goal == "dodge" else impersonated(similarity, threshold)
 
 
 class Verification(Score):
     """Cosines of protected photos to whatever decides, as one recogniser sees them.
 
-    Its rows have ``target:<name>`` (the target's other photo, never the one attacked with), ``other`` (another photo of
-    the same person, NaN where there is none) and ``clean`` (the source itself).  Thresholds are applied afterwards, so
-    that another false accept rate computes nothing again.
+    Its rows have ``target:<name>`` (the target's gallery photo, never the one attacked with), ``other`` (the gallery
+    photo of the same person, NaN where there is none) and ``clean`` (the source itself).  Thresholds are applied
+    afterwards, so that another false accept rate computes nothing again.
 
     Args:
         judge: name of the recogniser.
@@ -86,11 +110,11 @@ class Verification(Score):
     def _target_embeddings(self, pairs: Pairs) -> dict[str, Tensor]:
         targets = pairs.dataset.targets
         if self._targets is None:
-            self._targets = self._embed(pairs, (target.other for target in targets))
+            self._targets = self._embed(pairs, (target.gallery for target in targets))
         return {target.name: row for target, row in zip(targets, self._targets if targets else (), strict=True)}
 
     def _embed_references(self, pairs: Pairs, asked: Sequence[Pair]) -> None:
-        """Embeddings of sources and other photos that are not kept yet."""
+        """Embeddings of sources and gallery photos that are not kept yet."""
         new = [pair for pair in asked if pair.place not in self._sources]
         rows = self._embed(pairs, (pair.source() for pair in new))
         self._sources |= {pair.place: row for pair, row in zip(new, rows, strict=True)}
@@ -98,7 +122,7 @@ class Verification(Score):
 
         def others() -> Any:
             for pair in new:
-                photo = pair.other()
+                photo = pair.gallery()
                 self._others[pair.place] = None
                 if photo is not None:
                     places.append(pair.place)

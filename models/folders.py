@@ -113,7 +113,7 @@ class Layout:
         """:meth:`sha256` of the folder that :meth:`find` gives for ``name``."""
         return self.sha256(self.find(name))
 
-    def read(self, folder: Path, part: str, read: Callable[..., Any], **words: Any) -> Any:
+    def read(self, folder: Path, part: str, read: Callable[..., Any], **options: Any) -> Any:
         """A part of ``folder`` by a library's ``from_pretrained``; ``part`` is empty when the folder itself is it.
 
         Raises:
@@ -121,7 +121,7 @@ class Layout:
         """
         subfolder = {"subfolder": part} if part else {}
         try:
-            return read(folder, local_files_only=True, **subfolder, **words)
+            return read(folder, local_files_only=True, **subfolder, **options)
         except UNREADABLE as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise WeightsError(

@@ -93,7 +93,7 @@ class EmbeddedFeatures(PerceptualDistance):
     """LPIPS' formula without learnt weights on features of the embedded autoencoder: **not LPIPS**.
 
     Features of each block of the encoder are normalised along channels; squared differences are averaged over the
-    picture and added up over channels and blocks.  The autoencoder was trained on drawn faces, and is neither a
+    picture and added up over channels and blocks.  The autoencoder was trained on synthetic faces, and is neither a
     surrogate nor a judge.
     """
 

@@ -10,14 +10,14 @@ import pytest
 
 from veilbench.benchmarks.check import check_part
 
-EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.py"))
+EXAMPLES = sorted((Path(__file__).parent / "examples").glob("my_*.py"))
 
 
 def shown(repository: Path) -> list[str]:
-    """The Python files that CONTRIBUTING.md shows."""
+    """The Python files that CONTRIBUTING.md shows: steps of a list.  What is not indented is a sketch."""
     text = (repository / "CONTRIBUTING.md").read_text(encoding="utf-8")
     return [
-        textwrap.dedent(block) for block in re.findall(r"^ *```python\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+        textwrap.dedent(block) for block in re.findall(r"^ +```python\n(.*?)^ +```$", text, re.MULTILINE | re.DOTALL)
     ]
 
 

@@ -49,6 +49,7 @@ def part(tmp_path: Path) -> Path:
     ("room", "kind", "name"),
     [
         ("methods", "pgd", "PGD"),
+        ("methods", "weaken_diff", "WeakenDiff"),  # a package
         ("datasets", "folder", "FolderFaces"),
         ("networks", "ir", "IR"),
         ("recognizers", "state_dict", "StateDictRecognizer"),

@@ -86,7 +86,7 @@ class Cells:
         finally:
             gc.collect()
         after = status(self.store, protection.id, protection.items)
-        return f"{protection.id}: {after.error}" if after.word in {"failed", "partial"} or after.error else ""
+        return f"{protection.id}: {after.error}" if after.state in {"failed", "partial"} or after.error else ""
 
     def _train(self, method: ProtectionMethod, protection: Protection) -> None:
         """Give a method that trains its network, trained now or before."""

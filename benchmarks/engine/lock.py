@@ -9,12 +9,14 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import translate
 from pathlib import Path
 
 from veilbench.errors import UserError, printable
+from veilbench.files import TEMPORARY
 
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}  # of file systems without flock
-SCRAP = re.compile(r"\.(.+\.\d+|.+\.tmp|last\.ckpt)")  # names of half-written files that a kill leaves
+SCRAP = re.compile(rf"{translate(TEMPORARY)}|\.(.+\.\d+|last\.ckpt)")  # names of half-written files that a kill leaves
 
 
 @contextmanager

@@ -145,7 +145,7 @@ def manifest_of(plan: Plan, asked: Asked, origin: Mapping[str, Any]) -> Manifest
     protocol = suite.spec.protocol.model_dump()
     identity = {
         "asked": asked.digest,
-        "data": plan.dataset.manifest.digest,
+        "data": plan.digest,
         "recognizers": [plan.recognizer_identity(name) for name in suite.recognizers],
     }
     return Manifest(
@@ -157,9 +157,9 @@ def manifest_of(plan: Plan, asked: Asked, origin: Mapping[str, Any]) -> Manifest
         seed=suite.spec.seed,
         protocol=ProtocolFacts(version=PROTOCOL_VERSION, **protocol),
         dataset=DatasetFacts(
-            name=plan.dataset.manifest.name,
-            digest=plan.dataset.manifest.digest,
-            synthetic=plan.dataset.drawn,
+            name=plan.manifest.name,
+            digest=plan.digest,
+            synthetic=plan.dataset.synthetic,
             items=everything,
         ),
         methods={

@@ -91,7 +91,7 @@ def _measurement(
         "params": params,
         "columns": [column.name for column in columns],
         "depends_on": depends_on,
-        "dataset": plan.dataset.manifest.digest,
+        "dataset": plan.digest,
     }
     if score.uses_targets:
         spec["targets"] = [[target.name, target.sha256] for target in plan.dataset.targets]

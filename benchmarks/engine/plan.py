@@ -23,7 +23,7 @@ from .identity import fingerprint, readable_id
 from .measurements import Measurement, measurements
 
 if TYPE_CHECKING:
-    from veilbench.datasets.base import FaceDataset, MakeupReference, Target
+    from veilbench.datasets.base import FaceDataset, MakeupReference, Manifest, Target
     from veilbench.methods.base import Goal
 
 ANY_TARGET = "any"
@@ -95,6 +95,7 @@ class Plan:
         self.suite = suite
         self.dataset: FaceDataset = build_dataset(suite.dataset)
         self._training_faces: dict[int, FaceDataset] = {}
+        self._training_digests: dict[int, str] = {}
         self.questions: list[Question] = []
         self.skipped: list[str] = []
         for label, component in suite.methods.items():
@@ -107,9 +108,19 @@ class Plan:
         self.protections = {question.protection.id: question.protection for question in self.questions}
 
     @cached_property
+    def manifest(self) -> Manifest:
+        """Of the data set, made once: it hashes what the data set holds."""
+        return self.dataset.manifest
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the data set."""
+        return self.manifest.digest
+
+    @cached_property
     def items(self) -> tuple[str, ...]:
         """Ids of the sources."""
-        return tuple(entry.id for entry in self.dataset.manifest.entries)
+        return tuple(entry.id for entry in self.manifest.entries)
 
     @cached_property
     def _identities(self) -> dict[str, dict[str, Any]]:
@@ -185,7 +196,7 @@ class Plan:
             "method": cls.kind,
             "version": cls.version,
             "params": self._method_identity(component),
-            "dataset": self.dataset.manifest.digest,
+            "dataset": self.digest,
         }
         words = [cls.kind]
         reference = self._reference(component) if cls.uses_reference else None
@@ -215,7 +226,7 @@ class Plan:
         training = None
         if cls.trains:
             count = component.params["training_faces"]
-            spec["training_faces"] = self.training_faces(count).manifest.digest
+            spec["training_faces"] = self._training_digest(count)
             without_sources = {key: value for key, value in spec.items() if key not in {"dataset", "items"}}
             training = Training(readable_id(words, without_sources), count, without_sources)
         names = tuple(target.name for target in targets)
@@ -237,6 +248,11 @@ class Plan:
             where = component.origins.get("reference", component.where)
             raise UserError(f"{where}: no makeup reference {name!r}; {did_you_mean(name, references)}")
         return references[name]
+
+    def _training_digest(self, count: int) -> str:
+        if count not in self._training_digests:
+            self._training_digests[count] = self.training_faces(count).manifest.digest
+        return self._training_digests[count]
 
     def training_faces(self, count: int) -> FaceDataset:
         """The data set's training faces, built once for all methods that use as many.

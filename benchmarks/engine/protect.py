@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -79,6 +79,35 @@ class _Silent:
         del count
 
 
+def predict(
+    method: ProtectionMethod,
+    dataset: FaceDataset,
+    callbacks: Sequence[pl.Callback],
+    *,
+    batch_size: int,
+    pending: Collection[str] | None = None,
+    devices: int = 1,
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto",
+) -> None:
+    """Have Lightning protect faces; ``callbacks`` get each batch as it is done.
+
+    Args:
+        method: with its task assigned.
+        dataset: the sources.
+        callbacks: in the order in which they are called.
+        batch_size: how many images at once.
+        pending: ids of the sources to protect; None: all.
+        devices: processes (on a CPU) or cards.
+        accelerator: Lightning's word.
+    """
+    # a trained method has seen its masks in training; a photo without usable ones can still be protected
+    masked = method.uses_parts and not method.trains
+    data = FacesDataModule(dataset, batch_size=batch_size, pending=pending, with_parts=masked)
+    trainer = make_trainer(devices, accelerator, callbacks, inference_mode=False)
+    with interruptible():
+        trainer.predict(method, datamodule=data, return_predictions=False)
+
+
 def protect(
     method: ProtectionMethod,
     dataset: FaceDataset,
@@ -108,13 +137,16 @@ def protect(
     reset_peak_memory()
     start = time.perf_counter()
     if pending:
-        # a trained method has seen its masks in training; a photo without usable ones can still be protected
-        masked = method.uses_parts and not method.trains
-        data = FacesDataModule(dataset, batch_size=batch_size, pending=pending, with_parts=masked)
         callbacks = [LeaveWithParent(), warm_up, StoreItems(folder, (devices == 1 and done) or _Silent())]
-        trainer = make_trainer(devices, accelerator, callbacks, inference_mode=False)
-        with interruptible():
-            trainer.predict(method, datamodule=data, return_predictions=False)
+        predict(
+            method,
+            dataset,
+            callbacks,
+            batch_size=batch_size,
+            pending=pending,
+            devices=devices,
+            accelerator=accelerator,
+        )
     elif folder.cell:
         return  # what the last run took still says where the images come from
     write_json(

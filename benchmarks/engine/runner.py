@@ -56,6 +56,7 @@ class Runner:
         self.scorer = Scorer(plan, self.store, surroundings)
         self.cells = Cells(plan, self.store, surroundings, batch_size or plan.suite.spec.batch_size, devices)
         self.jobs = jobs
+        self._sources_kept = False
 
     def run(self) -> list[str]:
         """Bring everything up to date.  Why cells failed is printed, whatever else goes wrong afterwards.
@@ -72,11 +73,11 @@ class Runner:
             progress(self.console, total) as advance,
             closing(self._protected(advance)) as protected,
         ):
-            failures += self.scorer.score_sources()
             for protection, failure in protected:
                 if failure:
                     failures.append(failure)
                 failures += self._score(protection)
+                self._keep_sources(failures)
                 failures += self._reduce([protection.id])
                 self.tracker.record(self.results, protection.id)
             for label, goal in dict.fromkeys((one.label, str(one.goal)) for one in self.plan.questions):
@@ -88,7 +89,6 @@ class Runner:
     def _written(self) -> Iterator[None]:
         """What the run is, is told before it begins, so that whoever looks meanwhile knows how far it is."""
         write_manifest(self.results)
-        keep_sources(self.plan, self.store)
         yield
 
     def _score(self, protection: Protection) -> list[str]:
@@ -104,6 +104,13 @@ class Runner:
                 failures += filter(None, [self.cells.protect(protection, lambda _: None)])
                 if failures:
                     return [*failures, str(error)]
+
+    def _keep_sources(self, failures: list[str]) -> None:
+        """Once: what pictures show of the clean sources, and what scores compare with."""
+        if not self._sources_kept:
+            keep_sources(self.plan, self.store)
+            failures += self.scorer.score_sources()
+            self._sources_kept = True
 
     def _reduce(self, cells: Sequence[str]) -> list[str]:
         """Compute what all images of some protections have together: of one for trackers, of a row for its tables."""
@@ -129,7 +136,7 @@ class Runner:
         for protection in self.plan.protections.values():
             before = status(self.store, protection.id, protection.items)
             advance(protection.id, before.finished, True)
-            if before.word == "cached":
+            if before.state == "cached":
                 yield protection, ""
             else:
                 pending.append(protection)

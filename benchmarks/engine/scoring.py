@@ -42,7 +42,7 @@ class Scorer:
         self._store = store
         self._surroundings = surroundings
         self._scores: dict[str, Score] = {}
-        self._places = {entry.id: place for place, entry in enumerate(plan.dataset.manifest.entries)}
+        self._places = {entry.id: place for place, entry in enumerate(plan.manifest.entries)}
 
     def score(self, protection: Protection) -> list[str]:
         """Bring all scores of a protection up to date.
@@ -64,7 +64,7 @@ class Scorer:
 
     def score_sources(self) -> list[str]:
         """Bring up to date what scores keep of the clean sources.  Returns one line for each that failed."""
-        digest, failures = self._plan.dataset.manifest.digest, []
+        digest, failures = self._plan.digest, []
         for measurement in {one.reference_id: one for one in self._plan.measurements if one.reference_id}.values():
             pairs = self._sources
             failures.append(self._keep(measurement, measurement.reference_id, reference_cell(digest), digest, pairs))
@@ -102,7 +102,7 @@ class Scorer:
 
     @property
     def _digest(self) -> str:
-        return self._plan.dataset.manifest.digest
+        return self._plan.digest
 
     def _keep(self, measurement: Measurement, score: str, cell: str, stamp: str, pairs: Callable[[], Pairs]) -> str:
         """Compute and store a score unless it is there for exactly these images.  Returns why it failed, or ""."""
@@ -151,7 +151,7 @@ class Scorer:
 
         def read(item: str) -> Tensor:
             data = folder.content(item, records.get(item))
-            return _treated(counter, decode_photo(data, folder.image(item)))
+            return treated(counter, decode_photo(data, folder.image(item)))
 
         return lambda: self._pairs(items, read)
 
@@ -164,7 +164,8 @@ class Scorer:
         return Pairs(dataset, scoring_device(), pairs)
 
 
-def _treated(countermeasure: Countermeasure | None, photo: Tensor) -> Tensor:
+def treated(countermeasure: Countermeasure | None, photo: Tensor) -> Tensor:
+    """What a countermeasure leaves of one photo, ``3 x H x W``."""
     if countermeasure is None:
         return photo
     with torch.no_grad():

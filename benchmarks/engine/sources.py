@@ -22,7 +22,7 @@ SHOWN = 8
 
 def keep_sources(plan: Plan, store: Store) -> None:
     """Keep the first sources, and the makeup references that methods put on, as 8-bit PNGs."""
-    digest = plan.dataset.manifest.digest
+    digest = plan.digest
     for place, item in enumerate(plan.items[:SHOWN]):
         _keep(store.source_image(digest, item), partial(_source, plan, place))
     for worn in {one.reference for one in plan.protections.values() if one.reference}:
@@ -40,7 +40,7 @@ def _source(plan: Plan, place: int) -> Tensor:
 
 
 def _reference(plan: Plan, worn: str) -> Tensor:
-    return plan.dataset.references[worn].made_up
+    return plan.dataset.references[worn].makeup
 
 
 def _keep(path: Path, photo: Callable[[], Tensor]) -> None:

@@ -20,8 +20,8 @@ class Status:
     """Whether the files beside the pictures are undamaged."""
 
     @property
-    def word(self) -> Literal["cached", "failed", "partial", "missing"]:
-        """One word for it."""
+    def state(self) -> Literal["cached", "failed", "partial", "missing"]:
+        """How far the evaluation cell is."""
         if self.finished == self.total and self.whole:
             return "cached"
         if self.error:

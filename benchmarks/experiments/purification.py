@@ -1,12 +1,12 @@
-"""What the way back through the diffusion model takes from an adversarial edit: ``make ablation``.
+"""What the reverse steps of the diffusion model take from an adversarial edit: ``make ablation``.
 
 The paper's claim is that denoising *purifies*: an edit of the latent that fools recognisers is pulled back to clean
 faces, and learnt embeddings weaken that.  Two measurements, each with and without learnt embeddings, by the mean cosine
 of the surrogates to the target:
 
 ``through``
-    The edit is searched through the way back, as the method does.  *Before* is the edit carried to the clean latent as
-    if the denoiser did not react to it, *after* is what the denoiser makes of it.
+    The edit is searched through the reverse steps, as the method does.  *Before* is the edit carried to the clean
+    latent as if the denoiser did not react to it, *after* is what the denoiser makes of it.
 ``around``
     The edit is searched on the clean latent, without any denoising.  *Before* is that image, *after* the same latent
     taken three steps up and back again.
@@ -26,7 +26,7 @@ from torch import Tensor
 from veilbench.datasets.base import FaceBatch
 from veilbench.methods.base import Goal, ItemRandom, Task
 from veilbench.methods.per_image_adamw import PerImageAdamW
-from veilbench.methods.weaken_diff import Start, WeakenDiff
+from veilbench.methods.weaken_diff import NullTextInversion, WeakenDiff
 
 from ..engine.plan import Plan
 from ..engine.scoring import scoring_device
@@ -51,33 +51,33 @@ class Purification:
         self.images = faces.images
         shape = method.backbone.latent_shape(method.image_size)
         self.noise = ItemRandom(task.seed, faces.ids, faces.images.device).normal(*shape)
-        self.begin = method.start(self.images, self.noise)
+        self.inversion = method.core.invert(self.images, self.noise)
 
     def through(self) -> dict[str, float]:
         """The method's own edit, with and without the denoiser's reaction."""
-        moved, _ = self.method.search(self.begin, self.images, self.task)
-        clean = self._back(self.begin.latent, self.begin)
-        steps = self.method.way_back()
+        moved, _ = self.method.search(self.inversion, self.images, self.task)
+        clean = self._back(self.inversion.latent, self.inversion)
+        steps = self.method.core.reverse_steps()
         scale = (steps[-1].alpha_to / steps[0].alpha_from) ** 0.5
-        before = self._decoded(clean + scale * (moved - self.begin.latent))
-        return self._row(self._decoded(clean), before, self.method.render(moved, self.begin))
+        before = self._decoded(clean + scale * (moved - self.inversion.latent))
+        return self._row(self._decoded(clean), before, self.method.core.render(moved, self.inversion))
 
     def around(self) -> dict[str, float]:
         """An edit of the clean latent that never saw the denoiser, then three steps up and back."""
         with torch.no_grad():
             clean = self.method.backbone.encode(self.images, self.noise)
-        nothing = replace(self.begin, latent=clean, embeddings=())
+        nothing = replace(self.inversion, latent=clean, embeddings=())
         edited = self._edited(nothing)
         with torch.no_grad():
             empty = self.method.backbone.empty_text(len(clean))
-            length, start, _ = self.method.schedule
+            length, start = self.method.settings.diffusion_steps, self.method.settings.start_step
             up = self.method.backbone.invert(edited, length, length - start, empty)[-1]
-        after = self._decoded(self._back(up, self.begin))
+        after = self._decoded(self._back(up, self.inversion))
         return self._row(self._decoded(clean), self._decoded(edited), after)
 
-    def _edited(self, begin: Start) -> Tensor:
+    def _edited(self, inversion: NullTextInversion) -> Tensor:
         """The clean latent after the same optimiser and step size, with the decoder alone behind it."""
-        latent, optimizer = begin.latent, PerImageAdamW(begin.latent, self.method.learning_rate)
+        latent, optimizer = inversion.latent, PerImageAdamW(inversion.latent, self.method.settings.learning_rate)
         everyone = torch.ones(len(latent), dtype=torch.bool, device=latent.device)
         for _ in range(AROUND_ITERATIONS):
             leaf = latent.detach().requires_grad_(True)
@@ -87,8 +87,8 @@ class Purification:
         return latent
 
     @torch.no_grad()
-    def _back(self, latent: Tensor, begin: Start) -> Tensor:
-        for step, text in zip(self.method.way_back(), begin.embeddings, strict=True):
+    def _back(self, latent: Tensor, inversion: NullTextInversion) -> Tensor:
+        for step, text in zip(self.method.core.reverse_steps(), inversion.embeddings, strict=True):
             latent = self.method.backbone.denoise(latent, step, text)
         return latent
 

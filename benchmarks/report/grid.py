@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ..engine.intact import tell
 from ..engine.manifest import QuestionFacts
 from ..engine.results import Results
 from ..engine.sources import SHOWN, reference_name
+from ..engine.store import DamagedImageError, ProtectionFolder
 
 TILE = 128
 GAP = 6
@@ -42,16 +45,28 @@ def comparison(results: Results) -> Image.Image:
             continue
         shown.add(question.label)
         cells = [_owner(results, question, item).cell for item in items]
-        paths = [results.store.protection(cell).image(item) for cell, item in zip(cells, items, strict=True)]
+        images = [_protected(results.store.protection(cell), item) for cell, item in zip(cells, items, strict=True)]
         label = f"{question.label} ({question.goal})"
         if worn := results.manifest.cells[question.cell].reference:
-            paths.append(results.source_image(reference_name(worn)))
+            images.append(read_pixels(results.source_image(reference_name(worn))))
             label += f", at the end its makeup reference: {worn}"
-        rows.append((label, [read_pixels(path) for path in paths]))
+        rows.append((label, images))
     return sheet(rows)
 
 
-def read_pixels(path: Path) -> Pixels | None:
+def _protected(folder: ProtectionFolder, item: str) -> Pixels | None:
+    """A protected image; None where there is none, or a damaged one, which is named."""
+    if not folder.image(item).is_file():
+        return None
+    try:
+        data = folder.content(item, folder.records().get(item))
+    except DamagedImageError:
+        tell(folder.image(item), "not what was recorded")
+        return None
+    return read_pixels(BytesIO(data))
+
+
+def read_pixels(path: Path | BytesIO) -> Pixels | None:
     """A PNG of ours; None where there is none, or a damaged one, which a run makes again."""
     try:
         with Image.open(path, formats=("PNG",)) as file:

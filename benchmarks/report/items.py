@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from veilbench.metrics.verification import TARGET, dodged, impersonated
+from veilbench.metrics.verification import deciding, fooled
 
 from ..engine.kept_rows import any_row_failed, row_error, row_frames
 from ..engine.manifest import QuestionFacts
@@ -137,7 +137,7 @@ def _question_frames(
         if cosines is None:
             continue
         asked = cosines[cosines.index.isin(results.items(question))]
-        rows = _decide(asked, question).join(images, how="inner")
+        rows = deciding(asked, question.goal, question.targets).join(images, how="inner")
         if not rows.empty:
             labels = {**_labels(results, question, judge, role), "countermeasure": treatment}
             yield _frame(results, question, judge, rows, {**labels, "protocol": cosines.attrs.get("protocol", "")})
@@ -160,7 +160,7 @@ def _frame(
 ) -> pd.DataFrame:
     thresholds = results.manifest.judges[judge].thresholds
     far = results.manifest.protocol.far
-    successes = {rate: _success(rows["similarity"], thresholds[rate], question) for rate in thresholds}
+    successes = {rate: fooled(rows["similarity"], thresholds[rate], question.goal) for rate in thresholds}
     # built in one go: adding columns to hundreds of frames one by one would take seconds
     columns = {
         "item": rows.index,
@@ -185,20 +185,6 @@ def _labels(results: Results, question: QuestionFacts, judge: str, role: str) ->
         "role": role,
         "cell": question.cell,
     }
-
-
-def _decide(cosines: pd.DataFrame, question: QuestionFacts) -> pd.DataFrame:
-    """By item the similarity that decides success, and the one to the clean source: ``similarity_source``."""
-    if question.goal == "dodge":
-        # without another photo of the person nothing can be said of dodging: the item is left out, not guessed
-        deciding = cosines["other"]
-    else:
-        deciding = cosines[[f"{TARGET}{name}" for name in question.targets]].max(axis=1)
-    return pd.DataFrame({"similarity": deciding, "similarity_source": cosines["clean"]}).dropna(subset=["similarity"])
-
-
-def _success(similarity: pd.Series, threshold: float, question: QuestionFacts) -> pd.Series:
-    return dodged(similarity, threshold) if question.goal == "dodge" else impersonated(similarity, threshold)
 
 
 def _cost(record: ItemRecord, recognizers: Collection[str]) -> dict[str, Any]:

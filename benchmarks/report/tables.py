@@ -158,9 +158,9 @@ def to_rich(results: Results, table: pd.DataFrame, width: int, plain: bool = Fal
         )
         for name in map(str, fitting):
             grid.add_column(escape(name), justify="left" if name in WORDS else "right", no_wrap=True)
-        kinds = text["family"].tolist()
-        for row, family, following in zip(fitting.to_numpy().tolist(), kinds, [*kinds[1:], None], strict=True):
-            grid.add_row(*map(escape, row), end_section=following not in (family, None))
+        sections = text["countermeasure" if "countermeasure" in text else "family"].tolist()
+        for row, mine, following in zip(fitting.to_numpy().tolist(), sections, [*sections[1:], None], strict=True):
+            grid.add_row(*map(escape, row), end_section=following not in (mine, None))
         tables.append(grid)
     return tables
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +16,7 @@ from .parameters import IDENTITY, NUISANCE, Makeup, named
 from .shapes import bump, ellipse, mix, over, ramp, step
 
 BARE = Makeup()
+SMALL = 2**18  # pixels of a batch: so many operations of so little work spend more on sharing it than on doing it
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,25 @@ def render(identities: Tensor, nuisances: Tensor, size: int = 64, makeup: Makeup
         size: side of the pictures in pixels; the same face at any size.
         makeup: worn by every face of the batch.
     """
+    with _alone(identities.shape[0] * size**2):
+        return _render(identities, nuisances, size, makeup)
+
+
+@contextmanager
+def _alone(pixels: int) -> Iterator[None]:
+    """One thread for few pixels; the same numbers come out, several times as fast where other work is waiting."""
+    threads = torch.get_num_threads()
+    if pixels > SMALL or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _render(identities: Tensor, nuisances: Tensor, size: int, makeup: Makeup) -> Rendering:
     who, how = named(identities, IDENTITY), named(nuisances, NUISANCE)
     grid = (torch.arange(size, dtype=torch.float32) + 0.5) / size * 2 - 1
     image_y, image_x = torch.meshgrid(grid, grid, indexing="ij")
@@ -176,7 +198,7 @@ def _develop(scene: Tensor, how: Numbers, size: int) -> Tensor:
     images = (images - 0.5) * how["contrast"].unsqueeze(1) + 0.5
     images = _blur(images, how["blur"].clamp(min=0).unsqueeze(1) * size / 64)
     row = torch.arange(size, dtype=torch.float64)
-    # a hash of position and photo: noise without a generator, so that a batch draws the same as single pictures
+    # a hash of position and photo: noise without a generator, so that a batch gives the same as single pictures
     place = row[:, None] * 12.9898 + row[None, :] * 78.233
     channels = torch.arange(3, dtype=torch.float64).view(1, 3, 1, 1) * 37.719
     raw = torch.sin(place + channels + how["noise_seed"].double().unsqueeze(1) * 1e4) * 43758.5453

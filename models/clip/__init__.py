@@ -1,1 +1,1 @@
-"""CLIP models: pictures and words in one space, behind one door."""
+"""CLIP models: images and texts in one space, behind one door."""

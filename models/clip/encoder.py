@@ -111,9 +111,9 @@ class ImageTextEncoder(nn.Module):
     def embed_texts(self, texts: list[str]) -> Tensor:
         """Unit-norm embeddings ``N x D`` of texts; what is longer than the model's context is cut off."""
         length = int(self.model.config.text_config.max_position_embeddings)
-        words = self.tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt")
+        tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt")
         device = self.mean.device
         features: Tensor = self.model.get_text_features(
-            words["input_ids"].to(device), words["attention_mask"].to(device)
+            tokens["input_ids"].to(device), tokens["attention_mask"].to(device)
         ).pooler_output
         return F.normalize(features)

@@ -70,12 +70,12 @@ class DiffusionBackbone(nn.Module):
         self.scheduler = scheduler
         self.sha256 = sha256
         self._check()
-        self.scaling = float(vae.config.scaling_factor)
+        self.scaling_factor = float(vae.config.scaling_factor)
         self.latent_channels = int(vae.config.latent_channels)
         self.latent_size = int(unet.config.sample_size)
-        self.shrink = 2 ** (len(vae.config.block_out_channels) - 1)
-        self.image_size = self.latent_size * self.shrink
-        self.size_step = self.shrink * 2 ** (len(unet.config.block_out_channels) - 1)
+        self.vae_scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
+        self.image_size = self.latent_size * self.vae_scale_factor
+        self.size_step = self.vae_scale_factor * 2 ** (len(unet.config.block_out_channels) - 1)
         self.alphas = [float(alpha) for alpha in scheduler.alphas_cumprod.double()]
         self.final_alpha = float(scheduler.final_alpha_cumprod)
         self.attention = SelfAttentionTape(unet)
@@ -95,7 +95,7 @@ class DiffusionBackbone(nn.Module):
         width, text = int(self.unet.config.cross_attention_dim), int(self.text.config.hidden_size)
         if width != text:
             raise WeightsError(
-                f"the text encoder gives {text} numbers a word but the denoiser takes {width}; "
+                f"the text encoder gives {text} numbers a token but the denoiser takes {width}; "
                 "take both from one pipeline"
             )
         kind = self.scheduler.config.prediction_type
@@ -139,29 +139,29 @@ class DiffusionBackbone(nn.Module):
         posterior = self.vae.encode(images * 2 - 1).latent_dist
         self.encoder_passes.count(len(posterior.mean), posterior.mean)
         latents: Tensor = posterior.mean if noise is None else posterior.mean + posterior.std * noise
-        return latents * self.scaling
+        return latents * self.scaling_factor
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images ``B x 3 x H x W``, mostly in ``[0, 1]``, not clamped."""
-        images: Tensor = self.vae.decode(latents / self.scaling).sample
+        images: Tensor = self.vae.decode(latents / self.scaling_factor).sample
         self.decoder_passes.count(len(images), images)
         return images / 2 + 0.5
 
     def latent_shape(self, image_size: int) -> tuple[int, int, int]:
         """Channels, height and width of the latent of a square image of that side."""
-        return self.latent_channels, image_size // self.shrink, image_size // self.shrink
+        return self.latent_channels, image_size // self.vae_scale_factor, image_size // self.vae_scale_factor
 
     @torch.no_grad()
     def embed_text(self, captions: list[str]) -> Tensor:
         """Text embeddings ``B x length x width`` of captions."""
-        words = self.tokenizer(
+        tokens = self.tokenizer(
             captions,
             padding="max_length",
             max_length=self.tokenizer.model_max_length,
             truncation=True,
             return_tensors="pt",
         )
-        embedded: Tensor = self.text(words["input_ids"].to(self.device))[0]
+        embedded: Tensor = self.text(tokens["input_ids"].to(self.device))[0]
         return embedded
 
     def empty_text(self, batch: int) -> Tensor:
@@ -197,7 +197,7 @@ class DiffusionBackbone(nn.Module):
 
     def bottleneck_shape(self, latents: Tensor) -> tuple[int, int, int, int]:
         """Shape of the features in the middle of the network for such latents."""
-        channels, halved = int(self.unet.config.block_out_channels[-1]), self.size_step // self.shrink
+        channels, halved = int(self.unet.config.block_out_channels[-1]), self.size_step // self.vae_scale_factor
         return len(latents), channels, latents.shape[-2] // halved, latents.shape[-1] // halved
 
     @contextmanager
@@ -241,7 +241,7 @@ class DiffusionBackbone(nn.Module):
         return path
 
     def reverse_steps(self, steps: int, start: int, *, aligned: bool) -> list[Step]:
-        """The last ``steps - start`` updates of the way back to the clean latent.
+        """The last ``steps - start`` reverse (denoising) steps of a schedule, down to the clean latent.
 
         Args:
             steps: of the whole schedule.

@@ -15,9 +15,9 @@ PIPELINE = Layout(
 PIXELS = Layout("pixel diffusion", embedded="pixels", index="model_index.json", parts=("unet/", "scheduler/"))
 """A ``DDPMPipeline``, e.g. ``google/ddpm-celebahq-256``."""
 
-LIGHT_DECODER = Layout(
-    "light decoder",
-    embedded="light_decoder",
+TINY_AUTOENCODER = Layout(
+    "tiny autoencoder",
+    embedded="tiny_autoencoder",
     index="config.json",
     parts=("config.json", "diffusion_pytorch_model.safetensors"),
 )

@@ -21,7 +21,7 @@ def face_parts(owners: Sequence[str], images: Tensor, given: FaceParts | None, p
     Args:
         owners: what messages call each face.
         images: ``B x 3 x H x W`` in ``[0, 1]``.
-        given: the faces' own masks, which come first: they are exact, or drawn by people.
+        given: the faces' own masks, which come first: they are exact, or made by hand.
         parser: finds the parts where there are none; on any device.
 
     Raises:

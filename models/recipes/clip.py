@@ -1,18 +1,17 @@
 """Training of the embedded CLIP: ``python -m veilbench.models.recipes.clip``.
 
 A small CLIP (Radford et al., ICML 2021) learns synthetic portraits with captions that name makeup.  Every batch shows
-each face bare and made up, so that captions can be told apart by makeup alone.  Three things differ from the original,
-since 24,000 portraits with few words are not 400 million: a caption's positives are all images of the batch of which it
-is true (Yang et al., "Unified Contrastive Learning", CVPR 2022); the way from a bare face to its made-up twin is
-contrasted with the way between their words, the direction that makeup methods use; and every face is told bare or made
-up by DiffAM's two texts, without which single faces all passed for made up.  The result is a regular
+each face without and with makeup, so that captions can be told apart by makeup alone.  Three things differ from the
+original, since 24,000 portraits with few words are not 400 million: a caption's positives are all images of the batch
+of which it is true (Yang et al., "Unified Contrastive Learning", CVPR 2022); the direction from a non-makeup photo to
+its makeup photo, which makeup methods use, is contrasted with the direction between their texts; and every face is told
+with or without makeup by DiffAM's two texts, without which single faces all passed for makeup.  The result is a regular
 ``CLIPModel`` folder with its processor in half precision, with a card of what was measured on faces that were never
 trained on.  Everything is seeded; an interrupted training goes on from its last epoch.
 """
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +30,18 @@ from ..clip.folder import CLIP
 from .diffusion import new_tokenizer
 from .makeup_captions import KINDS, Caption, captions, facts, styled, vocabulary
 from .portraits import LIP_COLORS, SIZE, MakeupPairs, described, rendered_pairs, wearing
-from .training import WORLD_SEED, Examples, card_table, fit, megabytes, mirrored, one_cycle, parameter_count, run_recipe
+from .training import (
+    WORLD_SEED,
+    Examples,
+    card_table,
+    fit,
+    megabytes,
+    mirrored,
+    one_cycle,
+    parameter_count,
+    run_recipe,
+    write_report,
+)
 
 EMBEDDED = CLIP.embedded_folder
 PEOPLE, HELD_OUT = 12_000, 128
@@ -124,12 +134,12 @@ class ClipTraining(pl.LightningModule):
         words, styles, plain = texts.split([2 * count, count, 2])
         scale = self.clip.logit_scale.exp().clamp(max=100)
         loss = contrast(scale * images @ words.T, true_of(says[rows, kinds], facts_of))
-        bare, made_up = images.split(count)
-        ways = F.normalize(made_up - bare) @ F.normalize(styles - plain[:1]).T
+        non_makeup, makeup = images.split(count)
+        directions = F.normalize(makeup - non_makeup) @ F.normalize(styles - plain[:1]).T
         same_style = (style_says[:, None] == style_says[None]).all(dim=2)
-        loss = loss + DIRECTION_WEIGHT * contrast(DIRECTION_SCALE * ways, same_style)
-        is_made_up = (rows >= count).long()
-        loss = loss + PLAIN_WEIGHT * F.cross_entropy(scale * images @ plain.T, is_made_up)
+        loss = loss + DIRECTION_WEIGHT * contrast(DIRECTION_SCALE * directions, same_style)
+        wears_makeup = (rows >= count).long()
+        loss = loss + PLAIN_WEIGHT * F.cross_entropy(scale * images @ plain.T, wears_makeup)
         self.log("loss", loss, on_step=False, on_epoch=True)
         return loss
 
@@ -147,14 +157,14 @@ def examples(pairs: MakeupPairs, tokenizer: CLIPTokenizer) -> Examples:
     """What one step of the training needs, a row per pair.
 
     Returns:
-        Photos ``N x 2 x 3 x 64 x 64``, bare and made up; their facts ``N x 2 x F``; tokens ``N x 2 x KINDS x L`` and
+        Pairs ``N x 2 x 3 x 64 x 64``, non-makeup first; their facts ``N x 2 x F``; tokens ``N x 2 x KINDS x L`` and
         facts said ``N x 2 x KINDS x F`` of their captions; tokens ``N x L`` and facts ``N x F`` of the makeup alone.
     """
-    known, count = vocabulary(pairs), len(pairs.makeup)
-    told, styles = all_captions(pairs), [styled(makeup) for makeup in pairs.makeup]
+    known, count = vocabulary(pairs), len(pairs.styles)
+    told, styles = all_captions(pairs), [styled(makeup) for makeup in pairs.styles]
     tokens = tokenize(tokenizer, [caption.text for caption in (*told, *styles)])
     return Examples(
-        torch.stack([pairs.bare, pairs.made_up], dim=1),
+        torch.stack([pairs.non_makeup, pairs.makeup], dim=1),
         _marked([facts(*face) for face in faces(pairs)], known).view(count, 2, -1),
         tokens[: len(told)].view(count, 2, KINDS, -1),
         _marked([caption.says for caption in told], known).view(count, 2, KINDS, -1),
@@ -164,8 +174,8 @@ def examples(pairs: MakeupPairs, tokenizer: CLIPTokenizer) -> Examples:
 
 
 def faces(pairs: MakeupPairs) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Traits and makeup of each photo, bare and made up in turn."""
-    return [(traits, worn) for traits, makeup in zip(pairs.traits, pairs.makeup, strict=True) for worn in ((), makeup)]
+    """Traits and makeup of each photo, non-makeup and makeup in turn."""
+    return [(traits, worn) for traits, makeup in zip(pairs.traits, pairs.styles, strict=True) for worn in ((), makeup)]
 
 
 def all_captions(pairs: MakeupPairs) -> list[Caption]:
@@ -205,39 +215,39 @@ def train(work: Path) -> None:
 def quality(encoder: ImageTextEncoder, pairs: MakeupPairs) -> dict[str, float]:
     """What the encoder knows of faces, each figure a share or a mean cosine.
 
-    A *way* is the difference of two embeddings, scaled to unit norm: from a bare face to its made-up twin, or from one
-    text to another.  Faces with the same makeup words are of one style.
+    A *direction* is the difference of two embeddings, scaled to unit norm: from a non-makeup to its makeup photo, or
+    from one text to another.  Faces with the same makeup are of one style.
     """
-    bare, made_up = (encoder.embed_images(photos.float() / 255) for photos in (pairs.bare, pairs.made_up))
+    non_makeup, makeup = (encoder.embed_images(photos.float() / 255) for photos in (pairs.non_makeup, pairs.makeup))
     with_makeup, without = encoder.embed_texts([WITH_WORDS, WITHOUT_WORDS])
     words = with_makeup - without
     said = encoder.embed_texts(
-        [described(*told) for told in zip(pairs.traits, map(wearing, pairs.makeup), strict=True)]
+        [described(*told) for told in zip(pairs.traits, map(wearing, pairs.styles), strict=True)]
     )
-    ranks = (made_up @ said.T).argsort(dim=1, descending=True)
-    own = torch.arange(len(bare))[:, None]
-    ways = F.normalize(made_up - bare)
-    styles = encoder.embed_texts([styled(makeup).text for makeup in pairs.makeup])
-    text_ways = F.normalize(styles - encoder.embed_texts([styled(()).text]))
-    same = torch.tensor([[one == other for other in pairs.makeup] for one in pairs.makeup])
-    others = ~torch.eye(len(bare), dtype=torch.bool)
-    between, to_words = ways @ ways.T, ways @ text_ways.T
+    ranks = (makeup @ said.T).argsort(dim=1, descending=True)
+    own = torch.arange(len(non_makeup))[:, None]
+    directions = F.normalize(makeup - non_makeup)
+    styles = encoder.embed_texts([styled(makeup).text for makeup in pairs.styles])
+    text_directions = F.normalize(styles - encoder.embed_texts([styled(()).text]))
+    same = torch.tensor([[one == other for other in pairs.styles] for one in pairs.styles])
+    others = ~torch.eye(len(non_makeup), dtype=torch.bool)
+    between, to_words = directions @ directions.T, directions @ text_directions.T
     lipstick = encoder.embed_texts([f"{color} lipstick" for color in LIP_COLORS])
-    worn = [[f"{color} lipstick" in makeup for color in LIP_COLORS] for makeup in pairs.makeup]
+    worn = [[f"{color} lipstick" in makeup for color in LIP_COLORS] for makeup in pairs.styles]
     colored = torch.tensor(worn).any(dim=1)
-    named = (ways @ lipstick.T).argmax(dim=1) == torch.tensor(worn).float().argmax(dim=1)
+    named = (directions @ lipstick.T).argmax(dim=1) == torch.tensor(worn).float().argmax(dim=1)
     figures = {
-        "bare_said_to_be_bare": (bare @ words < 0).float(),
-        "made_up_said_to_be_made_up": (made_up @ words > 0).float(),
-        "made_up_nearer_to_makeup_than_its_bare_twin": (made_up @ words > bare @ words).float(),
+        "non_makeup_told": (non_makeup @ words < 0).float(),
+        "makeup_told": (makeup @ words > 0).float(),
+        "makeup_nearer_to_makeup": (makeup @ words > non_makeup @ words).float(),
         "caption_first": (ranks[:, :1] == own).any(dim=1).float(),
         "caption_among_five": (ranks[:, :5] == own).any(dim=1).float(),
-        "ways_same_style": between[same & others],
-        "ways_other_style": between[~same],
-        "ways_and_own_words": to_words[same],
-        "ways_and_other_words": to_words[~same],
-        "ways_and_makeup_words": ways @ F.normalize(words, dim=0),
-        "lip_color_of_way": named[colored].float(),
+        "directions_same_style": between[same & others],
+        "directions_other_style": between[~same],
+        "directions_and_own_text": to_words[same],
+        "directions_and_other_text": to_words[~same],
+        "directions_and_makeup_text": directions @ F.normalize(words, dim=0),
+        "lip_color_of_direction": named[colored].float(),
     }
     return {name: float(values.mean()) for name, values in figures.items()}
 
@@ -249,35 +259,37 @@ def measure(work: Path) -> None:
     report = {
         "parameters": parameter_count(encoder.model),
         "megabytes": megabytes(EMBEDDED),
-        "training": f"{PEOPLE} people bare and made up, {EPOCHS} epochs, batches of {PAIRS_PER_BATCH} pairs",
+        "training": f"{PEOPLE} non-makeup / makeup pairs, {EPOCHS} epochs, batches of {PAIRS_PER_BATCH} pairs",
         "held_out": HELD_OUT,
         "quality": quality(encoder, pairs),
     }
-    (EMBEDDED / "card.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report(EMBEDDED, report)
     write_card(report)
-    print(json.dumps(report, indent=2), flush=True)  # noqa: T201
 
 
 def write_card(report: dict[str, Any]) -> None:
     """The measurements in words, beside the weights."""
     quality, people = report["quality"], report["held_out"]
-    told = quality["bare_said_to_be_bare"], quality["made_up_said_to_be_made_up"]
+    told = quality["non_makeup_told"], quality["makeup_told"]
     right = sum(told) / len(told)
     rows = [
         ("parameters", f"{report['parameters']:,}"),
         ("weights", f"{report['megabytes']} MB in half precision"),
         ("trained on", report["training"]),
-        ("from bare to made up, cosine between people of one style", f"{quality['ways_same_style']:.2f}"),
-        ("the same between people of different styles", f"{quality['ways_other_style']:.2f}"),
-        ("from bare to made up in images and in words, cosine, same style", f"{quality['ways_and_own_words']:.2f}"),
-        ("the same for different styles", f"{quality['ways_and_other_words']:.2f}"),
-        (f'from "{WITHOUT_WORDS}" to "{WITH_WORDS}", cosine', f"{quality['ways_and_makeup_words']:.2f}"),
-        (f"lip colour told from that way, of {len(LIP_COLORS)}", f"{quality['lip_color_of_way']:.1%}"),
-        ("single faces rightly told bare or made up (chance 50 %)", f"{right:.1%}"),
-        ("of the bare ones, of the made-up ones", " and ".join(f"{share:.1%}" for share in told)),
+        ("from non-makeup to makeup, cosine between people of one style", f"{quality['directions_same_style']:.2f}"),
+        ("the same between people of different styles", f"{quality['directions_other_style']:.2f}"),
         (
-            "pairs in which the made-up face is nearer to makeup than the bare one (chance 50 %)",
-            f"{quality['made_up_nearer_to_makeup_than_its_bare_twin']:.1%}",
+            "from non-makeup to makeup in images and in texts, cosine, same style",
+            f"{quality['directions_and_own_text']:.2f}",
+        ),
+        ("the same for different styles", f"{quality['directions_and_other_text']:.2f}"),
+        (f'from "{WITHOUT_WORDS}" to "{WITH_WORDS}", cosine', f"{quality['directions_and_makeup_text']:.2f}"),
+        (f"lip colour told from that direction, of {len(LIP_COLORS)}", f"{quality['lip_color_of_direction']:.1%}"),
+        ("single faces rightly told non-makeup or makeup (chance 50 %)", f"{right:.1%}"),
+        ("of the non-makeup ones, of the makeup ones", " and ".join(f"{share:.1%}" for share in told)),
+        (
+            "pairs in which the makeup photo is nearer to makeup than the non-makeup one (chance 50 %)",
+            f"{quality['makeup_nearer_to_makeup']:.1%}",
         ),
         (f"own caption first of {people} (chance {1 / people:.1%})", f"{quality['caption_first']:.1%}"),
         (f"own caption among the first five (chance {5 / people:.1%})", f"{quality['caption_among_five']:.1%}"),
@@ -287,8 +299,8 @@ def write_card(report: dict[str, Any]) -> None:
         "A small CLIP for 64 x 64 pixels, trained on synthetic faces with captions that name makeup. It has never seen "
         "a real face, and nothing made with it is a result about real faces.\n\n"
         f"{card_table(rows)}\n\nMeasured as shipped, on {people} people that it was never trained on.\n\n"
-        "The direction losses of makeup methods use the way from a bare face to the same face made up. "
-        f"{'' if right > USEFUL else 'It cannot tell of a single face whether it wears makeup: use ways alone. '}"
+        "The direction losses of makeup methods use the direction from a non-makeup photo to its makeup photo. "
+        f"{'' if right > USEFUL else 'It cannot tell of a single face whether it wears makeup: use directions alone. '}"
         "It knows the wordings of its recipe; others are spelt from pieces that it hardly saw.\n\n"
         "Made by `make embedded-weights` (see `models/recipes/clip.py`). Licence: Apache-2.0, like the code.\n",
         encoding="utf-8",

@@ -40,7 +40,8 @@ from .training import (
     parameter_count,
     psnr,
     run_recipe,
-    save_sheet,
+    save_image_grid,
+    write_report,
 )
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "embedded" / "diffusion"
@@ -261,7 +262,7 @@ def tokenize(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Tensor:
 
 @torch.no_grad()
 def measure(work: Path) -> None:
-    """Measure the shipped pipeline on held-out faces; write the card and the sample sheet."""
+    """Measure the shipped pipeline on held-out faces; write the card and the grid of samples."""
     photos = rendered_portraits(WORLD_SEED, Split.EVALUATION, HELD_OUT, work).photos.float() / 255
     backbone = DiffusionBackbone.load(EMBEDDED)
     empty = backbone.empty_text(len(photos))
@@ -274,7 +275,7 @@ def measure(work: Path) -> None:
         for step in backbone.reverse_steps(20, 17, aligned=aligned):
             latent = backbone.denoise(latent, step, empty)
         reached[name] = float(psnr(backbone.decode(latent).clamp(0, 1), photos).mean())
-    sheet(EMBEDDED / "samples.png")
+    sample_grid(EMBEDDED / "samples.png")
     parameters = {
         name: parameter_count(network)
         for name, network in (("autoencoder", backbone.vae), ("denoiser", backbone.unet), ("text", backbone.text))
@@ -288,9 +289,8 @@ def measure(work: Path) -> None:
         "autoencoding_psnr": float(autoencoded.mean()),
         "inversion_psnr": reached,
     }
-    (EMBEDDED / "card.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report(EMBEDDED, report)
     write_card(report)
-    print(json.dumps(report, indent=2), flush=True)  # noqa: T201
 
 
 def write_card(report: dict[str, Any]) -> None:
@@ -320,22 +320,22 @@ def write_card(report: dict[str, Any]) -> None:
     )
 
 
-def sheet(path: Path) -> None:
-    """Draw sixteen faces for captions and eight without words, and save them in one picture."""
+def sample_grid(path: Path) -> None:
+    """Sample sixteen faces for captions and eight without, and save them in one picture."""
     pipeline = StableDiffusionPipeline.from_pretrained(EMBEDDED, dtype=torch.float32, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     rows = []
     for number, words in enumerate((*SAMPLE_CAPTIONS, "")):
         generator = torch.Generator().manual_seed(WORLD_SEED + number)
-        drawn = pipeline(
+        samples = pipeline(
             [words] * 8,
             num_inference_steps=SAMPLE_STEPS,
             guidance_scale=SAMPLE_GUIDANCE if words else 1.0,
             generator=generator,
             output_type="pt",
         ).images
-        rows.append(drawn)
-    save_sheet(torch.cat(rows), 8, path)
+        rows.append(samples)
+    save_image_grid(torch.cat(rows), 8, path)
 
 
 if __name__ == "__main__":

@@ -22,13 +22,13 @@ class Caption:
 
 
 def facts(traits: Sequence[str], makeup: Sequence[str]) -> frozenset[str]:
-    """All that captions may say of a portrait; ``makeup`` is empty for a bare face."""
+    """All that captions may say of a portrait; ``makeup`` is empty where there is none."""
     return frozenset([*traits, *makeup, WITH if makeup else WITHOUT])
 
 
 def vocabulary(pairs: MakeupPairs) -> list[str]:
     """Every fact that is true of some photo, in alphabetical order."""
-    return sorted({fact for row in (*pairs.traits, *pairs.makeup) for fact in row} | {WITH, WITHOUT})
+    return sorted({fact for row in (*pairs.traits, *pairs.styles) for fact in row} | {WITH, WITHOUT})
 
 
 def captions(traits: Sequence[str], makeup: Sequence[str], chance: random.Random) -> list[Caption]:

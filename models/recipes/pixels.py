@@ -1,14 +1,13 @@
 """Training of the embedded pixel diffusion model: ``python -m veilbench.models.recipes.pixels``.
 
 A small unconditional diffusion model of the DDPM family (Ho et al., NeurIPS 2020) learns synthetic portraits pixel by
-pixel, each person once bare and once made up.  The result is a regular ``DDPMPipeline`` folder in half precision, with
-a card of what was measured on faces that were never trained on.  Everything is seeded; an interrupted training goes on
-from its last epoch.
+pixel, each person once without and once with makeup.  The result is a regular ``DDPMPipeline`` folder in half
+precision, with a card of what was measured on faces that were never trained on.  Everything is seeded; an interrupted
+training goes on from its last epoch.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,8 @@ from .training import (
     parameter_count,
     psnr,
     run_recipe,
-    save_sheet,
+    save_image_grid,
+    write_report,
 )
 
 EMBEDDED = PIXELS.embedded_folder
@@ -96,7 +96,7 @@ def train(work: Path) -> None:
     pairs = rendered_pairs(WORLD_SEED, Split.TRAIN, PEOPLE, work)
     pl.seed_everything(WORLD_SEED, verbose=False)
     module = PixelTraining(new_denoiser(), celeba_schedule())
-    fit(module, Examples(torch.cat([pairs.bare, pairs.made_up])), work / "pixels", EPOCHS, BATCH, "bf16-mixed")
+    fit(module, Examples(torch.cat([pairs.non_makeup, pairs.makeup])), work / "pixels", EPOCHS, BATCH, "bf16-mixed")
     pipeline = DDPMPipeline(module.denoiser.cpu().half(), module.scheduler)
     pipeline.save_pretrained(EMBEDDED, safe_serialization=True)
     measure(work)
@@ -107,7 +107,7 @@ def reconstruction(model: PixelDiffusion, pairs: MakeupPairs) -> dict[str, float
     """Mean PSNR in dB of photos that were inverted and generated again with DiffAM's steps, by makeup."""
     above, below = (model.timesteps(HIGHEST, count) for count in (INVERSION_STEPS, GENERATION_STEPS))
     reached = {}
-    for name, pixels in (("bare", pairs.bare), ("made up", pairs.made_up)):
+    for name, pixels in (("non-makeup", pairs.non_makeup), ("makeup", pairs.makeup)):
         photos = pixels.float() / 255
         again = model.generate(model.invert(photos, above), below).clamp(0, 1)
         reached[name] = float(psnr(again, photos).mean())
@@ -115,24 +115,23 @@ def reconstruction(model: PixelDiffusion, pairs: MakeupPairs) -> dict[str, float
 
 
 def measure(work: Path) -> None:
-    """Measure the shipped model on held-out faces; write the card and the sample sheet."""
+    """Measure the shipped model on held-out faces; write the card and the grid of samples."""
     pairs = rendered_pairs(WORLD_SEED, Split.EVALUATION, HELD_OUT, work)
     model = PixelDiffusion.load(EMBEDDED)
     sampler = DDIMPipeline(model.unet, DDIMScheduler.from_config(model.scheduler.config))
     sampler.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(WORLD_SEED)
-    drawn = sampler(SAMPLES, generator, eta=1.0, num_inference_steps=SAMPLE_STEPS, output_type="np").images
-    save_sheet(torch.from_numpy(drawn).permute(0, 3, 1, 2), 8, EMBEDDED / "samples.png")
+    samples = sampler(SAMPLES, generator, eta=1.0, num_inference_steps=SAMPLE_STEPS, output_type="np").images
+    save_image_grid(torch.from_numpy(samples).permute(0, 3, 1, 2), 8, EMBEDDED / "samples.png")
     report = {
         "parameters": parameter_count(model.unet),
         "megabytes": megabytes(EMBEDDED),
-        "training": f"{PEOPLE} people bare and made up, {EPOCHS} epoch, batches of {BATCH}",
+        "training": f"{PEOPLE} non-makeup / makeup pairs, {EPOCHS} epoch, batches of {BATCH}",
         "held_out": HELD_OUT,
         "reconstruction_psnr": reconstruction(model, pairs),
     }
-    (EMBEDDED / "card.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report(EMBEDDED, report)
     write_card(report)
-    print(json.dumps(report, indent=2), flush=True)  # noqa: T201
 
 
 def write_card(report: dict[str, Any]) -> None:
@@ -142,8 +141,8 @@ def write_card(report: dict[str, Any]) -> None:
         ("parameters", f"{report['parameters']:,}"),
         ("weights", f"{report['megabytes']} MB in half precision"),
         ("trained on", report["training"]),
-        ("bare faces inverted and generated again, PSNR", f"{reached['bare']:.1f} dB"),
-        ("made-up faces inverted and generated again, PSNR", f"{reached['made up']:.1f} dB"),
+        ("non-makeup faces inverted and generated again, PSNR", f"{reached['non-makeup']:.1f} dB"),
+        ("makeup faces inverted and generated again, PSNR", f"{reached['makeup']:.1f} dB"),
     ]
     (EMBEDDED / "README.md").write_text(
         "# Embedded pixel diffusion model\n\n"

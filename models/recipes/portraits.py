@@ -1,6 +1,6 @@
-"""Portraits with words: what the embedded diffusion models and the embedded CLIP learn from.
+"""Portraits with captions: what the embedded diffusion models and the embedded CLIP learn from.
 
-Captioned portraits show one photo of each person, bare or made up; makeup pairs show the same photo bare and made up.
+Captioned portraits show one photo of each person, with makeup or without; makeup pairs show it with and without.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from veilbench.datasets.faces.render import render
 from veilbench.datasets.synthetic import Split
 from veilbench.files import replacing
 
-Drawn = TypeVar("Drawn")
+Rendered = TypeVar("Rendered")
 SIZE = 64
 PEOPLE_PER_JOB = 32
 PEOPLE_PER_MAKEUP = 8  # of makeup pairs: rendered together
@@ -60,18 +60,18 @@ class Portraits:
 
 @dataclass(frozen=True, slots=True)
 class MakeupPairs:
-    """The same photos without and with makeup, and what can be said of them.
+    """Non-makeup / makeup pairs, and what can be said of them.
 
     Attributes:
-        bare, made_up: ``N x 3 x 64 x 64`` (``uint8``), equal but for the makeup.
+        non_makeup, makeup: ``N x 3 x 64 x 64`` (``uint8``), equal but for the makeup.
         traits: of each photo, as in captions: ``long brown hair``, ``a beard``, ``smiling``.
-        makeup: worn in the second photo of each pair: ``red lipstick``, ``purple eye shadow``, ``blush``, ``eyeliner``.
+        styles: worn in the makeup photo of each pair: ``red lipstick``, ``purple eye shadow``, ``blush``, ``eyeliner``.
     """
 
-    bare: Tensor
-    made_up: Tensor
+    non_makeup: Tensor
+    makeup: Tensor
     traits: tuple[tuple[str, ...], ...]
-    makeup: tuple[tuple[str, ...], ...]
+    styles: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +80,15 @@ class _Draw:
 
     worn: Tensor
     strength: Tensor
-    bare: float
+    none: float
     pick: Tensor
 
     @classmethod
     def make(cls, seed: int, number: int) -> _Draw:
         generator = item_generator(seed, number, MAKEUP_STREAM)
         worn = torch.rand(4, generator=generator) < torch.tensor([0.8, 0.6, 0.5, 0.5])
-        strength, bare = torch.rand(4, generator=generator), float(torch.rand((), generator=generator))
-        return cls(worn, strength, bare, torch.rand(2, generator=generator))
+        strength, none = torch.rand(4, generator=generator), float(torch.rand((), generator=generator))
+        return cls(worn, strength, none, torch.rand(2, generator=generator))
 
     def put_on(self) -> tuple[Makeup, tuple[str, ...]]:
         """The makeup with the words for each of its parts."""
@@ -108,9 +108,9 @@ class _Draw:
 
 
 def draw_makeup(seed: int, number: int) -> tuple[Makeup, str]:
-    """Makeup number ``number`` of the world ``seed``, with its words; half of them are bare faces without words."""
+    """Makeup number ``number`` of the world ``seed``, with its words; half of them are none, without words."""
     draw = _Draw.make(seed, number)
-    if draw.bare < 0.5 or not bool(draw.worn.any()):  # noqa: PLR2004
+    if draw.none < 0.5 or not bool(draw.worn.any()):  # noqa: PLR2004
         return Makeup(), ""
     makeup, words = draw.put_on()
     return makeup, wearing(words)
@@ -138,7 +138,7 @@ def traits_of(who: Mapping[str, float], how: Mapping[str, float]) -> tuple[str, 
     traits = [f"{length} {_hair_color(who)} hair"]
     traits += ["a beard"] if who["beard"] > 0.25 else []  # noqa: PLR2004
     traits += ["freckles"] if who["freckles"] > 0.2 else []  # noqa: PLR2004
-    traits += ["glasses"] if how["glasses"] > 0.25 else []  # noqa: PLR2004 (where they are drawn)
+    traits += ["glasses"] if how["glasses"] > 0.25 else []  # noqa: PLR2004 (where they are rendered)
     traits += [SMILING] if how["smile"] > 0.4 else []  # noqa: PLR2004
     return tuple(traits)
 
@@ -180,7 +180,7 @@ def captioned_portraits(seed: int, people: Sequence[int]) -> Portraits:
 
 
 def makeup_pairs(seed: int, people: Sequence[int]) -> MakeupPairs:
-    """One photo of each person, bare and made up; people who are rendered together wear the same makeup.
+    """One photo of each person, without and with makeup; people who are rendered together wear the same makeup.
 
     Deterministic for ``seed`` and ``people``; faces do not depend on who else is in the list, makeup does.
     """
@@ -209,31 +209,31 @@ def _all_traits(who: Tensor, how: Tensor) -> list[tuple[str, ...]]:
 
 
 def rendered_portraits(seed: int, split: Split, count: int, cache: Path) -> Portraits:
-    """:func:`captioned_portraits` of the first ``count`` people of a split, drawn by all cores; kept in ``cache``."""
+    """:func:`captioned_portraits` of the first ``count`` people of a split, by all cores; stored in ``cache``."""
     path = cache / f"portraits_{split.name.lower()}_{count}.pt"
     if not path.is_file():
-        drawn = _drawn_by_all_cores(captioned_portraits, seed, split.value[:count])
-        photos = torch.cat([portraits.photos for portraits in drawn])
-        captions = [words for portraits in drawn for words in portraits.captions]
+        rendered = _rendered_by_all_cores(captioned_portraits, seed, split.value[:count])
+        photos = torch.cat([portraits.photos for portraits in rendered])
+        captions = [words for portraits in rendered for words in portraits.captions]
         _keep({"photos": photos, "captions": json.dumps(captions)}, path)
     stored = torch.load(path, weights_only=True)
     return Portraits(stored["photos"], tuple(json.loads(stored["captions"])))
 
 
 def rendered_pairs(seed: int, split: Split, count: int, cache: Path) -> MakeupPairs:
-    """:func:`makeup_pairs` of the first ``count`` people of a split, drawn by all cores; kept in ``cache``."""
-    path = cache / f"makeup_pairs_{split.name.lower()}_{count}.pt"
+    """:func:`makeup_pairs` of the first ``count`` people of a split, by all cores; stored in ``cache``."""
+    path = cache / f"pairs_{split.name.lower()}_{count}.pt"
     if not path.is_file():
-        drawn = _drawn_by_all_cores(makeup_pairs, seed, split.value[:count])
-        words = {name: [row for pairs in drawn for row in getattr(pairs, name)] for name in ("traits", "makeup")}
-        photos = {name: torch.cat([getattr(pairs, name) for pairs in drawn]) for name in ("bare", "made_up")}
+        rendered = _rendered_by_all_cores(makeup_pairs, seed, split.value[:count])
+        words = {name: [row for pairs in rendered for row in getattr(pairs, name)] for name in ("traits", "styles")}
+        photos = {name: torch.cat([getattr(pairs, name) for pairs in rendered]) for name in ("non_makeup", "makeup")}
         _keep({**photos, "words": json.dumps(words)}, path)
     stored = torch.load(path, weights_only=True)
     words = json.loads(stored["words"])
-    return MakeupPairs(stored["bare"], stored["made_up"], _tuples(words["traits"]), _tuples(words["makeup"]))
+    return MakeupPairs(stored["non_makeup"], stored["makeup"], _tuples(words["traits"]), _tuples(words["styles"]))
 
 
-def _drawn_by_all_cores(draw: Callable[[int, Sequence[int]], Drawn], seed: int, people: range) -> list[Drawn]:
+def _rendered_by_all_cores(draw: Callable[[int, Sequence[int]], Rendered], seed: int, people: range) -> list[Rendered]:
     jobs = [list(people[start : start + PEOPLE_PER_JOB]) for start in range(0, len(people), PEOPLE_PER_JOB)]
     with ProcessPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         return list(pool.map(draw, [seed] * len(jobs), jobs))

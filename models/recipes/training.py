@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,11 +101,18 @@ def psnr(images: Tensor, references: Tensor) -> Tensor:
     return -10 * ((images - references) ** 2).flatten(1).mean(dim=1).log10()
 
 
-def save_sheet(images: Tensor, columns: int, path: Path) -> None:
+def save_image_grid(images: Tensor, columns: int, path: Path) -> None:
     """One picture of ``N x 3 x H x W`` images in ``[0, 1]``, ``columns`` in a row; ``N`` fills the rows."""
     rows = [torch.cat(list(row), dim=2) for row in images.split(columns)]
     picture = (torch.cat(rows, dim=1).clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
     Image.fromarray(picture).save(path, optimize=True)
+
+
+def write_report(folder: Path, report: Mapping[str, Any]) -> None:
+    """Write what was measured of the weights in ``folder`` to ``card.json`` there, and print it."""
+    text = json.dumps(report, indent=2)
+    (folder / "card.json").write_text(text + "\n", encoding="utf-8")
+    print(text, flush=True)  # noqa: T201
 
 
 def card_table(rows: Sequence[tuple[str, str]]) -> str:

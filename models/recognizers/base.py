@@ -87,7 +87,7 @@ class PassCounter:
     """How many images went forward and backward through a network.
 
     Attributes:
-        real: how many images of a batch are counted; the others fill up a group and are nobody's.  None: all.
+        real: how many images of a batch are counted; the others are padding.  None: all.
     """
 
     forward: int = 0
@@ -126,7 +126,7 @@ class Recognizer(nn.Module, ABC, metaclass=_Freezing):
     that the subclass' constructor makes.
 
     Class attributes:
-        kind: the word in configs; of the project's own the name of their file.
+        kind: the name in configs; of the project's own the name of their file.
         version: raise it when embeddings change; it is part of every result's identity.
         differentiable: whether gradients reach the photos.  Others judge, and are never handed to methods.
         input_spec: how it looks at photos: crop, size and normalisation.  A config's ``input`` replaces it.
@@ -204,13 +204,13 @@ class Recognizer(nn.Module, ABC, metaclass=_Freezing):
         return embeddings
 
     def _chunked(self, inputs: Tensor) -> Tensor:
-        """:meth:`embed` of ``chunk`` images at a time, the last chunk filled up with zeros.
+        """:meth:`embed` of ``chunk`` images at a time, the last chunk padded with zeros.
 
         Libraries choose how to sum by the shape of a batch.  Sign-gradient methods turn such a difference in the last
         bit into another image, so the network is shown one shape only: an image's embedding and gradient are the same
         to the bit whatever its batch.
         """
         missing = -len(inputs) % self.chunk
-        filled = torch.cat([inputs, inputs.new_zeros(missing, *inputs.shape[1:])]) if missing else inputs
-        outputs = [self.embed(chunk.contiguous()) for chunk in filled.split(self.chunk)]
+        padded = torch.cat([inputs, inputs.new_zeros(missing, *inputs.shape[1:])]) if missing else inputs
+        outputs = [self.embed(chunk.contiguous()) for chunk in padded.split(self.chunk)]
         return torch.cat(outputs)[: len(inputs)]

@@ -76,13 +76,17 @@ def file_sha256(path: Path) -> str:
     return _sha256(path, stamp.st_mtime_ns, stamp.st_size)
 
 
-def check_regular(path: Path, mode: int) -> None:
-    """Raise :class:`VeilbenchError` unless ``mode`` is a plain file's.
+def irregular(mode: int) -> str | None:
+    """In words, what has this ``mode``; None for a plain file.  Opening a pipe waits for ever, a device may not end."""
+    if stat.S_ISREG(mode):
+        return None
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
-    Opening a pipe waits for ever, and a device may have no end.
-    """
-    if not stat.S_ISREG(mode):
-        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+
+def check_regular(path: Path, mode: int) -> None:
+    """Raise :class:`VeilbenchError` unless ``mode`` is a plain file's; see :func:`irregular`."""
+    if what := irregular(mode):
         raise VeilbenchError(f"{path}: {what}, not a plain file; give the path of the file itself")
 
 

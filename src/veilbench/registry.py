@@ -1,7 +1,7 @@
 """The one door for parts: from a word in a config to a class, and from a class to the parameters that it takes.
 
-A word is the ``kind`` of a class in the room's own module of that name, the name of an entry point of the group
-``veilbench.<room>``, ``package.module:Class``, or ``path/to/file.py:Class``.
+A word is the ``kind`` of a class in the room's own module or package of that name, the name of an entry point of the
+group ``veilbench.<room>``, ``package.module:Class``, or ``path/to/file.py:Class``.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib.metadata import entry_points
+from functools import cache, lru_cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails
@@ -31,6 +33,7 @@ from .errors import UserError, did_you_mean, shown
 __path__: list[str] = []
 
 Model = TypeVar("Model", bound=BaseModel)
+_MODELS: WeakKeyDictionary[type[Any], type[BaseModel]] = WeakKeyDictionary()
 CONTAINERS = {tuple, list, dict, set, frozenset, Sequence, Mapping}
 
 
@@ -60,9 +63,7 @@ def kinds(room: str) -> list[str]:
 
     Modules that hold helpers and no part are among them; :func:`find` tells them apart.
     """
-    package = importlib.import_module(ROOMS[room].package)
-    own = {module.name for module in pkgutil.iter_modules(package.__path__)}
-    return sorted(own | {entry.name for entry in _entry_points(room)})
+    return sorted(_modules(room) | set(entered(room)))
 
 
 def find(room: str, kind: str, base: Path | None = None) -> type[Any]:
@@ -81,9 +82,9 @@ def find(room: str, kind: str, base: Path | None = None) -> type[Any]:
     own = _own(room, kind)
     if own is not None:
         return own
-    for entry in _entry_points(room):
-        if entry.name == kind:
-            return _checked(room, entry.value, _named(entry.value, base))
+    outside = entered(room).get(kind)
+    if outside is not None:
+        return _checked(room, outside, _named(outside, base))
     raise UserError(f"unknown kind {kind!r}; {did_you_mean(kind, known_kinds(room))}, or give path/to/file.py:Class")
 
 
@@ -120,21 +121,37 @@ def _path(place: str, base: Path | None) -> Path:
 def known_kinds(room: str) -> list[str]:
     """The kinds of all parts of a room.  Imports its modules."""
     own = [kind for kind in kinds(room) if _own(room, kind) is not None]
-    return sorted({*own, *(entry.name for entry in _entry_points(room))})
+    return sorted({*own, *entered(room)})
 
 
-def _entry_points(room: str) -> Sequence[importlib.metadata.EntryPoint]:
-    return tuple(entry_points(group=f"veilbench.{room}"))
+def entered(room: str) -> dict[str, str]:
+    """Kind -> ``package.module:Class`` of the parts that other packages bring.  Imports none of them."""
+    return {entry.name: entry.value for entry in _entry_points(tuple(sys.path)) if entry.group == f"veilbench.{room}"}
+
+
+@lru_cache(maxsize=4)
+def _entry_points(places: Sequence[str]) -> list[EntryPoint]:
+    """The project's, of the packages in ``places``: all metadata is read for them, which is not done for every name."""
+    del places
+    return [entry for room in ROOMS for entry in entry_points(group=f"veilbench.{room}")]
+
+
+@cache
+def _modules(room: str) -> frozenset[str]:
+    """Names of the room's own modules."""
+    package = importlib.import_module(ROOMS[room].package)
+    return frozenset(module.name for module in pkgutil.iter_modules(package.__path__))
 
 
 def _own(room: str, kind: str) -> type[Any] | None:
-    """The class of that kind in the room's module of that name."""
-    package = importlib.import_module(ROOMS[room].package)
-    if kind not in {module.name for module in pkgutil.iter_modules(package.__path__)}:
+    """The class of that kind in the room's module of that name, or in a module of the package of that name."""
+    if kind not in _modules(room):
         return None
-    module = importlib.import_module(f"{package.__name__}.{kind}")
+    module = importlib.import_module(f"{ROOMS[room].package}.{kind}")
     for cls in vars(module).values():
-        if inspect.isclass(cls) and cls.__module__ == module.__name__ and getattr(cls, "kind", None) == kind:
+        if not inspect.isclass(cls) or getattr(cls, "kind", None) != kind:
+            continue
+        if f"{cls.__module__}.".startswith(f"{module.__name__}."):
             return cls
     return None
 
@@ -230,8 +247,14 @@ def _without_flags(annotation: Any) -> Any:
 def signature_model(cls: type[Any]) -> type[BaseModel]:
     """A pydantic model with the keyword arguments of a constructor: unknown keys and wrong types are errors.
 
-    A whole number that is called ``seed`` is a :data:`Seed`.
+    A whole number that is called ``seed`` is a :data:`Seed`.  Made once for each class.
     """
+    if cls not in _MODELS:
+        _MODELS[cls] = _signature_model(cls)
+    return _MODELS[cls]
+
+
+def _signature_model(cls: type[Any]) -> type[BaseModel]:
     hints = get_type_hints(cls.__init__, include_extras=True)
     fields: dict[str, Any] = {}
     for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:

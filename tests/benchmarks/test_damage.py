@@ -19,7 +19,7 @@ from veilbench.benchmarks.engine.records import ItemRecord
 from veilbench.benchmarks.engine.store import DamagedImageError, ProtectionFolder, Store, write_json
 from veilbench.datasets.photos import write_png
 from veilbench.errors import UserError
-from veilbench.methods.intermediate import keep, recall
+from veilbench.methods.cache import load_cached, store_cached
 
 from .conftest import Outcome
 
@@ -105,14 +105,14 @@ def test_json_that_was_changed_is_named_once(tmp_path: Path, capsys: pytest.Capt
 def test_a_damaged_intermediate_result_is_not_used(tmp_path: Path) -> None:
     path, cpu = tmp_path / "a.safetensors", torch.device("cpu")
     tensors = {"latent": torch.rand(2, 3), "half": torch.rand(2).bfloat16()}
-    keep(path, tensors)
-    kept = recall([path], cpu)
+    store_cached(path, tensors)
+    kept = load_cached([path], cpu)
     assert kept is not None
     assert all(torch.equal(kept[0][name], value) for name, value in tensors.items())
     good = path.read_bytes()
     for damaged in damages(good):
         path.write_bytes(damaged)
-        assert recall([path], cpu) is None
+        assert load_cached([path], cpu) is None
 
 
 def test_another_version_of_the_store_is_left_alone(tmp_path: Path) -> None:

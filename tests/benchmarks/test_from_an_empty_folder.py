@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,37 +81,33 @@ def test_they_run_in_processes_and_are_in_every_table_and_in_wandb(folder: Path)
     printed = veilbench(folder, "run", "mine.yaml", "--jobs", "2")
     tables = folder / "results" / "suites" / "mine"
     board = pd.read_csv(tables / "leaderboard.csv", keep_default_na=False)
-    rows = board.set_index(["countermeasure", "method"])
-
-    def number(treatment: str, method: str, name: str) -> float:
-        return float(str(rows.loc[(treatment, method), name]))
-
+    rows: Any = board.set_index(["countermeasure", "method"])
     assert set(rows.index) == {(one, of) for one in ("none", "4 bits") for of in ("clean", "my_method", "pgd")}
     assert set(board) >= COLUMNS
     for word in ("my_method", "largest MAE", "4 bits"):
         assert word in printed
         assert word in (tables / "leaderboard.md").read_text(encoding="utf-8")
     # rounding to 4 bits errs evenly by up to half a step of 1/15: its variance has a closed form
-    assert number("4 bits", "clean", "psnr") == pytest.approx(10 * np.log10(12 * 15**2), abs=0.3)
-    largest = number("none", "my_method", "mae_largest")
+    assert float(rows.loc[("4 bits", "clean"), "psnr"]) == pytest.approx(10 * np.log10(12 * 15**2), abs=0.3)
+    largest = float(rows.loc[("none", "my_method"), "mae_largest"])
     assert largest == pytest.approx(largest_mae(folder / "results"), abs=0.3)  # a source on disk has 8 bits
 
     items = pd.read_parquet(tables / "items.parquet")
     assert len(items) == 3 * 2 * 3  # photos, countermeasures, methods
     assert set(items["judge"]) == {"projected"}
     mean = items.groupby(["countermeasure", "method"])["mae"].mean()
-    assert mean["none", "my_method"] == pytest.approx(number("none", "my_method", "mae"), rel=1e-4)
+    assert mean["none", "my_method"] == pytest.approx(float(rows.loc[("none", "my_method"), "mae"]), rel=1e-4)
     assert mean["none", "clean"] == 0
 
     told = summaries(folder)
     assert set(told) == {"clean", "my_method", "pgd", "mine"}
     for prefix, treatment in (("", "none"), ("4 bits/", "4 bits")):
         for name in ("mae", "mae_largest"):
-            expected = pytest.approx(number(treatment, "my_method", name), rel=1e-4)
+            expected = pytest.approx(float(rows.loc[(treatment, "my_method"), name]), rel=1e-4)
             assert told["my_method"][f"{prefix}{name}"] == expected
             assert told["mine"][f"{prefix}dodge/my_method/{name}"] == expected
         assert told["pgd"][f"{prefix}psr/white_box/dodge/projected"] == pytest.approx(
-            number(treatment, "pgd", "psr_white_box")
+            float(rows.loc[(treatment, "pgd"), "psr_white_box"])
         )
     assert json.loads((tables / "manifest.json").read_text(encoding="utf-8"))["methods"]["my_method"]["version"] == "1"
 

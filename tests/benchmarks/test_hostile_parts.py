@@ -150,7 +150,7 @@ def test_an_interval_that_reduce_gives_stands_beside_its_number(world: Path, vei
         ('[Column("psr_one", "MAE")]', "tables have a column 'psr_one' already; give it another name"),
         ('[Column("mae", "n")]', "tables have a column titled 'n' already; give mae another title"),
         ('[Column("psnr", "MAE")]', "and another score, or one countermeasure twice, give column 'psnr'"),
-        ('[Column("mae", "PSNR")]', "give column 'PSNR'; leave one out, or rename one"),
+        ('[Column("mae", "SSIM")]', "give column 'SSIM'; leave one out, or rename one"),
         ('["mae"]', "columns has 'mae', which is no Column"),
         ("1 / 0", "mine: ZeroDivisionError: division by zero"),
     ],

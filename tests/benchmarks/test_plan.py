@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from veilbench.benchmarks.engine.identity import fingerprint
 from veilbench.benchmarks.engine.plan import Plan
-from veilbench.benchmarks.report.items import _decide
 from veilbench.benchmarks.specs.suite import load_suite
+from veilbench.metrics.verification import deciding
 
 from .conftest import results_of
 
@@ -184,7 +184,8 @@ def test_a_target_called_any_has_its_own_numbers(tmp_path: Path, world: Path) ->
     def decided(*settings: str) -> dict[str, float]:
         asked = results_of(world / "suite.yaml", tmp_path / "r", *settings).manifest.questions
         cosines = pd.DataFrame(similarities, index=["s"])
-        return {question.target: float(_decide(cosines, question)["similarity"].item()) for question in asked}
+        frames = {one.target: deciding(cosines, one.goal, one.targets) for one in asked}
+        return {target: float(frame["similarity"].item()) for target, frame in frames.items()}
 
     assert decided() == {"any": 0.25, "bob": 0.75}
     assert decided("suite.protocol.targets=any") == {"any": 0.75}

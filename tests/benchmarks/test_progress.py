@@ -80,7 +80,7 @@ def test_failures_are_said_also_where_scoring_ends_the_run(
         del runner
         raise UserError("disk full")
 
-    monkeypatch.setattr(Runner, "_score_sources", full)
+    monkeypatch.setattr(Runner, "_reduce", full)
     method_file(world, "raise RuntimeError('no such layer')")
     outcome = veilbench("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none")
     assert outcome.code == 2

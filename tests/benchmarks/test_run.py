@@ -65,7 +65,7 @@ def test_everything_is_written(done: Path) -> None:
     files = {file.name for file in (tables_of(done)).iterdir()}
     assert files == {
         "items.parquet", "items.csv", "cells.csv", "psr.csv", "leaderboard.csv", "leaderboard.md", "failures.csv",
-        "grid.png", "tradeoff.png",
+        "grid.png", "tradeoff.png", "manifest.json",
     }  # fmt: skip
     items = items_of(done)
     assert {"similarity", "similarity_source", "threshold", "success", "psnr", "ssim", "seconds", "forward"} <= set(
@@ -105,14 +105,14 @@ def test_rates_are_counts_of_the_items(done: Path) -> None:
 
 
 def test_similarities_are_what_the_recogniser_says_of_the_files(done: Path, world: Path) -> None:
-    """One number from scratch: read the PNG, embed it and the target's other photo, take the cosine."""
+    """One number from scratch: read the PNG, embed it and the target's gallery photo, take the cosine."""
     plan = Plan(load_suite(str(world / "suite.yaml")))
     row = items_of(done).query("method == 'pgd' and goal == 'impersonate' and judge == 'two'").iloc[3]
     from veilbench.benchmarks.specs.recognizers import build_recognizer  # noqa: PLC0415
 
     recognizer = build_recognizer("two", plan.suite.recognizers["two"])
     image = read_photo(done / "store" / "protections" / row["cell"] / "images" / f"{row['item']}.png")
-    other = next(target.other for target in plan.dataset.targets if target.name == row["target"])
+    other = next(target.gallery for target in plan.dataset.targets if target.name == row["target"])
     cosine = torch.nn.functional.cosine_similarity(recognizer(image[None]), recognizer(other[None]))
     assert row["similarity"] == pytest.approx(float(cosine), abs=1e-5)
 

@@ -62,7 +62,7 @@ class Counted(FaceDataset):
     def __getitem__(self, index: int) -> Face:
         return Face(f"p{index:03d}", self._photo("source", index))
 
-    def other_photo(self, index: int) -> Tensor | None:
+    def gallery_photo(self, index: int) -> Tensor | None:
         return None if index % 3 == 0 else self._photo("other", index)
 
     @property
@@ -121,7 +121,7 @@ def test_streamed_scores_are_those_of_single_photos_to_the_bit(
     quality = Fidelity().rows(pairs).set_index("item")
     features = ready(Realism(features="toy"), recognizer).rows(pairs).set_index("item")
     for pair in pairs:
-        image, source, other = pair.protected()[None], pair.source()[None], pair.other()
+        image, source, other = pair.protected()[None], pair.source()[None], pair.gallery()
         alone = recognizer(image)[0]
         assert cosines.loc[pair.item, "clean"] == float(alone @ recognizer(source)[0])
         assert (other is None) == cosines["other"].isna()[pair.item]

@@ -529,7 +529,7 @@ def test_a_reference_s_makeup_is_put_on_and_shown(world: Path, veilbench: Veilbe
     board = pd.read_csv(folder / "leaderboard.csv").set_index("method")
     assert float(board["seconds_per_training"]["diffam_embedded"]) > 0
     assert list((world / "r" / "store" / "trainings").glob("diffam-impersonate-*-evening-*/weights.safetensors"))
-    worn = SyntheticMakeup(sources=1, targets=1, size=32).references["evening"].made_up
+    worn = SyntheticMakeup(sources=1, targets=1, size=32).references["evening"].makeup
     left, top = GAP + 2 * (TILE + GAP), GAP + (TILE + LABEL + GAP) + LABEL
     with Image.open(folder / "grid.png") as grid:
         shown = np.asarray(grid.crop((left, top, left + TILE, top + TILE)))
@@ -544,7 +544,7 @@ def test_a_makeup_reference_of_two_faces_is_one_line(
     """Said before anything is trained, with the figure that was measured."""
     suite = makeup_suite(world, 1)
     pairs = SyntheticMakeup(sources=1, targets=1, size=32).references
-    mixed = {**pairs, "red_lips": replace(pairs["red_lips"], bare=pairs["evening"].bare)}
+    mixed = {**pairs, "red_lips": replace(pairs["red_lips"], non_makeup=pairs["evening"].non_makeup)}
     monkeypatch.setattr(SyntheticMakeup, "references", mixed)
     words = ("run", suite, "--results", world / "r", "--tracker", "none", "--jobs", "1")
     outcome = veilbench(*words, "--set", "diffam_embedded.training_faces=1")

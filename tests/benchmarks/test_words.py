@@ -21,11 +21,21 @@ def test_list_names_everything_shipped(veilbench: Veilbench) -> None:
     assert all(name in outcome.out for name in NAMES)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "photos"])
+@pytest.mark.parametrize("name", NAMES)
 def test_describe_knows_everything_listed(name: str, veilbench: Veilbench) -> None:
     outcome = veilbench("describe", name)
     assert outcome.code == 0, outcome.err
     assert f"{name}.yaml" in outcome.out
+
+
+def test_scores_and_countermeasures_are_listed_and_described_by_kind(veilbench: Veilbench) -> None:
+    listed = veilbench("list").out
+    assert "PSNR and SSIM of each protected photo" in listed
+    outcome = veilbench("describe", "jpeg")
+    assert outcome.code == 0, outcome.err
+    assert "countermeasures: jpeg" in outcome.out
+    assert "quality: 75" in outcome.out
+    assert "did you mean 'lpips'?" in veilbench("describe", "lpipps").err
 
 
 def test_docstrings_are_told_at_any_width() -> None:

@@ -14,7 +14,7 @@ FULL, LAST = 1, 4  # types of a piece after which a record is whole
 
 def kept_summary(run: Path) -> dict[str, Any]:
     """The summary of a folder ``offline-run-*``, by key."""
-    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # noqa: PLC0415 (slow to import; made by protobuf)
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # noqa: PLC0415 (slow to import)
 
     (path,) = run.glob("*.wandb")
     found: dict[str, Any] = {}

@@ -91,8 +91,8 @@ def dataset(make: Maker, tmp_path: Path) -> FaceDataset:
 def images_of(dataset: FaceDataset) -> list[torch.Tensor]:
     """Every picture that a data set can hand out."""
     sources = [dataset[index].image for index in range(len(dataset))]
-    others = [dataset.other_photo(index) for index in range(len(dataset))]
-    targets = [image for target in dataset.targets for image in (target.image, target.other)]
+    others = [dataset.gallery_photo(index) for index in range(len(dataset))]
+    targets = [image for target in dataset.targets for image in (target.image, target.gallery)]
     return [*sources, *(image for image in others if image is not None), *targets]
 
 

@@ -73,7 +73,7 @@ def test_sources_are_sorted_by_stem_and_keep_their_pixels(world: Path) -> None:
     assert [dataset[i].id for i in range(len(dataset))] == ["000001", "000005", "000015"]
     np.testing.assert_array_equal(as_pixels(dataset[1].image), pixels_of(world / "a" / "000005.png"))
     assert dataset[0].identity is None
-    assert dataset.other_photo(0) is None
+    assert dataset.gallery_photo(0) is None
     assert dataset.targets == ()
 
 
@@ -81,7 +81,7 @@ def test_pairs_layout_matches_by_stem(world: Path) -> None:
     shutil.move(world / "b" / "000005.png", world / "b" / "keep.png")
     save_photo(world / "b" / "000005.bmp", 7)
     dataset = faces(world, others=world / "b")
-    other = dataset.other_photo(1)
+    other = dataset.gallery_photo(1)
     assert other is not None
     np.testing.assert_array_equal(as_pixels(other), pixels_of(world / "b" / "000005.bmp"))
     assert dataset[1].identity == "000005"
@@ -106,7 +106,7 @@ def test_named_target_pairs_in_protocol_order(world: Path) -> None:
     assert [target.name for target in dataset.targets] == ["169284", "116481", "085807", "005869"]
     for target, (attack, other) in zip(dataset.targets, reordered.items(), strict=True):
         np.testing.assert_array_equal(as_pixels(target.image), pixels_of(world / "targets" / attack))
-        np.testing.assert_array_equal(as_pixels(target.other), pixels_of(world / "targets_other" / other))
+        np.testing.assert_array_equal(as_pixels(target.gallery), pixels_of(world / "targets_other" / other))
 
 
 def test_targets_of_equal_stems_need_no_mapping(world: Path) -> None:
@@ -129,7 +129,7 @@ def test_crop_box_is_stretched_to_the_square(world: Path) -> None:
 def test_manifest_hashes_the_files(world: Path) -> None:
     for entry in faces(world, others=world / "b").manifest.entries:
         assert entry.sha256 == hashlib.sha256((world / "a" / f"{entry.id}.png").read_bytes()).hexdigest()
-        assert entry.other_sha256 == hashlib.sha256((world / "b" / f"{entry.id}.png").read_bytes()).hexdigest()
+        assert entry.gallery_sha256 == hashlib.sha256((world / "b" / f"{entry.id}.png").read_bytes()).hexdigest()
 
 
 def test_digest_follows_content_and_not_place(world: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

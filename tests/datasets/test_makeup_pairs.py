@@ -32,7 +32,7 @@ def save_map(path: Path, side: int = SIDE, palette: bool = False) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two references, one of them without a bare photo."""
+    """Two references, one of them without a non-makeup photo."""
     for seed, name in enumerate(("XMY-060_m", "XMY-060_nm", "vRX912_m")):
         save_noise(tmp_path / f"{name}.png", seed, SIDE, SIDE)
     save_map(tmp_path / "XMY-060_mask.png")
@@ -43,9 +43,9 @@ def folder(tmp_path: Path) -> Path:
 def test_pairs_are_read_with_their_parts(folder: Path) -> None:
     pair, lone = read_makeup_pairs(folder, SIDE).values()
     assert [pair.name, lone.name] == ["XMY-060", "vRX912"]
-    assert pair.bare is not None
-    assert lone.bare is None
-    for image, name in ((pair.made_up, "XMY-060_m"), (pair.bare, "XMY-060_nm"), (lone.made_up, "vRX912_m")):
+    assert pair.non_makeup is not None
+    assert lone.non_makeup is None
+    for image, name in ((pair.makeup, "XMY-060_m"), (pair.non_makeup, "XMY-060_nm"), (lone.makeup, "vRX912_m")):
         pixels = np.asarray(Image.open(folder / f"{name}.png")).transpose(2, 0, 1)
         assert np.array_equal((image * 255).round().numpy(), pixels)
     for reference in (pair, lone):  # a palette changes no number
@@ -63,7 +63,7 @@ def test_pairs_are_read_with_their_parts(folder: Path) -> None:
 
 def test_everything_is_made_small_together(folder: Path) -> None:
     pair, _ = read_makeup_pairs(folder, 64).values()
-    assert pair.made_up.shape == (3, 64, 64)
+    assert pair.makeup.shape == (3, 64, 64)
     assert pair.parts is not None
     assert all(mask.shape == (1, 64, 64) for mask in pair.parts.named().values())
 

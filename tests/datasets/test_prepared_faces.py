@@ -81,8 +81,8 @@ def test_makeup_references(ladn: Path) -> None:
     with Image.open(ladn.parent / "after" / "10001.jpg") as photo:
         expected = np.asarray(photo.convert("RGB"))
     reference = faces.references["10001"]
-    np.testing.assert_array_equal((reference.made_up * 255).round().permute(1, 2, 0).numpy(), expected)
-    assert (reference.name, reference.bare, reference.parts) == ("10001", None, None)
+    np.testing.assert_array_equal((reference.makeup * 255).round().permute(1, 2, 0).numpy(), expected)
+    assert (reference.name, reference.non_makeup, reference.parts) == ("10001", None, None)
     smaller = LADN(prepared=ladn, target_crop="whole", size=SIZE // 2).references
     assert len({one.sha256 for faces in (faces.references, smaller) for one in faces.values()}) == 6
 
@@ -93,7 +93,7 @@ def test_other_photos_make_identities(tmp_path: Path) -> None:
         save_noise(root / "other" / photo.name, 300 + seed)
     faces = CelebAHQ(prepared=prepare(CelebAHQ.layout, root, count=5).record, target_crop="whole", size=SIZE)
     for index in range(len(faces)):
-        other, face = faces.other_photo(index), faces[index]
+        other, face = faces.gallery_photo(index), faces[index]
         assert face.identity == face.id
         assert other is not None
         with Image.open(root / "other" / f"{face.id}.jpg") as image:
@@ -109,12 +109,12 @@ def test_fixed_boxes_are_cut_out_and_stretched(tmp_path: Path) -> None:
         gradient[..., 2] = 10 * place
         Image.fromarray(gradient).save(root / "target" / pair.photo, quality=98)
         gradient[..., 2] = 10 * place + 5
-        Image.fromarray(gradient).save(root / "test" / pair.other, quality=98)
+        Image.fromarray(gradient).save(root / "test" / pair.gallery, quality=98)
     faces = CelebAHQ(prepared=prepare(CelebAHQ.layout, root, count=4).record, size=32)
     for target, pair in zip(faces.targets, TARGETS, strict=True):
         for image, folder, name, box in (
             (target.image, "target", pair.photo, pair.photo_box),
-            (target.other, "test", pair.other, pair.other_box),
+            (target.gallery, "test", pair.gallery, pair.gallery_box),
         ):
             with Image.open(root / folder / name) as photo:
                 expected = photo.crop(box).resize((32, 32), Image.Resampling.BILINEAR)

@@ -48,7 +48,7 @@ def one_line(error: pytest.ExceptionInfo[DataError]) -> None:
 STRANGE: list[tuple[Callable[[Path], None], str]] = [
     (fifo, "a pipe, not a file"),
     (endless, "a device, not a file"),
-    (Path.mkdir, "a directory, not a file"),
+    (Path.mkdir, "a folder, not a file"),
     (sparse, "402653185 bytes, more than the 384 MiB"),
 ]
 

@@ -10,6 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from veilbench.datasets.faces import render as render_module
+from veilbench.datasets.faces.geometry import Numbers
 from veilbench.datasets.faces.parameters import Makeup, sample_identities, sample_nuisances
 from veilbench.datasets.faces.render import render
 from veilbench.datasets.synthetic import Split, SyntheticFaces, render_shots
@@ -88,3 +90,23 @@ def test_the_generator_is_frozen(repository: Path) -> None:
     difference = (torch.cat(list(drawn), dim=2).permute(1, 2, 0).int() - stored.int()).abs()
     assert int(difference.max()) <= 1
     assert float((difference > 0).float().mean()) < 1e-3
+
+
+@pytest.mark.parametrize(("size", "at_once"), [(64, 1), (600, 2)])
+def test_few_pixels_are_drawn_by_one_thread(size: int, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, seen, original = torch.get_num_threads(), list[int](), render_module._develop
+
+    def develop(scene: torch.Tensor, how: Numbers, side: int) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return original(scene, how, side)
+
+    monkeypatch.setattr(render_module, "_develop", develop)
+    torch.set_num_threads(2)
+    try:
+        drawn = render_shots(0, [300_000], [0], size)
+        assert seen == [at_once]
+        assert torch.get_num_threads() == 2
+        torch.set_num_threads(1)
+        assert torch.equal(render_shots(0, [300_000], [0], size), drawn)
+    finally:
+        torch.set_num_threads(before)

@@ -22,8 +22,8 @@ def dataset() -> SyntheticMakeup:
 
 
 def change(reference: MakeupReference) -> torch.Tensor:
-    assert reference.bare is not None
-    return (reference.made_up - reference.bare).abs().amax(dim=0, keepdim=True)
+    assert reference.non_makeup is not None
+    return (reference.makeup - reference.non_makeup).abs().amax(dim=0, keepdim=True)
 
 
 def test_sources_and_targets_are_those_of_synthetic_faces(dataset: SyntheticMakeup) -> None:
@@ -71,9 +71,9 @@ def test_styles_look_different_on_one_face() -> None:
 
 
 def test_faces_of_references_are_nobody_else(dataset: SyntheticMakeup) -> None:
-    bare = [reference.bare for reference in dataset.references.values() if reference.bare is not None]
-    assert len(bare) == len(STYLES)
-    images = [dataset[0].image, dataset.targets[0].image, *bare]
+    non_makeup = [reference.non_makeup for reference in dataset.references.values() if reference.non_makeup is not None]
+    assert len(non_makeup) == len(STYLES)
+    images = [dataset[0].image, dataset.targets[0].image, *non_makeup]
     for one, other in combinations(images, 2):
         assert float((one - other).abs().mean()) > 0.02
 

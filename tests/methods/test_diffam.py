@@ -189,13 +189,13 @@ def plain_losses(method: DiffAM, batch: FaceBatch, task: Task) -> dict[str, Tens
             inside, goal = mask[place, 0] >= 0.5, reference.parts.named()[name][0] >= 0.5
             if not inside.any():
                 continue
-            colours = reference.made_up[:, goal].numpy().T[:, None]
+            colours = reference.makeup[:, goal].numpy().T[:, None]
             own = image.detach().clamp(0, 1)[:, inside].numpy().T[:, None]
             matched = torch.from_numpy(match_histograms(own, colours, channel_axis=-1)[:, 0].T)
             difference = (image.clamp(0, 1)[:, inside] - matched).abs().sum() * 255 / image.numel()
             makeup[place] = makeup[place] + (0.15 if name == "skin" else 1.0) * difference
-    assert reference.bare is not None
-    wanted = encoder.embed_images(reference.made_up[None]) - encoder.embed_images(reference.bare[None])
+    assert reference.non_makeup is not None
+    wanted = encoder.embed_images(reference.makeup[None]) - encoder.embed_images(reference.non_makeup[None])
     moved = encoder.embed_images(made) - encoder.embed_images(photos)
     cosine = (moved * wanted).sum(1) / moved.norm(dim=1) / wanted.norm()
     target = task.targets[0].image[None]
@@ -217,7 +217,7 @@ def test_a_step_is_that_of_a_plain_implementation(
     ours.assign(assigned)
     batch = batch_of(dataset, 3)
     assert batch.parts is not None
-    made = ours.network.generate(ours.inverted(batch.images), ours.way_back)
+    made = ours.network.generate(ours.invert(batch.images), ours.generation_timesteps)
     losses = ours.losses(made, batch.images, batch.parts, ours.style())
     expected = plain_losses(ours, batch, assigned)
     assert set(losses) == set(expected)
@@ -287,7 +287,7 @@ def test_training_lowers_what_it_minimises(
 
     def total() -> float:
         with torch.no_grad():
-            made = ours.network.generate(ours.inverted(faces.images), ours.way_back)
+            made = ours.network.generate(ours.invert(faces.images), ours.generation_timesteps)
             assert faces.parts is not None
             losses = ours.losses(made, faces.images, faces.parts, style)
         return float(sum(weights[name] * loss.mean() for name, loss in losses.items()))
@@ -353,7 +353,7 @@ def test_inversions_are_kept_for_other_trainings(
         assert torch.equal(weights[2][name], value)
 
 
-def test_protecting_counts_each_image_and_no_filler(
+def test_protecting_counts_each_image_and_no_padding(
     method: Callable[..., DiffAM], task: Callable[..., Task], dataset: SyntheticMakeup
 ) -> None:
     ours = method()
@@ -363,10 +363,10 @@ def test_protecting_counts_each_image_and_no_filler(
     assert not any(result.cost.backward.values())
 
 
-# Makeup removal by words.
+# Text-guided makeup removal.
 
 
-def test_removal_moves_the_reference_towards_the_words(
+def test_removal_moves_the_reference_towards_the_prompt(
     method: Callable[..., DiffAM], task: Callable[..., Task], tmp_path: Path
 ) -> None:
     ours = method(removal="clip", removal_steps=6, removal_learning_rate=2e-3)
@@ -374,21 +374,21 @@ def test_removal_moves_the_reference_towards_the_words(
     assigned = task()
     ours.assign(assigned)
     assert assigned.reference is not None
-    made_up = assigned.reference.made_up[None]
-    bare = ours._without(made_up)
+    makeup = assigned.reference.makeup[None]
+    non_makeup = ours._without_makeup(makeup)
     idle = method(removal="clip", removal_steps=0)
     idle.assign(assigned)
-    unmoved = idle._without(made_up)
+    unmoved = idle._without_makeup(makeup)
     before, after = ours.encoder.embed_texts(["face with makeup", "face without makeup"])
 
     def agreement(image: Tensor) -> float:
-        moved = ours.encoder.embed_images(image) - ours.encoder.embed_images(made_up)
+        moved = ours.encoder.embed_images(image) - ours.encoder.embed_images(makeup)
         return float(torch.nn.functional.cosine_similarity(moved, (after - before)[None]))
 
-    assert agreement(bare) > agreement(unmoved) + 0.05
-    assert 0 <= float(bare.min()) <= float(bare.max()) <= 1
+    assert agreement(non_makeup) > agreement(unmoved) + 0.05
+    assert 0 <= float(non_makeup.min()) <= float(non_makeup.max()) <= 1
     passes = ours.diffusion.passes.forward
-    assert torch.equal(ours._without(made_up), bare)
+    assert torch.equal(ours._without_makeup(makeup), non_makeup)
     assert ours.diffusion.passes.forward == passes  # kept
     given = method()
     given.assign(assigned)
@@ -420,21 +420,21 @@ def emptied(parts: FaceParts | None, name: str) -> FaceParts:
 
 def enlarged(reference: MakeupReference, factor: int) -> MakeupReference:
     """Larger photos and masks, with lips of one pixel."""
-    assert reference.bare is not None
+    assert reference.non_makeup is not None
     assert reference.parts is not None
-    bare, made_up, *masks = (
+    non_makeup, makeup, *masks = (
         torch.nn.functional.interpolate(image[None], scale_factor=factor)[0]
-        for image in (reference.bare, reference.made_up, *reference.parts.named().values())
+        for image in (reference.non_makeup, reference.makeup, *reference.parts.named().values())
     )
     parts = dict(zip(reference.parts.named(), masks, strict=True))
     parts["lips"] = torch.zeros_like(parts["lips"])
     parts["lips"][0, 100, 100] = 1
-    return replace(reference, bare=bare, made_up=made_up, parts=FaceParts(**parts))
+    return replace(reference, non_makeup=non_makeup, makeup=makeup, parts=FaceParts(**parts))
 
 
 BAD: dict[str, tuple[Callable[[MakeupReference, MakeupReference], MakeupReference], str]] = {
     "two faces": (
-        lambda one, other: swapped(one, bare=other.bare),
+        lambda one, other: swapped(one, non_makeup=other.non_makeup),
         r"'evening': its photos are not one face .* differ by 0\.\d\d\d on average \(at most 0.05 is allowed\)",
     ),
     "no lips": (
@@ -449,10 +449,13 @@ BAD: dict[str, tuple[Callable[[MakeupReference, MakeupReference], MakeupReferenc
         lambda one, _: swapped(one, parts=FaceParts(torch.ones(1, 8, 8), *[torch.ones(1, 32, 32)] * 3)),
         r"'evening': mask 'skin' is \(1, 8, 8\) but the photo needs \(1, 32, 32\)",
     ),
-    "no bare photo": (lambda one, _: swapped(one, bare=None), "it has no bare photo; give one, or set removal=clip"),
+    "no non-makeup photo": (
+        lambda one, _: swapped(one, non_makeup=None),
+        "it has no non-makeup photo; give one, or set removal=clip",
+    ),
     "photos of two sizes": (
-        lambda one, _: swapped(one, bare=torch.zeros(3, 16, 16)),
-        r"its bare photo is \(3, 16, 16\) but the made-up one \(3, 32, 32\)",
+        lambda one, _: swapped(one, non_makeup=torch.zeros(3, 16, 16)),
+        r"its non-makeup photo is \(3, 16, 16\) but the makeup photo \(3, 32, 32\)",
     ),
 }
 
@@ -470,8 +473,8 @@ def test_removal_needs_no_bare_photo(
     method: Callable[..., DiffAM], task: Callable[..., Task], dataset: SyntheticMakeup
 ) -> None:
     one, other = dataset.references["evening"], dataset.references["red_lips"]
-    for bare in (None, other.bare):
-        method(removal="clip").assign(task(swapped(one, bare=bare)))
+    for non_makeup in (None, other.non_makeup):
+        method(removal="clip").assign(task(swapped(one, non_makeup=non_makeup)))
 
 
 def test_faces_without_masks_cannot_be_trained_on(method: Callable[..., DiffAM], task: Callable[..., Task]) -> None:

@@ -18,7 +18,7 @@ from veilbench.datasets.base import FaceBatch, FaceParts
 from veilbench.datasets.synthetic_makeup import SyntheticMakeup
 from veilbench.methods.base import Goal, Task
 from veilbench.methods.diffam import DiffAM, load_encoder
-from veilbench.methods.makeup_losses import Palette, makeup_distances, part_masks
+from veilbench.methods.makeup_losses import Histogram, makeup_distances, part_masks
 from veilbench.metrics.fidelity import psnr
 from veilbench.models.clip.folder import CLIP
 from veilbench.models.recognizers.base import Recognizer
@@ -63,7 +63,7 @@ def test_people_come_nearer_to_the_target(
     results: dict[str, Tensor], dataset: SyntheticMakeup, surrogates: list[Recognizer]
 ) -> None:
     """To the photo of the target that nobody attacked with."""
-    other = dataset.targets[0].other[None]
+    other = dataset.targets[0].gallery[None]
     with torch.no_grad():
         cosines = {
             name: torch.stack([surrogate(images) @ surrogate(other)[0] for surrogate in surrogates])
@@ -77,16 +77,16 @@ def test_they_wear_the_makeup_and_stay_themselves(results: dict[str, Tensor], da
     reference = dataset.references["evening"]
     assert reference.parts is not None
     own = part_masks(FaceParts.stack([reference.parts]))
-    palettes = {name: Palette.of(reference.made_up, mask[0]) for name, mask in own.items()}
+    histograms = {name: Histogram.of(reference.makeup, mask[0]) for name, mask in own.items()}
     masks = part_masks(FaceParts.stack([dataset.parts(index) for index in range(FACES)]))
     weights = {"lips": 1.0, "left_eye": 1.0, "right_eye": 1.0}
-    distances = {name: makeup_distances(images, masks, palettes, weights) for name, images in results.items()}
+    distances = {name: makeup_distances(images, masks, histograms, weights) for name, images in results.items()}
     assert float((distances["after"] / distances["photos"]).max()) < 0.95
     assert float(distances["after"].mean()) < 0.88 * float(distances["photos"].mean())
     encoder = load_encoder(CLIP.find("embedded"))
-    assert reference.bare is not None
+    assert reference.non_makeup is not None
     with torch.no_grad():
-        wanted = encoder.embed_images(reference.made_up[None]) - encoder.embed_images(reference.bare[None])
+        wanted = encoder.embed_images(reference.makeup[None]) - encoder.embed_images(reference.non_makeup[None])
         moved = encoder.embed_images(results["after"]) - encoder.embed_images(results["photos"])
     assert float(torch.nn.functional.cosine_similarity(moved, wanted).mean()) > 0.2
     assert float(psnr(results["after"], results["photos"]).min()) > 22

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from veilbench.datasets.base import FaceParts
 from veilbench.datasets.synthetic_makeup import SyntheticMakeup
-from veilbench.methods.makeup_losses import Palette, direction_losses, makeup_distances, part_masks
+from veilbench.methods.makeup_losses import Histogram, direction_losses, makeup_distances, part_masks
 
 
 def drawn(side: int, top: int, bottom: int, left: int, right: int) -> Tensor:
@@ -29,7 +29,7 @@ def test_matching_is_scikit_images(quantised: bool) -> None:
     if quantised:
         image, reference = ((one * 30).round() / 30 for one in (image, reference))
     mask, other = drawn(40, 3, 20, 5, 30)[0].bool(), drawn(40, 10, 22, 1, 33)[0].bool()
-    ours = Palette.of(reference, other).matched(image, mask)
+    ours = Histogram.of(reference, other).match(image, mask)
     pixels = [one[:, where[0]].numpy().T for one, where in ((image, mask), (reference, other))]
     theirs = match_histograms(pixels[0][:, None], pixels[1][:, None], channel_axis=-1)[:, 0].T
     np.testing.assert_allclose(ours[:, mask[0]].numpy(), theirs, atol=2e-6)
@@ -39,7 +39,7 @@ def test_matching_is_scikit_images(quantised: bool) -> None:
 def test_a_palette_of_one_colour() -> None:
     image, mask = torch.rand(3, 8, 8), drawn(8, 1, 4, 1, 4)[0].bool()
     red = torch.tensor([0.8, 0.1, 0.2]).view(3, 1, 1).expand(3, 8, 8)
-    matched = Palette.of(red, mask).matched(image, mask)
+    matched = Histogram.of(red, mask).match(image, mask)
     assert torch.equal(matched[:, mask[0]], red[:, mask[0]])
 
 
@@ -49,8 +49,8 @@ def test_the_distance_is_the_mean_over_the_picture() -> None:
     mask = drawn(side, 0, 4, 0, 5)
     gray = torch.full((1, 3, side, side), 0.5)
     red = torch.tensor([0.9, 0.1, 0.2]).view(3, 1, 1).expand(3, side, side)
-    palettes = {"lips": Palette.of(red, mask[0].bool())}
-    distance = makeup_distances(gray, {"lips": mask.bool()}, palettes, {"lips": 2.0})
+    histograms = {"lips": Histogram.of(red, mask[0].bool())}
+    distance = makeup_distances(gray, {"lips": mask.bool()}, histograms, {"lips": 2.0})
     assert float(distance) == pytest.approx(2 * 255 * (0.4 + 0.4 + 0.3) / 3 * 20 / 400, rel=1e-5)
 
 
@@ -60,11 +60,11 @@ def test_gradients_lead_to_the_palette_and_stay_in_the_part() -> None:
     image = torch.rand(1, 3, 16, 16, generator=generator) * 0.5 + 0.25
     reference = torch.rand(3, 16, 16, generator=generator) * 0.2 + 0.1
     mask = drawn(16, 2, 12, 3, 11)
-    palettes, masks = {"lips": Palette.of(reference, mask[0].bool())}, {"lips": mask.bool()}
+    histograms, masks = {"lips": Histogram.of(reference, mask[0].bool())}, {"lips": mask.bool()}
     moved = image.clone()
     for _ in range(300):
         leaf = moved.requires_grad_(True)
-        (gradient,) = torch.autograd.grad(makeup_distances(leaf, masks, palettes, {"lips": 1.0}).sum(), leaf)
+        (gradient,) = torch.autograd.grad(makeup_distances(leaf, masks, histograms, {"lips": 1.0}).sum(), leaf)
         moved = (leaf - 0.005 * gradient.sign()).detach()
     inside = mask[0, 0].bool()
     assert torch.equal(moved[0, :, ~inside], image[0, :, ~inside])
@@ -76,8 +76,8 @@ def test_a_part_that_is_not_there_adds_nothing() -> None:
     """Each face by itself: one shows lips, the other none."""
     images = torch.rand(2, 3, 12, 12)
     lips = torch.cat([drawn(12, 2, 6, 2, 6), torch.zeros(1, 1, 12, 12)]).bool()
-    palettes = {"lips": Palette.of(torch.rand(3, 12, 12), lips[0])}
-    distances = makeup_distances(images, {"lips": lips}, palettes, {"lips": 1.0})
+    histograms = {"lips": Histogram.of(torch.rand(3, 12, 12), lips[0])}
+    distances = makeup_distances(images, {"lips": lips}, histograms, {"lips": 1.0})
     assert float(distances[0]) > 0
     assert float(distances[1]) == 0
 
@@ -123,16 +123,16 @@ def test_an_eye_that_is_hidden_stays_hidden() -> None:
 
 
 def test_made_up_lips_are_nearer_to_their_style_than_bare_ones() -> None:
-    """On the exact pairs: the distance of a bare face to its own style is large, of the made-up one nothing."""
+    """On the exact pairs: the distance of a non-makeup face to its own style is large, of the makeup photo nothing."""
     for reference in SyntheticMakeup(sources=1, targets=1).references.values():
-        assert reference.bare is not None
+        assert reference.non_makeup is not None
         assert reference.parts is not None
         masks = part_masks(FaceParts.stack([reference.parts]))
-        palettes = {name: Palette.of(reference.made_up, mask[0]) for name, mask in masks.items()}
+        histograms = {name: Histogram.of(reference.makeup, mask[0]) for name, mask in masks.items()}
         weights = {"lips": 1.0, "left_eye": 1.0, "right_eye": 1.0, "skin": 0.15}
         bare, worn = (
-            float(makeup_distances(image[None], masks, palettes, weights))
-            for image in (reference.bare, reference.made_up)
+            float(makeup_distances(image[None], masks, histograms, weights))
+            for image in (reference.non_makeup, reference.makeup)
         )
         assert worn == pytest.approx(0, abs=1e-4)
         assert bare > 0.3

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from veilbench.datasets.base import FaceBatch, Target
 from veilbench.methods.base import Goal, ItemRandom, Task
-from veilbench.methods.gradient import NUDGE
+from veilbench.methods.gradient import START_NOISE
 from veilbench.methods.mi_fgsm import MIFGSM
 from veilbench.methods.pgd import PGD
-from veilbench.methods.ti_dim import TIDIM, diverse, smooth
+from veilbench.methods.ti_dim import TIDIM, input_diversity, smooth
 from veilbench.models.recognizers.base import InputSpec, Recognizer, Thresholds
 from veilbench.models.recognizers.state_dict import NetworkRecognizer
 
@@ -118,7 +118,7 @@ def test_dodging_leaves_oneself(
     for surrogate in surrogates:
         cosines = (surrogate(protected) * surrogate(faces.images)).sum(dim=1)
         assert float(cosines.max()) < 0.999
-    assert float((protected - faces.images).abs().amax(dim=(1, 2, 3)).min()) > 10 * NUDGE
+    assert float((protected - faces.images).abs().amax(dim=(1, 2, 3)).min()) > 10 * START_NOISE
 
 
 @pytest.mark.parametrize("make", [PGD, MIFGSM, TIDIM])
@@ -156,18 +156,18 @@ def test_smoothing_is_the_kernel_of_the_paper() -> None:
     assert smooth(gradient, 1) is gradient
 
 
-def test_diverse_pads_where_it_is_told() -> None:
+def test_input_diversity_pads_where_it_is_told() -> None:
     """With the smallest size nothing is enlarged: the photo lies on a larger black frame, which is then shrunk."""
     image = torch.rand(1, 3, 20, 20)
     frame = torch.zeros(1, 3, 22, 22)
     frame[..., 2:, :20] = image
     expected = nn.functional.interpolate(frame, (20, 20), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(diverse(image, 1.1, [0.0, 0.99, 0.0]), expected)
+    torch.testing.assert_close(input_diversity(image, 1.1, [0.0, 0.99, 0.0]), expected)
 
 
-def test_diverse_may_use_the_whole_frame() -> None:
+def test_input_diversity_may_use_the_whole_frame() -> None:
     image = torch.full((1, 3, 20, 20), 0.5)
-    torch.testing.assert_close(diverse(image, 1.1, [0.99, 0.5, 0.5]), image)
+    torch.testing.assert_close(input_diversity(image, 1.1, [0.99, 0.5, 0.5]), image)
 
 
 def test_ti_dim_without_its_additions_is_mi_fgsm(

@@ -16,12 +16,12 @@ from veilbench.benchmarks.experiments.performance.plain_weaken_diff import Plain
 from veilbench.boxes import Box
 from veilbench.datasets.base import FaceBatch, Target
 from veilbench.methods.base import Goal, Task
-from veilbench.methods.weaken_diff import Start, WeakenDiff
+from veilbench.methods.weaken_diff import NullTextInversion, WeakenDiff
 from veilbench.models.clip.folder import CLIP
 from veilbench.models.diffusion.attention import SelfAttentionTape
 from veilbench.models.diffusion.backbone import DiffusionBackbone, stable_diffusion_schedule
-from veilbench.models.diffusion.folder import LIGHT_DECODER
-from veilbench.models.diffusion.light_decoder import LightDecoder
+from veilbench.models.diffusion.folder import TINY_AUTOENCODER
+from veilbench.models.diffusion.tiny_autoencoder import TinyAutoencoder
 from veilbench.models.recognizers.base import Recognizer
 
 SIDE = 32
@@ -82,7 +82,7 @@ def method(monkeypatch: pytest.MonkeyPatch) -> Callable[..., WeakenDiff]:
         monkeypatch.setattr(
             backbone, "empty_text", lambda batch: backbone.text.words.expand(batch, -1, -1), raising=True
         )
-        monkeypatch.setattr("veilbench.methods.weaken_diff.load_backbone", lambda *_: backbone)
+        monkeypatch.setattr("veilbench.methods.weaken_diff.method.load_backbone", lambda *_: backbone)
         return WeakenDiff(**{**FEW, "group_size": 3, **options})  # type: ignore[arg-type]
 
     return make
@@ -125,22 +125,22 @@ def test_equals_the_released_algorithm(
     """Every intermediate, in float64: AdamW's first steps are signs, which amplify float32 rounding beyond use."""
     ours, assigned = method(prediction, group_size=count, adversarial=adversarial), task()
     images, noise = photos(count), draws(ours, count)
-    begin = ours.start(images, noise)
-    moved, broken = ours.search(begin, images, assigned)
-    rendered = ours.render(moved, begin)
+    inversion = ours.core.invert(images, noise)
+    moved, broken = ours.search(inversion, images, assigned)
+    rendered = ours.core.render(moved, inversion)
     assert not broken.any()
     for place in range(count):
         alone = slice(place, place + 1)
         plain = plainly(ours, images[alone], noise[alone], assigned, adversarial=adversarial)
-        _close(begin.latent[alone], plain.inverted[3])
-        for learnt, expected in zip(begin.embeddings, plain.embeddings, strict=True):
+        _close(inversion.latent[alone], plain.inverted[3])
+        for learnt, expected in zip(inversion.embeddings, plain.embeddings, strict=True):
             _close(learnt[alone], expected)
         assert plain.latent is not None
         assert plain.image is not None
         _close(moved[alone], plain.latent)
-        _close(moved[alone] - begin.latent[alone], plain.latent - plain.inverted[3])
+        _close(moved[alone] - inversion.latent[alone], plain.latent - plain.inverted[3])
         _close(rendered[alone], plain.image)
-        _, structure = ours._forward(moved, begin, ours._clean_maps(begin))
+        _, structure = ours.core.forward(moved, inversion, ours.core.attention_maps(inversion))
         assert float(structure[place]) > plain.structure[-1] > 0
 
 
@@ -155,9 +155,9 @@ def test_first_iteration_agrees_in_single_precision(
     images, noise = photos(1, torch.float32), draws(ours, 1)
     plain = plainly(ours, images, noise, assigned)
     # both from the oracle's start: learning an embedding amplifies rounding, which is not what is compared here
-    begin = Start(plain.inverted[3], tuple(plain.embeddings))
-    leaf = begin.latent.clone().requires_grad_(True)
-    image, structure = ours._forward(leaf, begin, ours._clean_maps(begin))
+    inversion = NullTextInversion(plain.inverted[3], tuple(plain.embeddings))
+    leaf = inversion.latent.clone().requires_grad_(True)
+    image, structure = ours.core.forward(leaf, inversion, ours.core.attention_maps(inversion))
     references = [assigned.target_embeddings(surrogate) for surrogate in assigned.surrogates]
     cosines = [(one(image) * to).sum(dim=1) for one, to in zip(assigned.surrogates, references, strict=True)]
     loss = 0.003 * (1 - torch.stack(cosines)).mean(dim=0) + structure
@@ -169,7 +169,7 @@ def test_first_iteration_agrees_in_single_precision(
 
 @pytest.mark.slow
 def test_passes_are_those_that_are_needed(method: Callable[..., WeakenDiff], task: Callable[..., Task]) -> None:
-    """The "needed" row of section 7 of the facts: 3 f + 60 b + 3 f + n x 3 b + 3 f + 3 f, and n b decodes."""
+    """3 f + 60 b + 3 f + n x 3 b + 3 f + 3 f UNet passes, f without and b with gradient, and n b decodes."""
     count, n = 2, 5
     ours = method(dtype=torch.float32, group_size=3, embedding_iterations=20, iterations=n)
     ours.assign(task(dtype=torch.float32))
@@ -178,39 +178,39 @@ def test_passes_are_those_that_are_needed(method: Callable[..., WeakenDiff], tas
     assert cost.backward["unet"] == 60 + 3 * n
     assert (cost.forward["vae_encoder"], cost.forward["vae_decoder"], cost.backward["vae_decoder"]) == (1, n + 1, n)
     assert cost.backward["one"] == n
-    assert cost.forward["one"] == n + 1 / count  # the target's photo is looked at once a group
+    assert cost.forward["one"] == n + 1 / count  # the target's photo is embedded once a batch
 
 
 def test_structure_loss_is_there_and_pulls_at_the_latent(method: Callable[..., WeakenDiff]) -> None:
     ours = method(dtype=torch.float32)
-    begin = ours.start(photos(3, torch.float32), draws(ours, 3))
-    maps = ours._clean_maps(begin)
+    inversion = ours.core.invert(photos(3, torch.float32), draws(ours, 3))
+    maps = ours.core.attention_maps(inversion)
     assert [len(step) for step in maps] == [ours.backbone.attention.layers] * 3
     for layer in maps[0]:
         assert torch.allclose(layer.sum(dim=-1), torch.ones(()), atol=1e-5)
-    leaf = (begin.latent + 0.1).requires_grad_(True)
-    _, structure = ours._forward(leaf, begin, maps)
+    leaf = (inversion.latent + 0.1).requires_grad_(True)
+    _, structure = ours.core.forward(leaf, inversion, maps)
     (gradient,) = torch.autograd.grad(structure.sum(), leaf)
     assert (structure > 0).all()
     assert (gradient.flatten(1).abs().sum(dim=1) > 0).all()
-    _, nothing = ours._forward(begin.latent, begin, maps)
+    _, nothing = ours.core.forward(inversion.latent, inversion, maps)
     assert float(nothing.abs().max()) < 1e-12
 
 
 def test_silent_attention_is_an_error(method: Callable[..., WeakenDiff]) -> None:
     """Released ports lost the structure loss unnoticed when a library renamed its attention class."""
     ours = method(dtype=torch.float32)
-    begin = ours.start(photos(3, torch.float32), draws(ours, 3))
+    inversion = ours.core.invert(photos(3, torch.float32), draws(ours, 3))
     ours.backbone.unet.set_attn_processor(AttnProcessor2_0())
     with pytest.raises(RuntimeError, match="0 of 4 self-attention layers"):
-        ours._clean_maps(begin)
+        ours.core.attention_maps(inversion)
     with pytest.raises(ValueError, match="no self-attention layer"):
         SelfAttentionTape(UNet2DConditionModel(**PLAIN_UNET))
 
 
 @pytest.mark.parametrize("aligned", [True, False])
-def test_way_back_of_an_ideal_denoiser(method: Callable[..., WeakenDiff], aligned: bool) -> None:
-    """With constant noise the aligned way is exact, and the released one ends at 0.962 x + 0.084 noise."""
+def test_reverse_steps_of_an_ideal_denoiser(method: Callable[..., WeakenDiff], aligned: bool) -> None:
+    """With constant noise the aligned path is exact, and the released one ends at 0.962 x + 0.084 noise."""
     backbone = method().backbone
     clean, noise = draws(method(), 2), draws(method(), 2).flip(0)
     backbone.predict_noise = lambda *_: noise  # type: ignore[method-assign]
@@ -240,12 +240,12 @@ def test_steps_are_those_of_diffusers(method: Callable[..., WeakenDiff]) -> None
 
 
 @pytest.mark.slow
-def test_learnt_embeddings_lead_back_to_the_path(method: Callable[..., WeakenDiff]) -> None:
+def test_null_text_embeddings_lead_back_to_the_path(method: Callable[..., WeakenDiff]) -> None:
     ours = method(embedding_iterations=20, embedding_learning_rate=0.01)
     backbone, empty = ours.backbone, ours.backbone.empty_text(3)
     path = backbone.invert(backbone.encode(photos(3), draws(ours, 3)), 20, 3, empty)
-    learnt = ours.learned(path, empty)[0]
-    step = ours.way_back()[0]
+    learnt = ours.core.optimize_null_text(path, empty)[0]
+    step = ours.core.reverse_steps()[0]
     errors = [
         (backbone.denoise(path[3], step, text) - path[2]).pow(2).flatten(1).mean(dim=1) for text in (learnt, empty)
     ]
@@ -333,24 +333,26 @@ def test_an_image_that_is_done_stands_still(method: Callable[..., WeakenDiff], t
 
 
 @pytest.mark.slow
-def test_a_light_decoder_is_for_the_search_alone(method: Callable[..., WeakenDiff], task: Callable[..., Task]) -> None:
-    """The search looks through it; what comes out is drawn by the pipeline's own decoder."""
+def test_a_tiny_autoencoder_is_for_the_search_alone(
+    method: Callable[..., WeakenDiff], task: Callable[..., Task]
+) -> None:
+    """The search decodes with it; the result is decoded by the pipeline's own decoder."""
     torch.manual_seed(8)
     blocks = {"num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 0)}
     tiny = AutoencoderTiny(encoder_block_out_channels=(4, 4), decoder_block_out_channels=(8, 8), **blocks)
     n, ours = 3, method(dtype=torch.float32, iterations=3)
-    ours.search_decoder = LightDecoder(tiny)
+    ours.search_decoder = TinyAutoencoder(tiny)
     ours.assign(task(dtype=torch.float32))
     batch = FaceBatch(("a", "b"), photos(2, torch.float32), (None,) * 2)
     cost = ours.predict_step(batch).cost
-    assert (cost.forward["light_decoder"], cost.backward["light_decoder"]) == (n, n)
+    assert (cost.forward["tiny_autoencoder"], cost.backward["tiny_autoencoder"]) == (n, n)
     assert (cost.forward["vae_decoder"], cost.backward["vae_decoder"]) == (1, 0)
-    begin = ours.start(photos(3, torch.float32), draws(ours, 3))
-    moved, _ = ours.search(begin, photos(3, torch.float32), ours.task)
-    usual, _ = method(dtype=torch.float32, iterations=3).search(begin, photos(3, torch.float32), ours.task)
+    inversion = ours.core.invert(photos(3, torch.float32), draws(ours, 3))
+    moved, _ = ours.search(inversion, photos(3, torch.float32), ours.task)
+    usual, _ = method(dtype=torch.float32, iterations=3).search(inversion, photos(3, torch.float32), ours.task)
     assert not torch.equal(moved, usual)
-    clean = method(dtype=torch.float32).render(begin.latent, begin)
-    assert torch.equal(ours.render(begin.latent, begin), clean)
+    clean = method(dtype=torch.float32).core.render(inversion.latent, inversion)
+    assert torch.equal(ours.core.render(inversion.latent, inversion), clean)
 
 
 def test_what_is_off_stays_out_of_the_identity() -> None:
@@ -360,7 +362,7 @@ def test_what_is_off_stays_out_of_the_identity() -> None:
     known = WeakenDiff.identity(params)
     assert set(known) == {"pipeline", "iterations"}
     decoder = WeakenDiff.identity({**params, "search_decoder": "embedded"})["search_decoder"]
-    assert decoder == LIGHT_DECODER.identity(LIGHT_DECODER.embedded_folder)
+    assert decoder == TINY_AUTOENCODER.identity(TINY_AUTOENCODER.embedded_folder)
     assert WeakenDiff.identity({**params, "compile": True}) == {**known, "compile": True}
     worded = WeakenDiff.identity({**params, "makeup_weight": 0.1})
     assert worded == {**known, **words, "makeup_weight": 0.1, "clip": CLIP.identity("embedded")}
@@ -390,10 +392,10 @@ def test_a_makeup_prompt_moves_images_its_way(method: Callable[..., WeakenDiff],
 
 def test_bottleneck_offsets_have_gradients_of_the_second_half(method: Callable[..., WeakenDiff]) -> None:
     ours = method(dtype=torch.float32, space="bottleneck", learning_rate=0.05)
-    begin = ours.start(photos(3, torch.float32), draws(ours, 3))
-    offset = ours._origin(begin).requires_grad_(True)
-    image, structure = ours._forward(offset, begin, ours._clean_maps(begin))
-    latents = method(dtype=torch.float32).render(begin.latent, begin)
+    inversion = ours.core.invert(photos(3, torch.float32), draws(ours, 3))
+    offset = ours.core.origin(inversion).requires_grad_(True)
+    image, structure = ours.core.forward(offset, inversion, ours.core.attention_maps(inversion))
+    latents = method(dtype=torch.float32).core.render(inversion.latent, inversion)
     # No offset: the same image, up to the roundings of a pass with gradients, which may take other kernels.
     torch.testing.assert_close(image.detach(), latents, rtol=1e-4, atol=1e-5)
     (gradient,) = torch.autograd.grad(image.sum() + structure.sum(), offset)
@@ -413,7 +415,7 @@ def test_surrogates_see_the_face_that_was_found(
         places = [place for place in range(3) if torch.equal(images[place], image)]
         return boxes[places[0]] if places else Box(2, 2, 20, 20)
 
-    monkeypatch.setattr("veilbench.methods.weaken_diff.find_face", look)
+    monkeypatch.setattr("veilbench.methods.weaken_diff.method.find_face", look)
     results = {}
     for crop in ("none", "lbp"):
         ours = method(dtype=torch.float32, crop=crop)
@@ -442,7 +444,7 @@ def test_bad_numbers_are_named(method: Callable[..., WeakenDiff], options: dict[
 def test_the_plain_implementation_makes_the_released_passes(
     method: Callable[..., WeakenDiff], task: Callable[..., Task]
 ) -> None:
-    """The "released code" row of section 7: 19 f + 60 b + 3 f + n x 3 x 4 b + 3 x 4 f, and 2 n b decodes."""
+    """19 f + 60 b + 3 f + n x 3 x 4 b + 3 x 4 f UNet passes, f without and b with gradient, and 2 n b decodes."""
     ours, assigned = method(), task()
     backbone, n = ours.backbone, 2
     plain = PlainWeakenDiff(backbone.vae, backbone.unet, backbone.scheduler, embedding_iterations=20, iterations=n)

@@ -34,7 +34,7 @@ class Given(FaceDataset):
     def __getitem__(self, index: int) -> Face:
         return Face(f"face{index}", self.photos[index])
 
-    def other_photo(self, index: int) -> None:
+    def gallery_photo(self, index: int) -> None:
         del index
 
     @property

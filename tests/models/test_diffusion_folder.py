@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from veilbench.errors import WeightsError
 from veilbench.models.diffusion.backbone import DiffusionBackbone
-from veilbench.models.diffusion.folder import LIGHT_DECODER, PIPELINE
+from veilbench.models.diffusion.folder import PIPELINE, TINY_AUTOENCODER
 
 
 def make_folder(path: Path) -> Path:
@@ -157,8 +157,8 @@ def test_positions_may_be_whole_numbers(tmp_path: Path) -> None:
     DiffusionBackbone.load(folder)
 
 
-def test_a_folder_of_something_else_is_no_light_decoder(tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_no_tiny_autoencoder(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"config.json is missing\); it must hold config.json, diffusion_pytorch"):
-        LIGHT_DECODER.find(tmp_path)
+        TINY_AUTOENCODER.find(tmp_path)
     with pytest.raises(WeightsError, match=r"nowhere/at-all: neither a folder nor .* downloads nothing"):
-        LIGHT_DECODER.find("nowhere/at-all")
+        TINY_AUTOENCODER.find("nowhere/at-all")

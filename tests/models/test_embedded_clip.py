@@ -47,7 +47,7 @@ def expected_images(photos: Tensor) -> Tensor:
 
 @torch.no_grad()
 def test_images_are_embedded_as_transformers_does(encoder: ImageTextEncoder, pairs: MakeupPairs) -> None:
-    photos = pairs.bare[:4]
+    photos = pairs.non_makeup[:4]
     assert torch.allclose(encoder.embed_images(photos.float() / 255), expected_images(photos), atol=1e-5)
 
 
@@ -85,7 +85,7 @@ def test_texts_are_embedded_as_transformers_does(encoder: ImageTextEncoder) -> N
 def test_gradients_reach_the_image_and_not_the_weights(encoder: ImageTextEncoder, pairs: MakeupPairs) -> None:
     encoder.train()
     assert not encoder.training
-    images = (pairs.bare[:3].float() / 255).requires_grad_()
+    images = (pairs.non_makeup[:3].float() / 255).requires_grad_()
     forward, backward = encoder.passes.forward, encoder.passes.backward
     encoder.embed_images(images)[:, 0].sum().backward()
     assert images.grad is not None
@@ -101,16 +101,16 @@ def test_the_card_tells_what_is_measured(encoder: ImageTextEncoder, pairs: Makeu
 
 
 def test_it_knows_makeup(encoder: ImageTextEncoder, pairs: MakeupPairs) -> None:
-    """What direction losses need: alike between people for one style, in images and in words, else not."""
+    """What direction losses need: alike between people for one style, in images and in texts, else not."""
     figures = quality(encoder, pairs)
-    assert figures["ways_same_style"] > 0.7
-    assert figures["ways_other_style"] < 0.2
-    assert figures["ways_and_own_words"] > 0.7
-    assert figures["ways_and_other_words"] < 0.2
-    assert figures["lip_color_of_way"] > 0.6  # chance is 0.2
-    assert figures["made_up_nearer_to_makeup_than_its_bare_twin"] > 0.95  # chance is 0.5
-    assert figures["bare_said_to_be_bare"] > 0.8
-    assert figures["made_up_said_to_be_made_up"] > 0.7
+    assert figures["directions_same_style"] > 0.7
+    assert figures["directions_other_style"] < 0.2
+    assert figures["directions_and_own_text"] > 0.7
+    assert figures["directions_and_other_text"] < 0.2
+    assert figures["lip_color_of_direction"] > 0.6  # chance is 0.2
+    assert figures["makeup_nearer_to_makeup"] > 0.95  # chance is 0.5
+    assert figures["non_makeup_told"] > 0.8
+    assert figures["makeup_told"] > 0.7
 
 
 def copied(tmp_path: Path) -> Path:
@@ -146,7 +146,7 @@ def test_a_processor_of_another_size_is_refused(tmp_path: Path) -> None:
 
 def test_captions_say_what_is_true(pairs: MakeupPairs) -> None:
     chance = random.Random(0)  # noqa: S311 (words, not secrets)
-    for traits, makeup in zip(pairs.traits, pairs.makeup, strict=True):
+    for traits, makeup in zip(pairs.traits, pairs.styles, strict=True):
         for worn in ((), makeup):
             for caption in captions(traits, worn, chance):
                 assert caption.says <= facts(traits, worn)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from veilbench.datasets.synthetic import Split
 from veilbench.models.diffusion.backbone import DiffusionBackbone
-from veilbench.models.diffusion.folder import LIGHT_DECODER, PIPELINE
-from veilbench.models.diffusion.light_decoder import LightDecoder
+from veilbench.models.diffusion.folder import PIPELINE, TINY_AUTOENCODER
+from veilbench.models.diffusion.tiny_autoencoder import TinyAutoencoder
 from veilbench.models.folders import EMBEDDED, EMBEDDED_WEIGHTS
 from veilbench.models.recipes.diffusion import new_tokenizer, tokenize
 from veilbench.models.recipes.portraits import captioned_portraits
@@ -78,9 +78,9 @@ def test_words_are_single_tokens() -> None:
 
 
 @torch.no_grad()
-def test_the_light_decoder_draws_nearly_the_same(backbone: DiffusionBackbone, faces: Tensor) -> None:
-    card = json.loads((LIGHT_DECODER.embedded_folder / "card.json").read_text(encoding="utf-8"))
-    light = LightDecoder.load(EMBEDDED)
+def test_the_tiny_autoencoder_approximates_the_decoder(backbone: DiffusionBackbone, faces: Tensor) -> None:
+    card = json.loads((TINY_AUTOENCODER.embedded_folder / "card.json").read_text(encoding="utf-8"))
+    light = TinyAutoencoder.load(EMBEDDED)
     latents = backbone.encode(faces)
     drawn = light(latents)
     assert drawn.shape == faces.shape

@@ -172,7 +172,7 @@ def test_held_out_faces_come_back(embedded: PixelDiffusion) -> None:
 @torch.no_grad()
 def test_the_noise_is_seen_at_small_levels(embedded: PixelDiffusion) -> None:
     """At timestep 60 most of the noise is predicted: less than a third of its energy is left."""
-    photos = makeup_pairs(0, list(Split.EVALUATION.value[:COUNT])).bare.float() / 127.5 - 1
+    photos = makeup_pairs(0, list(Split.EVALUATION.value[:COUNT])).non_makeup.float() / 127.5 - 1
     noise = torch.randn_like(photos)
     noisy = embedded.alphas[60] ** 0.5 * photos + (1 - embedded.alphas[60]) ** 0.5 * noise
     assert float((embedded.predict_noise(noisy, 60) - noise).square().mean()) < 1 / 3

@@ -39,14 +39,16 @@ def test_portraits_repeat_exactly() -> None:
     assert first.photos.shape == (5, 3, 64, 64)
 
 
-def test_pairs_show_the_same_photo_bare_and_made_up() -> None:
+def test_pairs_show_the_same_photo_without_and_with_makeup() -> None:
     people = list(range(16))
     pairs = makeup_pairs(0, people)
-    assert pairs.bare.shape == pairs.made_up.shape == (16, 3, 64, 64)
-    assert (pairs.bare.int() - render_shots(0, people, [0] * 16).int()).abs().max() <= 1  # faces of the embedded world
-    change = (pairs.made_up.int() - pairs.bare.int()).abs().flatten(1)
+    assert pairs.non_makeup.shape == pairs.makeup.shape == (16, 3, 64, 64)
+    assert (
+        pairs.non_makeup.int() - render_shots(0, people, [0] * 16).int()
+    ).abs().max() <= 1  # faces of the embedded world
+    change = (pairs.makeup.int() - pairs.non_makeup.int()).abs().flatten(1)
     assert (change.amax(dim=1) > 0).all()
     assert float((change > 25).float().mean()) < 0.05
-    assert len(pairs.traits) == len(pairs.makeup) == 16
-    assert all(pairs.makeup)
-    assert len(set(pairs.makeup)) == 2  # one makeup for eight people
+    assert len(pairs.traits) == len(pairs.styles) == 16
+    assert all(pairs.styles)
+    assert len(set(pairs.styles)) == 2  # one makeup for eight people

@@ -33,7 +33,7 @@ def test_recognition_of_real_people_is_the_reference_one() -> None:
     )
     recognizer.input_spec = InputSpec(112, 96, std=128 / 255, crop=(30 / 256, 20 / 256, 226 / 256, 246 / 256))
     faces = FolderFaces(root=folder / "pairs" / "a", others=folder / "pairs" / "b")
-    photos = [(faces[place].image, faces.other_photo(place)) for place in range(len(faces))]
+    photos = [(faces[place].image, faces.gallery_photo(place)) for place in range(len(faces))]
     embeddings = torch.stack(
         [torch.cat([recognizer(photo[None]) for photo in pair if photo is not None]) for pair in photos]
     )

@@ -113,9 +113,9 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
         broken(lambda state: state.update({"0.bias": torch.full((4,), 1e300, dtype=torch.float64)})),
         "'0.bias' has non-finite values",
     ),
-    "pipe": (os.mkfifo, "a pipe or a device, not a plain file"),
+    "pipe": (os.mkfifo, "a pipe, not a plain file"),
     "folder": (lambda path: path.mkdir(), "a folder, not a plain file"),
-    "device": (lambda path: path.symlink_to("/dev/zero"), "a pipe or a device, not a plain file"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "a device, not a plain file"),
     "huge": (huge, "not a PyTorch weight file, or damaged"),
     "pointer": (
         lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),

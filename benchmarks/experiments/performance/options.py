@@ -28,7 +28,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "checkpointing": {"checkpointing": True},
     "early_stop": {"stop_margin": 0.1, "group_size": 4},
     "early_embeddings": {"embedding_tolerance": 0.002},
-    "light_decoder": {"search_decoder": "embedded"},
+    "tiny_autoencoder": {"search_decoder": "embedded"},
     "bottleneck": {"space": "bottleneck", "learning_rate": 0.1},
 }
 
@@ -66,7 +66,7 @@ def _cosines(contest: Contest, images: Tensor) -> dict[str, float]:
     target = contest.targets[0]
     surrogates = [(one(images) * one(target.image[None])).sum(dim=1).mean() for one in contest.surrogates]
     judge = contest.judge
-    held_out = (judge(images) * judge(target.other[None])).sum(dim=1).mean()
+    held_out = (judge(images) * judge(target.gallery[None])).sum(dim=1).mean()
     return {"surrogate_cosine": float(torch.stack(surrogates).mean()), "held_out_cosine": float(held_out)}
 
 

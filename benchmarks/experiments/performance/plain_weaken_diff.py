@@ -23,7 +23,7 @@ class PlainResult:
 
     Attributes:
         inverted: latents from the clean one to the noisiest.
-        embeddings: learnt, one per step of the way back.
+        embeddings: learnt, one per reverse step.
         structure: structure loss of each iteration.
         losses: whole loss of each iteration.
         first_gradient: of the first iteration's loss with respect to the latent.

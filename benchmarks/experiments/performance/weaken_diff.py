@@ -97,7 +97,7 @@ def on_gpu() -> list[dict[str, Any]]:
             contest.run_ours(0, 0)
             torch.cuda.reset_peak_memory_stats()
             seconds = timed(contest.run_ours, 0, 0) / batch
-            # 109 TFLOP per image: section 4.2 of the facts about the method, counted on these shapes
+            # 109 TFLOP per image: counted on these shapes
             rows.append(
                 {
                     "precision": precision,

@@ -23,12 +23,12 @@ def _named_images(dataset: FaceDataset) -> dict[str, Tensor]:
     """Every picture that a data set can hand out."""
     found = {}
     for index in range(len(dataset)):
-        face, other = dataset[index], dataset.other_photo(index)
+        face, other = dataset[index], dataset.gallery_photo(index)
         found[face.id] = face.image
         if other is not None:
-            found[f"other photo of {face.id}"] = other
+            found[f"gallery photo of {face.id}"] = other
     for target in dataset.targets:
-        found |= {f"target {target.name}": target.image, f"other photo of target {target.name}": target.other}
+        found |= {f"target {target.name}": target.image, f"gallery photo of target {target.name}": target.gallery}
     return found
 
 
@@ -70,9 +70,10 @@ def the_manifest_lists_the_items_in_order(make: Maker) -> None:
         "the manifest's ids are not those of the items in their order",
     )
     for index, entry in enumerate(entries):
-        told = entry.other_sha256 is not None
-        must(told == (dataset.other_photo(index) is not None), f"{entry.id}: the manifest errs about its other photo")
-    hashes = [value for entry in entries for value in (entry.sha256, entry.other_sha256) if value is not None]
+        told = entry.gallery_sha256 is not None
+        has = dataset.gallery_photo(index) is not None
+        must(told == has, f"{entry.id}: the manifest errs about its gallery photo")
+    hashes = [value for entry in entries for value in (entry.sha256, entry.gallery_sha256) if value is not None]
     hashes += [target.sha256 for target in dataset.targets]
     for value in hashes:
         must(bool(SHA256.fullmatch(value)), f"{value!r} is not a sha256 in hex")
@@ -90,14 +91,14 @@ def building_it_again_gives_the_same(make: Maker) -> None:
             must(torch.equal(image, again), f"{name}: another picture when it is read again; seed what is random")
 
 
-def other_photos_are_other_photos(make: Maker) -> None:
+def gallery_photos_are_other_photos(make: Maker) -> None:
     """Nobody is scored against the very photo that was protected or attacked with."""
     dataset = make()
     for index in range(len(dataset)):
-        face, other = dataset[index], dataset.other_photo(index)
-        must(other is None or not torch.equal(other, face.image), f"{face.id}: its other photo is the same photo")
+        face, other = dataset[index], dataset.gallery_photo(index)
+        must(other is None or not torch.equal(other, face.image), f"{face.id}: its gallery photo is the same photo")
     for target in dataset.targets:
-        must(not torch.equal(target.other, target.image), f"target {target.name}: its other photo is the same photo")
+        must(not torch.equal(target.gallery, target.image), f"target {target.name}: its gallery photo is the same")
 
 
 def groups_share_nobody(make: Maker) -> None:
@@ -132,7 +133,7 @@ def _check_parts(owner: str, image: Tensor, parts: FaceParts) -> None:
 
 
 def references_are_made_up_faces(make: Maker) -> None:
-    """Each makeup reference has a name and a hash of its own, and differs from its bare photo where there is one."""
+    """Each makeup reference has a name and a hash of its own; a non-makeup / makeup pair differs."""
     references = make().references
     names = [one.name for one in references.values()]
     must(names == list(references), f"references are listed as {list(references)} and call themselves {names}")
@@ -141,12 +142,13 @@ def references_are_made_up_faces(make: Maker) -> None:
     for name, one in references.items():
         must(bool(SAFE_NAME.fullmatch(name)), f"{name!r} is not safe as a file name: letters, digits, . _ - only")
         must(bool(SHA256.fullmatch(one.sha256)), f"{name}: {one.sha256!r} is not a sha256 in hex")
-        for image in (one.made_up, *([] if one.bare is None else [one.bare])):
-            _check_image(name, image, one.made_up.shape)
+        for image in (one.makeup, *([] if one.non_makeup is None else [one.non_makeup])):
+            _check_image(name, image, one.makeup.shape)
             must(float(image.min()) < float(image.max()), f"{name}: one colour all over")
             if one.parts is not None:
                 _check_parts(name, image, one.parts)
-        must(one.bare is None or not torch.equal(one.bare, one.made_up), f"{name}: its bare photo is the made-up one")
+        pair = one.non_makeup, one.makeup
+        must(pair[0] is None or not torch.equal(pair[0], pair[1]), f"{name}: its non-makeup photo is the makeup photo")
 
 
 def faces_collate(make: Maker) -> None:
@@ -161,7 +163,7 @@ DATASET_CHECKS: Sequence[Check[Maker]] = (
     ids_are_unique_and_safe,
     the_manifest_lists_the_items_in_order,
     building_it_again_gives_the_same,
-    other_photos_are_other_photos,
+    gallery_photos_are_other_photos,
     groups_share_nobody,
     masks_fit_their_image,
     references_are_made_up_faces,

@@ -47,7 +47,7 @@ class MethodCase:
         targets = [Target("t", photos[0], photos[1], "t"), Target("u", photos[2], photos[3], "u")]
         wanted = targets if self.goal is Goal.IMPERSONATE else ()
         surrogates = [toy_recognizer("one", 1), toy_recognizer("two", 2)]
-        return Task(self.goal, surrogates, wanted, seed=seed, reference=drawn().references["red_lips"])
+        return Task(self.goal, surrogates, wanted, seed=seed, reference=synthetic_faces().references["red_lips"])
 
     def assigned(self, seed: int = 5) -> ProtectionMethod:
         """The method with its task, its network trained where it has one."""
@@ -55,7 +55,7 @@ class MethodCase:
         method.assign(self.task(seed))
         if isinstance(method, TrainedMethod):
             with tempfile.TemporaryDirectory() as folder:
-                train(method, drawn().training(2), TrainingFolder(self.trainings or Path(folder)))
+                train(method, synthetic_faces().training(2), TrainingFolder(self.trainings or Path(folder)))
         return method
 
     def protect(self, faces: FaceBatch, seed: int = 5) -> ProtectedBatch:
@@ -66,7 +66,7 @@ class MethodCase:
 
 
 @cache
-def drawn() -> SyntheticMakeup:
+def synthetic_faces() -> SyntheticMakeup:
     """Synthetic faces, for masks, makeup and training."""
     return SyntheticMakeup(sources=1, targets=1, size=SIDE)
 

@@ -91,7 +91,7 @@ class NoisePhotos(FaceDataset):
     def __getitem__(self, index: int) -> Face:
         return Face(f"face{index}", self.photo("source", index))
 
-    def other_photo(self, index: int) -> Tensor | None:
+    def gallery_photo(self, index: int) -> Tensor | None:
         return None if index % 3 == 1 else self.photo("other", index)
 
     @property

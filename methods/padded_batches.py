@@ -1,4 +1,4 @@
-"""Groups of a fixed number of images: what networks are shown, so that no image depends on its batch."""
+"""Batches padded to a fixed size: libraries choose how to sum by the shape, and no image may depend on its batch."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from veilbench.models.recognizers.base import PassCounter, Recognizer
 
 
 def resized(images: Tensor, side: int) -> Tensor:
-    """Square images ``B x C x side x side``, bilinear with antialias; those that fit are returned as they are."""
+    """``B x C x H x W`` at ``B x C x side x side``, bilinear with antialias; of that size already: as it is."""
     if images.shape[-2:] == (side, side):
         return images
     return F.interpolate(images, (side, side), mode="bilinear", align_corners=False, antialias=True)
 
 
-def filled(tensor: Tensor, count: int) -> Tensor:
-    """``tensor`` with its last row repeated until there are ``count``."""
+def padded(tensor: Tensor, count: int) -> Tensor:
+    """``tensor`` (``B x ...``) with its last row repeated until there are ``count``, at least ``B``."""
     missing = count - len(tensor)
     return torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])]) if missing else tensor
 
 
 @contextmanager
-def counting(counters: Iterable[PassCounter], real: int) -> Iterator[None]:
-    """Of every group that networks are shown, only the ``real`` first images count as passes."""
+def counting_real(counters: Iterable[PassCounter], real: int) -> Iterator[None]:
+    """Within the block only the first ``real`` images of every padded batch count as passes, in all ``counters``."""
     counters = list(counters)
     for counter in counters:
         counter.real = real
@@ -39,8 +39,8 @@ def counting(counters: Iterable[PassCounter], real: int) -> Iterator[None]:
 
 
 @contextmanager
-def shown_at_once(surrogates: Sequence[Recognizer], count: int) -> Iterator[None]:
-    """Surrogates see ``count`` images at once, whatever they were set to."""
+def with_chunk(surrogates: Sequence[Recognizer], count: int) -> Iterator[None]:
+    """Within the block the surrogates see ``count`` images at once; afterwards as many as before."""
     chunks = [surrogate.chunk for surrogate in surrogates]
     for surrogate in surrogates:
         surrogate.chunk = count

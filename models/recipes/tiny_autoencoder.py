@@ -1,7 +1,7 @@
-"""Distillation of a light decoder: ``python -m veilbench.models.recipes.light_decoder`` (``make embedded-weights``).
+"""Distillation of a tiny autoencoder: ``python -m veilbench.models.recipes.tiny_autoencoder``.
 
-A small network of the TAESD kind (diffusers' ``AutoencoderTiny``) learns to draw what the pipeline's own decoder draws.
-WeakenDiff can search with it (``search_decoder``) and draw its results with the pipeline's own.
+A small network of the TAESD kind (diffusers' ``AutoencoderTiny``) learns to reproduce the pipeline's own decoder.
+WeakenDiff can search with it (``search_decoder``) and decode its results with the pipeline's own.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from torch import Tensor
 from veilbench.datasets.synthetic import Split
 
 from ..diffusion.backbone import DiffusionBackbone
-from ..diffusion.folder import LIGHT_DECODER
-from ..diffusion.light_decoder import LightDecoder
+from ..diffusion.folder import TINY_AUTOENCODER
+from ..diffusion.tiny_autoencoder import TinyAutoencoder
 from ..folders import EMBEDDED
 from .portraits import rendered_portraits
-from .training import WORLD_SEED, Examples, fit, one_cycle, psnr, run_recipe
+from .training import WORLD_SEED, Examples, fit, one_cycle, psnr, run_recipe, write_report
 
 PEOPLE, HELD_OUT = 6_000, 128
 EPOCHS, LEARNING_RATE = 16, 4e-3
 CHUNK = 64
 
 
-def new_light_decoder() -> AutoencoderTiny:
+def new_tiny_autoencoder() -> AutoencoderTiny:
     """Four latent channels to 3 x four times the side; the encoder that the class demands is as small as it can be."""
     return AutoencoderTiny(
         encoder_block_out_channels=(4, 4, 4),
@@ -41,7 +41,7 @@ def new_light_decoder() -> AutoencoderTiny:
 
 
 class Distillation(pl.LightningModule):
-    """Squared error to the teacher's picture; batches are latents and pictures."""
+    """Squared error to the teacher's image; batches are latents ``B x 4 x 16 x 16`` and images ``B x 3 x 64 x 64``."""
 
     def __init__(self, student: AutoencoderTiny) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Distillation(pl.LightningModule):
 
 @torch.no_grad()
 def lessons(teacher: DiffusionBackbone, photos: Tensor) -> tuple[Tensor, Tensor]:
-    """Sampled latents of ``uint8`` photos, and what the teacher draws from them, both ``float16``."""
+    """Sampled latents of ``uint8`` photos, and what the teacher decodes from them, both ``float16``."""
     latents, pictures = [], []
     generator = torch.Generator().manual_seed(WORLD_SEED)
     for chunk in photos.split(CHUNK):
@@ -73,11 +73,11 @@ def train(work: Path) -> None:
     """Train, save in half precision, measure."""
     photos = rendered_portraits(WORLD_SEED, Split.TRAIN, PEOPLE, work).photos
     pl.seed_everything(WORLD_SEED, verbose=False)
-    student = new_light_decoder()
+    student = new_tiny_autoencoder()
     examples = Examples(*lessons(DiffusionBackbone.load(EMBEDDED), photos))
-    fit(Distillation(student), examples, work / "light_decoder", EPOCHS, batch_size=32)
-    student.cpu().half().save_pretrained(LIGHT_DECODER.embedded_folder, safe_serialization=True)
-    config = LIGHT_DECODER.embedded_folder / "config.json"
+    fit(Distillation(student), examples, work / "tiny_autoencoder", EPOCHS, batch_size=32)
+    student.cpu().half().save_pretrained(TINY_AUTOENCODER.embedded_folder, safe_serialization=True)
+    config = TINY_AUTOENCODER.embedded_folder / "config.json"
     settings = json.loads(config.read_text(encoding="utf-8"))
     settings.pop("block_out_channels")  # diffusers writes it, and warns of it when it reads it
     config.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -88,19 +88,18 @@ def train(work: Path) -> None:
 def measure(work: Path) -> None:
     """How near it comes to the pipeline's own decoder on held-out faces; written as the card."""
     photos = rendered_portraits(WORLD_SEED, Split.EVALUATION, HELD_OUT, work).photos
-    teacher, student = DiffusionBackbone.load(EMBEDDED), LightDecoder.load(EMBEDDED)
+    teacher, student = DiffusionBackbone.load(EMBEDDED), TinyAutoencoder.load(EMBEDDED)
     latents, pictures = (part.float() for part in lessons(teacher, photos))
-    drawn = student(latents)
+    decoded = student(latents)
     report = {
         "parameters": sum(parameter.numel() for parameter in student.network.decoder.parameters()),
         "training": f"{PEOPLE} portraits, {EPOCHS} epochs",
         "held_out": HELD_OUT,
-        "psnr_to_decoder": float(psnr(drawn.clamp(0, 1), pictures.clamp(0, 1)).mean()),
-        "psnr_to_photos": float(psnr(drawn.clamp(0, 1), photos.float() / 255).mean()),
+        "psnr_to_decoder": float(psnr(decoded.clamp(0, 1), pictures.clamp(0, 1)).mean()),
+        "psnr_to_photos": float(psnr(decoded.clamp(0, 1), photos.float() / 255).mean()),
     }
-    (LIGHT_DECODER.embedded_folder / "card.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(report, indent=2), flush=True)  # noqa: T201
+    write_report(TINY_AUTOENCODER.embedded_folder, report)
 
 
 if __name__ == "__main__":
-    run_recipe("Distil the light decoder of the embedded diffusion pipeline.", train, measure)
+    run_recipe("Distil the tiny autoencoder of the embedded diffusion pipeline.", train, measure)

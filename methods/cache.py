@@ -1,4 +1,4 @@
-"""Intermediate results of single photos, kept in a folder for other protections of the same photos."""
+"""A cache of intermediate results of single photos, for other protections of the same photos."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import Tensor
 from veilbench.files import replacing
 
 
-def result_path(folder: Path, settings: Sequence[object], *tensors: Tensor) -> Path:
-    """Where the result of ``tensors`` is kept.
+def cache_path(folder: Path, settings: Sequence[object], *tensors: Tensor) -> Path:
+    """The file of the cache for the result of ``tensors``; PyTorch's version and the device type count too.
 
     Args:
-        folder: of one kind of results.
+        folder: of the cache, for one kind of results.
         settings: everything else that the result depends on, as values whose ``repr`` says all.
         tensors: the photo, and whatever else is its own.
     """
@@ -29,8 +29,8 @@ def result_path(folder: Path, settings: Sequence[object], *tensors: Tensor) -> P
     return folder / f"{digest.hexdigest()[:32]}.safetensors"
 
 
-def recall(paths: Sequence[Path], device: torch.device) -> list[dict[str, Tensor]] | None:
-    """What is kept at all of ``paths``; None where any is missing or damaged: it can be computed again."""
+def load_cached(paths: Sequence[Path], device: torch.device) -> list[dict[str, Tensor]] | None:
+    """The results at all of ``paths`` on ``device``, by name; None where any is missing or damaged."""
     found = []
     for path in paths:
         tensors = _read(path) if path.is_file() else None
@@ -41,7 +41,7 @@ def recall(paths: Sequence[Path], device: torch.device) -> list[dict[str, Tensor
 
 
 def _read(path: Path) -> dict[str, Tensor] | None:
-    """The tensors of one file; None unless they have the hash that was kept with them."""
+    """The tensors of one file; None unless they have the hash that was stored with them."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
@@ -55,8 +55,8 @@ def _hash(tensors: Mapping[str, Tensor]) -> str:
     return hashlib.sha256(save(dict(tensors))).hexdigest()
 
 
-def keep(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write one result; whole or not at all."""
+def store_cached(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Store one result, tensors by name; whole or not at all."""
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         save_file(content, temporary, metadata={"sha256": _hash(content)})

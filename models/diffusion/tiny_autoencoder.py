@@ -1,6 +1,6 @@
-"""Light decoders: small networks that draw nearly what a pipeline's own decoder draws, for where gradients are needed.
+"""Tiny autoencoders: cheap approximations of a pipeline's own decoder, for loops that differentiate through it.
 
-diffusers' ``AutoencoderTiny`` is their format; TAESD (``madebyollin/taesd``) is one for Stable Diffusion 1.x and 2.x.
+The format is diffusers' ``AutoencoderTiny``; TAESD (``madebyollin/taesd``) is one for Stable Diffusion 1.x and 2.x.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from diffusers import AutoencoderTiny
 from torch import Tensor, nn
 
 from ..recognizers.base import PassCounter
-from .folder import LIGHT_DECODER
+from .folder import TINY_AUTOENCODER
 
 
-class LightDecoder(nn.Module):
+class TinyAutoencoder(nn.Module):
     """A frozen ``AutoencoderTiny``, of which only the decoder is used.
 
     Args:
-        network: takes latents scaled as the denoiser has them.
+        network: its ``scaling_factor`` applies to latents as the denoiser has them.
 
     Attributes:
         passes: images that went through the network.
@@ -33,12 +33,19 @@ class LightDecoder(nn.Module):
         self.eval()
 
     @classmethod
-    def load(cls, decoder: str | Path) -> LightDecoder:
-        """Read one; see :meth:`~..folders.Layout.find`."""
-        folder = LIGHT_DECODER.find(decoder)
-        return cls(LIGHT_DECODER.read_network(folder, "", AutoencoderTiny.from_pretrained, torch.float32))
+    def load(cls, decoder: str | Path) -> TinyAutoencoder:
+        """Read a tiny autoencoder.
 
-    def train(self, mode: bool = True) -> LightDecoder:
+        Args:
+            decoder: ``embedded``, folder, or Hub name in the local cache; see :meth:`~..folders.Layout.find`.
+
+        Raises:
+            WeightsError: when files are missing or damaged, or belong to another architecture.
+        """
+        folder = TINY_AUTOENCODER.find(decoder)
+        return cls(TINY_AUTOENCODER.read_network(folder, "", AutoencoderTiny.from_pretrained, torch.float32))
+
+    def train(self, mode: bool = True) -> TinyAutoencoder:
         """Stay in eval mode whatever a Trainer asks."""
         del mode
         return super().train(False)

@@ -1,0 +1,1 @@
+"""The functions of ``import veilbench``: what the command line does, on tensors and without a suite."""
