@@ -23,8 +23,10 @@ from .specs.components import (
 )
 from .specs.configs import config_names, find_config, read_yaml
 from .specs.recognizers import NETWORKS, RECOGNIZERS, build_recognizer, load_recognizer_spec, section_of
+from .specs.services import build_service
 
 SIDE = 112  # of a network that does not say which photos it takes
+SERVICES = ("trackers", "executors")
 SECTIONS = ("methods", "datasets", "recognizers")
 MEASURES = ("scores", "countermeasures")
 """Rooms whose parts have no YAML of their own: a suite names their kinds."""
@@ -78,6 +80,8 @@ def _check_class(room: str, kind: str) -> Iterator[tuple[str, str]]:
     """Check a class with its default parameters."""
     if room == NETWORKS:
         return testing.failures(testing.RECOGNIZER_CHECKS, _untrained(kind))
+    if room in SERVICES:
+        return _check_service(room, registry.find(room, kind))
     if room not in MEASURES:
         return _check_component(load_component(_component_section(room), ComponentSpec(kind=kind), Path()))
     build = partial(build_measure, room, kind)
@@ -91,6 +95,14 @@ def _check_class(room: str, kind: str) -> Iterator[tuple[str, str]]:
     except Exception:  # noqa: S110 (the check of `depends_on` reports it)
         pass
     return testing.failures(testing.SCORE_CHECKS, testing.ScoreCase(build))
+
+
+def _check_service(room: str, cls: type[Any]) -> Iterator[tuple[str, str]]:
+    if room == "trackers":
+        tracker = testing.TrackerCase(cls, lambda folder: build_service("trackers", cls, {"folder": folder}))
+        return testing.failures(testing.TRACKER_CHECKS, tracker)
+    executor = testing.ExecutorCase(cls, lambda cells: build_service("executors", cls, {"cells": cells, "jobs": 2}))
+    return testing.failures(testing.EXECUTOR_CHECKS, executor)
 
 
 def build_measure(room: str, kind: str) -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from veilbench.errors import UserError, VeilbenchError, printable
+from veilbench.errors import VeilbenchError, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,15 @@ Jobs = Annotated[
     int | None,
     typer.Option(min=1, envvar="VEILBENCH_JOBS", help="Protections at once; without a GPU one a core, at most 4."),
 ]
-TrackerName = Annotated[str, typer.Option(help="wandb (as it is set up here; offline without a key), offline or none.")]
+TrackerName = Annotated[
+    str,
+    typer.Option(
+        help="wandb (as it is set up here; offline without a key), offline or none, or path/to/file.py:Class."
+    ),
+]
+ExecutorName = Annotated[
+    str, typer.Option(help="serial, processes or auto (whichever suits --jobs), or path/to/file.py:Class.")
+]
 RESULTS = Path("results")
 INTERRUPTED = "interrupted; run the same command again to go on: finished items are kept\n"
 
@@ -126,12 +134,13 @@ def run(
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images at once; the suite's by default.")] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes (CPU) or cards that share each cell's images.")] = 1,
     jobs: Jobs = None,
+    executor: ExecutorName = "auto",
 ) -> None:
     """Run what is missing of a suite, score it, and print the leaderboard.  Run it again to resume.
 
     The suite `embedded` takes about 14 minutes on two cores.
     """
-    _check_tracker(tracker)
+    _check_services(tracker, executor, devices)
     console = _console()
     with console.status("loading"):
         opened = _plan(suite, set_, method)
@@ -144,7 +153,7 @@ def run(
     for line in [*(f"skipped: {one}" for one in opened.skipped), *([word] if word else [])]:
         _say(console, line)
     told = make_tracker(tracker, results, partial(_say, console))
-    runner = Runner(opened, found, told, console, batch_size, devices, jobs)
+    runner = Runner(opened, found, told, console, batch_size, devices, jobs, executor)
     try:
         failures = runner.run()
     except KeyboardInterrupt as error:
@@ -187,9 +196,10 @@ def sweep(
     results: ResultsFolder = RESULTS,
     tracker: TrackerName = "wandb",
     jobs: Jobs = None,
+    executor: ExecutorName = "auto",
 ) -> None:
     """Try many settings of a method, keep every trial, and write the best one as a method.  Run it again to resume."""
-    _check_tracker(tracker)
+    _check_services(tracker, executor)
     console = _console()
     with console.status("loading"):
         from .engine.store import Store as ResultStore  # noqa: PLC0415
@@ -197,7 +207,7 @@ def sweep(
         from .trackers import make_tracker  # noqa: PLC0415
     told = make_tracker(tracker, results, partial(_say, console))
     try:
-        result = Sweep(name, ResultStore(results), told, console, jobs).run()
+        result = Sweep(name, ResultStore(results), told, console, jobs, executor).run()
     except KeyboardInterrupt as error:
         sys.stderr.write(INTERRUPTED)
         raise typer.Exit(130) from error
@@ -280,9 +290,13 @@ def _say(console: Console, line: str) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _check_tracker(tracker: str) -> None:
-    if tracker not in {"wandb", "offline", "none"}:
-        raise UserError(f"--tracker {tracker}: choose wandb, offline or none")
+def _check_services(tracker: str, executor: str, devices: int = 1) -> None:
+    """Complain of what is not there before anything is loaded."""
+    from .executors import check_executor  # noqa: PLC0415
+    from .trackers import check_tracker  # noqa: PLC0415
+
+    check_tracker(tracker)
+    check_executor(executor, devices)
 
 
 def _print_leaderboard(console: Console, results: Results, table: pd.DataFrame) -> None:

@@ -35,6 +35,7 @@ class Runner:
         batch_size: images at once; by default the suite's.
         devices: processes (on a CPU) or cards that share a cell's images.
         jobs: protections at once, each in a process of its own; by default as many as suit the machine.
+        executor: see :func:`~benchmarks.executors.make_executor`.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Runner:
         batch_size: int | None = None,
         devices: int = 1,
         jobs: int | None = None,
+        executor: str = "auto",
     ) -> None:
         self.plan = plan
         self.results = results
@@ -56,6 +58,7 @@ class Runner:
         self.scorer = Scorer(plan, self.store, surroundings)
         self.cells = Cells(plan, self.store, surroundings, batch_size or plan.suite.spec.batch_size, devices)
         self.jobs = jobs
+        self.executor = executor
         self._sources_kept = False
 
     def run(self) -> list[str]:
@@ -140,4 +143,4 @@ class Runner:
                 yield protection, ""
             else:
                 pending.append(protection)
-        yield from make_executor(self.cells, len(pending), self.jobs).run(pending, made)
+        yield from make_executor(self.cells, len(pending), self.jobs, self.executor).run(pending, made)

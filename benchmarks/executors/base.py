@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from ..engine.plan import Protection
@@ -14,7 +14,18 @@ Told = Callable[[str, int], None]
 
 
 class Executor(ABC):
-    """Brings protections up to date.  Results are in the store; only counts and failures come back from here."""
+    """Brings protections up to date.  Results are in the store; only counts and failures come back from here.
+
+    ``--executor path/to/file.py:Class`` makes one: with ``cells``
+    (:class:`~veilbench.benchmarks.engine.cells.Cells`, whose ``protect`` brings one protection up to date in this
+    process; ``cells.plan`` can be pickled, ``cells.store.root`` is the folder), and with ``jobs``, how many protections
+    at once, if it has a parameter of that name; all others are keyword-only and have defaults.
+
+    Class attributes:
+        kind: the word for it.
+    """
+
+    kind: ClassVar[str]
 
     @abstractmethod
     def run(self, pending: Sequence[Protection], told: Told) -> Generator[tuple[Protection, str]]:

@@ -51,6 +51,8 @@ class ProcessExecutor(Executor):
         jobs: how many processes.
     """
 
+    kind = "processes"
+
     def __init__(self, cells: Cells, jobs: int) -> None:
         self._cells = cells
         self.jobs = jobs

@@ -20,6 +20,8 @@ class SerialExecutor(Executor):
         cells: whose protections.
     """
 
+    kind = "serial"
+
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
 

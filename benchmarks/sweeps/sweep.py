@@ -57,14 +57,20 @@ class Sweep:
         store: where protections and scores are kept.
         tracker: told of every protection.
         console: for progress.
-        jobs: protections at once; see :class:`~benchmarks.engine.runner.Runner`.
+        jobs, executor: see :class:`~benchmarks.engine.runner.Runner`.
 
     Raises:
         UserError: when the file does not fit the suite or the method.
     """
 
     def __init__(
-        self, reference: str, store: Store, tracker: Tracker, console: Console, jobs: int | None = None
+        self,
+        reference: str,
+        store: Store,
+        tracker: Tracker,
+        console: Console,
+        jobs: int | None = None,
+        executor: str = "auto",
     ) -> None:
         path = find_config("sweeps", reference)
         self.name = path.stem
@@ -74,6 +80,7 @@ class Sweep:
         self.tracker = tracker
         self.console = console
         self.jobs = jobs
+        self.executor = executor
         self.folder = store.root / "sweeps" / self.name
         self._check(self._suite({}))
 
@@ -146,7 +153,7 @@ class Sweep:
         folder = self.folder / "trials" / f"{number:04d}"
         trial = Trial(self.name, number, chosen)
         results = Results(manifest_of(plan, asked, provenance()), self.store, folder, trial)
-        failures = Runner(plan, results, self.tracker, self.console, jobs=self.jobs).run()
+        failures = Runner(plan, results, self.tracker, self.console, jobs=self.jobs, executor=self.executor).run()
         if failures:
             raise UserError(f"trial {chosen}: {failures[0]}")
         rows = leaderboard(results, collect(results))

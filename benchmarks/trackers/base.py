@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from veilbench.errors import one_line
 
@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
 
 class Tracker(ABC):
-    """Is told of results.  What it does with them changes none of them."""
+    """Is told of results.  What it does with them changes none of them.
+
+    ``--tracker path/to/file.py:Class`` makes one: with ``folder``, where it may keep files, if it has a parameter of
+    that name; all others are keyword-only and have defaults.  One process tells it of one thing after another.
+
+    Class attributes:
+        kind: the word for it.
+    """
+
+    kind: ClassVar[str]
 
     @abstractmethod
     def record(self, results: Results, cell: str) -> None:
@@ -32,6 +41,8 @@ class Tracker(ABC):
 
 class NoTracker(Tracker):
     """``--tracker none``."""
+
+    kind = "none"
 
     def record(self, results: Results, cell: str) -> None:
         """Do nothing."""
@@ -52,6 +63,8 @@ class CarefulTracker(Tracker):
         say: prints one line.
     """
 
+    kind = "careful"
+
     def __init__(self, tracker: Tracker, say: Callable[[str], None]) -> None:
         self.tracker = tracker
         self.say = say
@@ -61,14 +74,14 @@ class CarefulTracker(Tracker):
         self._careful(lambda: self.tracker.record(results, cell))
 
     def finish(self, results: Results, table: pd.DataFrame) -> None:
-        self._careful(lambda: self.tracker.finish(results, table))
+        self._careful(lambda: self.tracker.finish(results, table.copy()))  # it is printed afterwards
 
     def _careful(self, track: Callable[[], None]) -> None:
         if self.failed:
             return
         try:
             track()
-        except Exception as error:  # a tracker may raise anything
+        except (Exception, SystemExit) as error:  # a tracker may raise anything
             self.failed = True
             self.say(
                 f"tracker: {one_line(error)}; the run goes on untracked and its results are complete: run the same "
@@ -76,4 +89,7 @@ class CarefulTracker(Tracker):
             )
 
     def parting(self) -> list[str]:
-        return self.tracker.parting()
+        try:
+            return [str(line) for line in self.tracker.parting()]
+        except (Exception, SystemExit) as error:
+            return [f"tracker: {one_line(error)}"]

@@ -42,6 +42,8 @@ class WandbTracker(Tracker):
         project: W&B project where W&B's settings name none.
     """
 
+    kind = "wandb"
+
     def __init__(self, folder: Path, *, offline: bool = False, project: str = PROJECT) -> None:
         self.folder = folder
         self.forced_offline = offline

@@ -54,6 +54,8 @@ ROOMS = {
         "veilbench.metrics.countermeasures", "veilbench.metrics.countermeasures.base:Countermeasure"
     ),
     "recognizers": Room("veilbench.models.recognizers", "veilbench.models.recognizers.base:Recognizer"),
+    "trackers": Room("veilbench.benchmarks.trackers", "veilbench.benchmarks.trackers.base:Tracker"),
+    "executors": Room("veilbench.benchmarks.executors", "veilbench.benchmarks.executors.base:Executor"),
     "networks": Room("veilbench.models.recognizers.networks", "torch.nn:Module"),
 }
 
@@ -320,6 +322,8 @@ def _describe(error: ErrorDetails, model: type[BaseModel]) -> str:
     if error["type"] == "missing":
         return f"key {key!r} is missing; add it"
     message = shown(error["msg"].removeprefix("Value error, "))
+    if not keys:
+        return message
     return f"key {key!r} has value {shown(repr(error['input']), 80)}: {message[0].lower()}{message[1:]}"
 
 
@@ -330,6 +334,8 @@ def _telling(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> ErrorDet
     deepest.  An unknown key says more than the key that is missing in its place.
     """
     first = errors[0]
+    if not first["loc"]:  # with all of it together
+        return first
     *above, last = first["loc"]
     if last not in _keys(first["loc"], model)[0]:
         deeper = [one for one in errors if len(one["loc"]) > len(above) + 1 and list(one["loc"][: len(above)]) == above]

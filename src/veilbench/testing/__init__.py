@@ -11,18 +11,23 @@ from .datasets import DATASET_CHECKS
 from .methods import METHOD_CHECKS, MethodCase
 from .recognizers import RECOGNIZER_CHECKS, toy_recognizer
 from .scores import SCORE_CHECKS, ScoreCase, ToySuite
+from .services import EXECUTOR_CHECKS, TRACKER_CHECKS, ExecutorCase, TrackerCase
 
 __all__ = [
     "COUNTERMEASURE_CHECKS",
     "DATASET_CHECKS",
+    "EXECUTOR_CHECKS",
     "METHOD_CHECKS",
     "RECOGNIZER_CHECKS",
     "SCORE_CHECKS",
+    "TRACKER_CHECKS",
     "BrokenPromiseError",
     "Check",
+    "ExecutorCase",
     "MethodCase",
     "ScoreCase",
     "ToySuite",
+    "TrackerCase",
     "failures",
     "toy_recognizer",
 ]
