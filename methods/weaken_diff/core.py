@@ -102,10 +102,12 @@ class Objective:
     makeup: Callable[[Tensor, int], Tensor] | None = None
 
     def cosines(self, images: Tensor) -> Tensor:
-        """``K x R`` cosines of decoded images ``R x 3 x S x S`` to the references."""
+        """``K x R`` cosines of decoded images ``B x 3 x S x S``, of which the first ``R`` count, to the references."""
+        real = len(self.broken)
+        # cut for each surrogate: their gradients are then added up one by one, and another order rounds differently
         return torch.stack(
             [
-                (surrogate(images, self.boxes) * reference).sum(dim=1)
+                (surrogate(images[:real], self.boxes) * reference).sum(dim=1)
                 for surrogate, reference in zip(self.surrogates, self.references, strict=True)
             ]
         )
@@ -208,7 +210,7 @@ class Core:
         for iteration in range(settings.iterations):
             leaf = moved.detach().requires_grad_(True)
             image, structure = self.forward(leaf, inversion, maps, decode)
-            cosines = objective.cosines(image[:real])
+            cosines = objective.cosines(image)
             if settings.stop_margin is not None:
                 active = active & ~padded(objective.passed(cosines.detach(), settings.stop_margin), len(active))
             if not bool(active.any()):
