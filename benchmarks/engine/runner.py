@@ -83,9 +83,7 @@ class Runner:
                 self._keep_sources(failures)
                 failures += self._reduce([protection.id])
                 self.tracker.record(self.results, protection.id)
-            for label, goal in dict.fromkeys((one.label, str(one.goal)) for one in self.plan.questions):
-                lines = self._reduce(self.results.row_cells(label, goal))
-                failures += [line for line in lines if line not in failures]  # a row may rest on one protection
+            self._reduce_rows(failures)
         return failures
 
     @contextmanager
@@ -114,6 +112,12 @@ class Runner:
             keep_sources(self.plan, self.store)
             failures += self.scorer.score_sources()
             self._sources_kept = True
+
+    def _reduce_rows(self, failures: list[str]) -> None:
+        """Compute what all images of each row of the leaderboard have together."""
+        for label, goal in dict.fromkeys((one.label, str(one.goal)) for one in self.plan.questions):
+            lines = self._reduce(self.results.row_cells(label, goal))
+            failures += [line for line in lines if line not in failures]  # a row may rest on one protection
 
     def _reduce(self, cells: Sequence[str]) -> list[str]:
         """Compute what all images of some protections have together: of one for trackers, of a row for its tables."""

@@ -76,11 +76,11 @@ def test_failures_are_said_also_where_scoring_ends_the_run(
     from veilbench.benchmarks.engine.runner import Runner  # noqa: PLC0415
     from veilbench.errors import UserError  # noqa: PLC0415
 
-    def full(runner: Runner) -> None:
-        del runner
+    def full(runner: Runner, failures: list[str]) -> None:
+        del runner, failures
         raise UserError("disk full")
 
-    monkeypatch.setattr(Runner, "_reduce", full)
+    monkeypatch.setattr(Runner, "_reduce_rows", full)
     method_file(world, "raise RuntimeError('no such layer')")
     outcome = veilbench("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none")
     assert outcome.code == 2
