@@ -305,7 +305,7 @@ def _print_leaderboard(console: Console, results: Results, table: pd.DataFrame) 
     for grid in to_rich(results, table, console.width, plain=not console.encoding.startswith("utf")):
         console.print(grid)
     console.print(notes(results, table), style="dim", highlight=False, markup=False)
-    console.print(f"tables and pictures: {results.folder}", highlight=False, markup=False)
+    _say(console, f"tables and pictures: {results.folder}")
 
 
 def main() -> None:

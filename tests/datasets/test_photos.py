@@ -210,7 +210,7 @@ def test_bad_files_are_named_in_one_line(tmp_path: Path) -> None:
     assert_refused(tmp_path / "large.png", "million pixels", "smaller")
     assert_refused(tmp_path / "huge.png", "million pixels", "smaller")
     assert_refused(tmp_path / "none.png", "No such file")
-    assert_refused(tmp_path, "directory")
+    assert_refused(tmp_path, "a folder, not a file")
 
 
 @settings(max_examples=150, deadline=None)
