@@ -34,12 +34,13 @@ from typing import TYPE_CHECKING, Any
 from veilbench.errors import UserError
 from veilbench.files import file_sha256, write_bytes
 
-from .intact import BLANK, fill_mark, mark_holds, png_content, sealed, tell, unsealed, whole_png
+from .intact import BLANK, fill_mark, png_content, read_table, sealed, tell, unsealed, whole_png
 from .lock import hold
 from .records import ItemRecord
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pyarrow.parquet import ParquetFile
 
 STORE_VERSION = 2  # 2: what a class's defaults say is in no identity
 COSTS = {"seconds": int | float, "steps": int, "forward": dict, "backward": dict}  # that a training's record has
@@ -125,9 +126,10 @@ class ProtectionFolder:
             whole = [line + b"\n" for path, line, record in lines if path == broken and record is not None]
             write_bytes(broken, b"".join(whole))
 
-    def finished(self) -> dict[str, ItemRecord]:
-        """Records of the items that have their PNG, whole."""
-        return {item: record for item, record in self.records().items() if not record.error and self._has(record)}
+    def finished(self, records: Mapping[str, ItemRecord] | None = None) -> dict[str, ItemRecord]:
+        """Those of the records (read now unless given) whose items have their PNG, whole."""
+        known = self.records() if records is None else records
+        return {item: record for item, record in known.items() if not record.error and self._has(record)}
 
     def _has(self, record: ItemRecord) -> bool:
         path = self.image(record.id)
@@ -164,12 +166,13 @@ class ProtectionFolder:
             raise DamagedImageError(f"{path}: damaged (not what was recorded); `veilbench run` makes it again")
         return data
 
-    def images_stamp(self, items: Collection[str]) -> str:
-        """Changes whenever a PNG's content does, and not when results are copied.
+    def images_stamp(self, items: Collection[str], records: Mapping[str, ItemRecord] | None = None) -> str:
+        """Changes whenever a PNG's content does, and not when results are copied.  Records are read unless given.
 
         Only PNGs that were touched since they were recorded are read, and recorded anew, so that it happens once.
         """
-        records, seen, digest = self.records(), [], hashlib.sha256()
+        records = self.records() if records is None else records
+        seen, digest = [], hashlib.sha256()
         for item in sorted(items):
             path, known = self.image(item), records.get(item)
             found = _size_and_time(path)
@@ -329,29 +332,28 @@ class Store:
 
     def read_score(self, cell: str, score: str) -> pd.DataFrame | None:
         """A stored score, its ``attrs`` what it was written with; None where there is none or a damaged one."""
-        import pyarrow as pa  # noqa: PLC0415
-        from pyarrow.parquet import ParquetFile  # noqa: PLC0415
 
-        path = self.score_path(cell, score)
-        if not path.is_file():
-            return None
-        data = path.read_bytes()
-        try:
-            if not mark_holds(data):
-                raise ValueError("not what was written")  # noqa: TRY301
-            # pandas.read_parquet goes through the data set reader, three times as slow for files this small
-            with ParquetFile(pa.BufferReader(data)) as file:
-                rows: pd.DataFrame = file.read().to_pandas()
-        except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
-            tell(path, (str(error).splitlines() or ["cannot be read"])[0][:100])
-            return None
-        rows.attrs = {key: value for key, value in rows.attrs.items() if key != "seal"}
+        def read(file: ParquetFile) -> pd.DataFrame:
+            # threads cost more than they bring for files this small
+            rows: pd.DataFrame = file.read(use_threads=False).to_pandas(use_threads=False)
+            return rows
+
+        rows = read_table(self.score_path(cell, score), read)
+        if rows is not None:
+            rows.attrs = {key: value for key, value in rows.attrs.items() if key != "seal"}
         return rows
 
     def has_score(self, cell: str, score: str, about: Mapping[str, Any]) -> bool:
-        """Whether a score is stored, whole, and was written with all that ``about`` says."""
-        rows = self.read_score(cell, score)
-        return rows is not None and all(rows.attrs.get(key) == value for key, value in about.items())
+        """Whether a score is stored, whole, and was written with all that ``about`` says.  Makes no table of it."""
+
+        def read(file: ParquetFile) -> dict[str, Any]:
+            attrs: dict[str, Any] = json.loads(file.schema_arrow.metadata[b"PANDAS_ATTRS"])
+            if "seal" not in attrs:
+                file.read(use_threads=False)  # from before there were seals: whole where it can be read
+            return attrs
+
+        attrs = read_table(self.score_path(cell, score), read)
+        return attrs is not None and all(attrs.get(key) == value for key, value in about.items())
 
     @contextmanager
     def lock(self) -> Iterator[None]:
