@@ -109,9 +109,13 @@ def describe(
 def plan(suite: SuiteName, set_: Settings = None, method: Only = None, results: ResultsFolder = RESULTS) -> None:
     """Show which cells are cached, missing or failed, before anything runs."""
     from .engine.store import Store  # noqa: PLC0415
-    from .progress_tables import plan_table  # noqa: PLC0415
+    from .progress_tables import plan_view  # noqa: PLC0415
 
-    _console().print(plan_table(_plan(suite, set_, method), Store(results)))
+    console = _console()
+    table, lines = plan_view(_plan(suite, set_, method), Store(results))
+    console.print(table)
+    for line in lines:
+        _say(console, line)
 
 
 @app.command()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -13,8 +14,15 @@ from rich.table import Column
 
 LINE_EVERY = 30.0  # seconds between lines where there is no terminal
 NAMED = 3  # cells named of each group of failures
-Advance = Callable[[str, int, bool], None]
-"""Told of a protection's id, a number of its images, and whether they were there before this run."""
+
+
+class Advance(Protocol):
+    """Told of a protection's id, a number of its images, whether they were there before this run, and what is done.
+
+    ``doing`` is empty while it is protected, else a few words such as ``scoring fidelity``.
+    """
+
+    def __call__(self, cell: str, count: int, cached: bool, doing: str = "") -> None: ...
 
 
 @contextmanager
@@ -39,9 +47,9 @@ def _bar(console: Console, total: int) -> Iterator[Advance]:
     with Progress(*columns, console=console, transient=True, expand=True) as shown:
         bar = shown.add_task("protecting", total=total)
 
-        def advance(description: str, count: int, cached: bool) -> None:
+        def advance(cell: str, count: int, cached: bool, doing: str = "") -> None:
             del cached
-            shown.update(bar, description=description, advance=count)
+            shown.update(bar, description=f"{doing}: {cell}" if doing else cell, advance=count)
 
         yield advance
 
@@ -53,6 +61,7 @@ class Tally:
         self.total = total
         self.done = 0
         self.made = 0
+        self._doing: dict[str, str] = {}
         self._start = time.monotonic()
 
     def add(self, count: int, cached: bool) -> None:
@@ -60,12 +69,19 @@ class Tally:
         self.done += count
         self.made += 0 if cached else count
 
+    def at(self, cell: str, doing: str) -> None:
+        """What is done with a protection besides protecting; an empty string: nothing more."""
+        self._doing.pop(cell, None)
+        if doing:
+            self._doing[cell] = doing
+
     def line(self) -> str:
-        """``12 of 96 images, 84 left, 0.80 images/s, 1:45 to go``."""
+        """``12 of 96 images, 84 left, 0.80 images/s, 1:45 to go``, and what else is being done, the last first."""
         rate = self.made / max(time.monotonic() - self._start, 1e-9)
         left = self.total - self.done
-        to_go = f"{_clock(left / rate)} to go" if rate else "time to go unknown"
-        return f"{self.done} of {self.total} images, {left} left, {rate:.2f} images/s, {to_go}"
+        to_go = f"{clock(left / rate)} to go" if rate else "time to go unknown"
+        others = [f"{doing}: {cell}" for cell, doing in reversed(list(self._doing.items()))]
+        return "; ".join([f"{self.done} of {self.total} images, {left} left, {rate:.2f} images/s, {to_go}", *others])
 
 
 @contextmanager
@@ -77,9 +93,9 @@ def _lines(console: Console, total: int) -> Iterator[Advance]:
         while not over.wait(LINE_EVERY):
             console.print(tally.line(), highlight=False, markup=False, soft_wrap=True)
 
-    def advance(description: str, count: int, cached: bool) -> None:
-        del description
+    def advance(cell: str, count: int, cached: bool, doing: str = "") -> None:
         tally.add(count, cached)
+        tally.at(cell, doing)
 
     speaker = threading.Thread(target=speak, daemon=True)
     speaker.start()
@@ -90,7 +106,7 @@ def _lines(console: Console, total: int) -> Iterator[Advance]:
         speaker.join()
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """``3725`` as ``1:02:05``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from .engine.estimate import Estimate, estimate
 from .engine.results import Results
 from .engine.status import Status, status
 from .engine.store import Store
+from .progress import clock
 
 if TYPE_CHECKING:
     from .engine.plan import Plan
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 STYLES = {"cached": "green", "partial": "yellow", "missing": "dim", "failed": "red"}
 
 
-def plan_table(plan: Plan, store: Store) -> Table:
-    """One row for each protection: how far it is."""
+def plan_view(plan: Plan, store: Store) -> tuple[Table, list[str]]:
+    """One row for each protection, how far it is, and lines to be told below: time left, and what cannot be had."""
     table = Table(title=f"{escape(plan.suite.name)}: {len(plan.protections)} protections, {len(plan.items)} sources")
     for column in ("protection", "surrogates", "state", "images"):
         table.add_column(column)
@@ -32,10 +34,34 @@ def plan_table(plan: Plan, store: Store) -> Table:
             f"[{style}]{state.state}[/{style}]",
             f"{state.finished}/{state.total}",
         )
-    missing = {(one.component.name, one.missing): one for one in plan.measurements if one.missing}
-    notes = [f"{name} cannot be computed: {reason}" for name, reason in missing]
-    table.caption = escape("; ".join([_counts(states.values()), *notes]))
-    return table
+    table.caption = _counts(states.values())
+    return table, [*_time_left(estimate(plan, store, states)), *_lacking(plan)]
+
+
+def _time_left(left: Estimate) -> list[str]:
+    """How long it may take, and for which methods nobody knows."""
+    if not left.cells:
+        return []
+    from .executors.processes import usual_jobs  # noqa: PLC0415 (a plan has torch already; status has not)
+
+    jobs = min(usual_jobs(), left.cells)
+    lines = []
+    if left.seconds:
+        what = f"{left.images} images" if not left.unmeasured else "what was measured before"
+        lines.append(f"about {clock(left.seconds / jobs)} for {what}, {jobs} at once, and the time for scoring")
+    if left.unmeasured:
+        lines.append(f"time unknown: nothing is finished yet of {', '.join(left.unmeasured)}")
+    return lines
+
+
+def _lacking(plan: Plan) -> list[str]:
+    """What of the comparison cannot be had, and why; one line each."""
+    lines = [f"skipped: {one}" for one in plan.skipped]
+    without = sum(entry.gallery_sha256 is None for entry in plan.manifest.entries)
+    if without and "dodge" in plan.suite.spec.protocol.goals:
+        lines.append(f"dodging cannot be scored for {without} of {len(plan.items)} sources: they have no other photo")
+    missing = dict.fromkeys((one.component.name, one.missing) for one in plan.measurements if one.missing)
+    return [*lines, *(f"{name} cannot be computed: {reason}" for name, reason in missing)]
 
 
 def status_tables(results: Results) -> list[Table]:

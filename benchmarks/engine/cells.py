@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from veilbench.errors import UserError
 from veilbench.methods.base import ProtectionMethod, Task
@@ -20,6 +20,12 @@ from .train import train
 
 if TYPE_CHECKING:
     from veilbench.datasets.base import Target
+
+
+class Done(Protocol):
+    """Told of a number of items when they are finished, and of what is done meanwhile where that is no protecting."""
+
+    def __call__(self, count: int, doing: str = "") -> None: ...
 
 
 class Cells:
@@ -40,12 +46,12 @@ class Cells:
         self.batch_size = batch_size
         self.devices = devices
 
-    def protect(self, protection: Protection, done: Callable[[int], None]) -> str:
+    def protect(self, protection: Protection, done: Done) -> str:
         """Protect what is missing.
 
         Args:
             protection: of the plan.
-            done: called with a number of items when they are finished.
+            done: called as items are finished, and while the method is trained.
 
         Returns:
             The failure in one line, or an empty string.
@@ -65,7 +71,7 @@ class Cells:
             folder.create(protection.spec)
             folder.clear_error()
             folder.mend()
-            self._train(method, protection)
+            self._train(method, protection, done)
             protect(
                 method,
                 self.plan.dataset,
@@ -88,14 +94,15 @@ class Cells:
         after = status(self.store, protection.id, protection.items)
         return f"{protection.id}: {after.error}" if after.state in {"failed", "partial"} or after.error else ""
 
-    def _train(self, method: ProtectionMethod, protection: Protection) -> None:
+    def _train(self, method: ProtectionMethod, protection: Protection, done: Done) -> None:
         """Give a method that trains its network, trained now or before."""
         training = protection.training
         if training is None or not isinstance(method, TrainedMethod):
             return
         folder = self.store.training(training.id)
         folder.create(training.spec)
-        train(method, self.plan.training_faces(training.faces), folder)
+        train(method, self.plan.training_faces(training.faces), folder, told=partial(done, 0))
+        done(0)
 
     def _task(self, protection: Protection) -> Task:
         by_name: dict[str, Target] = {target.name: target for target in self.plan.dataset.targets}

@@ -43,5 +43,9 @@ def fingerprint(spec: Mapping[str, Any]) -> str:
 
 def readable_id(words: Sequence[str], spec: Mapping[str, Any]) -> str:
     """``pgd-impersonate-id00012-5f0c...``: words for people, the hash for certainty; safe as a file name."""
-    safe = [re.sub(r"[^A-Za-z0-9._]+", "_", word) for word in words if word]
-    return "-".join([*safe, fingerprint(spec)])
+    return readable_prefix(words) + fingerprint(spec)
+
+
+def readable_prefix(words: Sequence[str]) -> str:
+    """What the ids of all specs with these first words begin with."""
+    return "".join(re.sub(r"[^A-Za-z0-9._]+", "_", word) + "-" for word in words if word)

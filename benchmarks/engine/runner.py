@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -79,10 +80,11 @@ class Runner:
             for protection, failure in protected:
                 if failure:
                     failures.append(failure)
-                failures += self._score(protection)
-                self._keep_sources(failures)
+                failures += self._score(protection, partial(advance, protection.id, 0, True))
+                self._keep_sources(failures, advance)
                 failures += self._reduce([protection.id])
                 self.tracker.record(self.results, protection.id)
+            advance("rows of the leaderboard", 0, True, "scoring")
             self._reduce_rows(failures)
         return failures
 
@@ -92,7 +94,7 @@ class Runner:
         write_manifest(self.results)
         yield
 
-    def _score(self, protection: Protection) -> list[str]:
+    def _score(self, protection: Protection, doing: Callable[[str], None]) -> list[str]:
         """Bring a protection's scores up to date.  Returns one line for each that failed, or image that cannot be made.
 
         An image that is found damaged as it is read is made again.
@@ -100,17 +102,21 @@ class Runner:
         failures: list[str] = []
         while True:
             try:
-                return failures + self.scorer.score(protection)
+                return failures + self.scorer.score(protection, lambda score: doing(f"scoring {score}"))
             except DamagedImageError as error:
-                failures += filter(None, [self.cells.protect(protection, lambda _: None)])
+                failures += filter(None, [self.cells.protect(protection, _unheard)])
                 if failures:
                     return [*failures, str(error)]
+            finally:
+                doing("")
 
-    def _keep_sources(self, failures: list[str]) -> None:
+    def _keep_sources(self, failures: list[str], advance: Advance) -> None:
         """Once: what pictures show of the clean sources, and what scores compare with."""
         if not self._sources_kept:
+            advance("clean sources", 0, True, "scoring")
             keep_sources(self.plan, self.store)
             failures += self.scorer.score_sources()
+            advance("clean sources", 0, True)
             self._sources_kept = True
 
     def _reduce_rows(self, failures: list[str]) -> None:
@@ -137,8 +143,8 @@ class Runner:
         """Every protection once it is as far as it gets, with its failure or an empty string."""
         pending = []
 
-        def made(cell: str, count: int) -> None:
-            advance(cell, count, False)
+        def made(cell: str, count: int, doing: str = "") -> None:
+            advance(cell, count, False, doing)
 
         for protection in self.plan.protections.values():
             before = status(self.store, protection.id, protection.items)
@@ -148,3 +154,8 @@ class Runner:
             else:
                 pending.append(protection)
         yield from make_executor(self.cells, len(pending), self.jobs, self.executor).run(pending, made)
+
+
+def _unheard(count: int, doing: str = "") -> None:
+    """Images that are made again were counted before."""
+    del count, doing

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .intact import BLANK, fill_mark, mark_holds, tell
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pyarrow.parquet import ParquetFile
+
+Read = TypeVar("Read")
 
 
 def score_bytes(rows: pd.DataFrame, about: Mapping[str, Any]) -> bytes:
@@ -32,7 +36,33 @@ def score_bytes(rows: pd.DataFrame, about: Mapping[str, Any]) -> bytes:
 
 def read_score_file(path: Path) -> pd.DataFrame | None:
     """The rows, their ``attrs`` what they were written with; None where there is no file, or a damaged one."""
-    import pyarrow as pa  # noqa: PLC0415 (status needs none of it)
+
+    def read(file: ParquetFile) -> pd.DataFrame:
+        # threads cost more than they bring for files this small
+        rows: pd.DataFrame = file.read(use_threads=False).to_pandas(use_threads=False)
+        return rows
+
+    rows = _read(path, read)
+    if rows is not None:
+        rows.attrs = {key: value for key, value in rows.attrs.items() if key != "seal"}
+    return rows
+
+
+def read_score_about(path: Path) -> dict[str, Any] | None:
+    """What the rows were written with, and no table of them; None as :func:`read_score_file`."""
+
+    def read(file: ParquetFile) -> dict[str, Any]:
+        attrs: dict[str, Any] = json.loads(file.schema_arrow.metadata[b"PANDAS_ATTRS"])
+        if "seal" not in attrs:
+            file.read(use_threads=False)  # from before there were seals: whole where it can be read
+        return attrs
+
+    return _read(path, read)
+
+
+def _read(path: Path, read: Callable[[ParquetFile], Read]) -> Read | None:
+    """What ``read`` finds in a Parquet file with a mark; None where there is none, or a damaged one, which is named."""
+    import pyarrow as pa  # noqa: PLC0415
     from pyarrow.parquet import ParquetFile  # noqa: PLC0415
 
     if not path.is_file():
@@ -43,9 +73,7 @@ def read_score_file(path: Path) -> pd.DataFrame | None:
             raise ValueError("not what was written")  # noqa: TRY301
         # pandas.read_parquet goes through the data set reader, three times as slow for files this small
         with ParquetFile(pa.BufferReader(data)) as file:
-            rows: pd.DataFrame = file.read().to_pandas()
+            return read(file)
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
         tell(path, (str(error).splitlines() or ["cannot be read"])[0][:100])
         return None
-    rows.attrs = {key: value for key, value in rows.attrs.items() if key != "seal"}
-    return rows

@@ -5,7 +5,7 @@ Photos stream: each is decoded when it is asked for.  Networks run on the device
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import pandas as pd
@@ -25,6 +25,7 @@ from .identity import fingerprint
 from .kept_rows import RowFrames, fail_row, read_row, reference_cell, row_frames, write_row
 from .measurements import Measurement
 from .plan import Plan, Protection
+from .records import ItemRecord
 from .store import DamagedImageError, ProtectionFolder, Store
 
 
@@ -44,20 +45,26 @@ class Scorer:
         self._scores: dict[str, Score] = {}
         self._places = {entry.id: place for place, entry in enumerate(plan.manifest.entries)}
 
-    def score(self, protection: Protection) -> list[str]:
+    def score(self, protection: Protection, told: Callable[[str], None]) -> list[str]:
         """Bring all scores of a protection up to date.
+
+        Args:
+            protection: of the plan.
+            told: called with each score's name before it.
 
         Returns:
             One line for each score that failed; it is tried again by the next run.
         """
         folder = self._store.protection(protection.id)
-        have = folder.finished()
+        records = folder.records()
+        have = folder.finished(records)
         items = [item for item in protection.items if item in have]
         if not items:
             return []
-        stamp = folder.images_stamp(items)
+        stamp = folder.images_stamp(items, records)
         failures = []
         for measurement in self._plan.measurements:
+            told(measurement.component.name)
             pairs = self._protected(folder, items, measurement)
             failures.append(self._keep(measurement, measurement.id, protection.id, stamp, pairs))
         return [failure for failure in failures if failure]
@@ -147,13 +154,12 @@ class Scorer:
         treatment = measurement.countermeasure
         counter = None if treatment is None else build_countermeasure(treatment)
 
-        records = folder.records()
-
-        def read(item: str) -> Tensor:
+        def read(records: Mapping[str, ItemRecord], item: str) -> Tensor:
             data = folder.content(item, records.get(item))
             return treated(counter, decode_photo(data, folder.image(item)))
 
-        return lambda: self._pairs(items, read)
+        # read when pairs are asked for: a score that is kept needs none, and finding damage touches the records
+        return lambda: self._pairs(items, partial(read, folder.records()))
 
     def _sources(self) -> Pairs:
         return self._pairs(list(self._places), lambda item: self._plan.dataset[self._places[item]].image)

@@ -32,9 +32,9 @@ class Status:
 def status(store: Store, cell: str, items: Collection[str]) -> Status:
     """How far the protection ``cell`` of ``items`` is."""
     folder = store.protection(cell)
-    wanted = set(items)
-    errors = [record.error for item, record in folder.records().items() if record.error and item in wanted]
-    finished = len(set(folder.finished()) & wanted)
+    wanted, records = set(items), folder.records()
+    errors = [record.error for item, record in records.items() if record.error and item in wanted]
+    finished = len(set(folder.finished(records)) & wanted)
     if finished < len(wanted):
         folder.name_lost_lines()
     error = folder.error or (errors[0] if errors else "")

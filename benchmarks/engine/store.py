@@ -37,7 +37,7 @@ from veilbench.files import file_sha256, write_bytes
 from .intact import png_content, sealed, tell, unsealed, whole_png
 from .lock import hold
 from .records import ItemRecord
-from .score_files import read_score_file, score_bytes
+from .score_files import read_score_about, read_score_file, score_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,9 +126,10 @@ class ProtectionFolder:
             whole = [line + b"\n" for path, line, record in lines if path == broken and record is not None]
             write_bytes(broken, b"".join(whole))
 
-    def finished(self) -> dict[str, ItemRecord]:
-        """Records of the items that have their PNG, whole."""
-        return {item: record for item, record in self.records().items() if not record.error and self._has(record)}
+    def finished(self, records: Mapping[str, ItemRecord] | None = None) -> dict[str, ItemRecord]:
+        """Those of the records (read now unless given) whose items have their PNG, whole."""
+        known = self.records() if records is None else records
+        return {item: record for item, record in known.items() if not record.error and self._has(record)}
 
     def _has(self, record: ItemRecord) -> bool:
         path = self.image(record.id)
@@ -165,12 +166,13 @@ class ProtectionFolder:
             raise DamagedImageError(f"{path}: damaged (not what was recorded); `veilbench run` makes it again")
         return data
 
-    def images_stamp(self, items: Collection[str]) -> str:
-        """Changes whenever a PNG's content does, and not when results are copied.
+    def images_stamp(self, items: Collection[str], records: Mapping[str, ItemRecord] | None = None) -> str:
+        """Changes whenever a PNG's content does, and not when results are copied.  Records are read unless given.
 
         Only PNGs that were touched since they were recorded are read, and recorded anew, so that it happens once.
         """
-        records, seen, digest = self.records(), [], hashlib.sha256()
+        records = self.records() if records is None else records
+        seen, digest = [], hashlib.sha256()
         for item in sorted(items):
             path, known = self.image(item), records.get(item)
             found = _size_and_time(path)
@@ -331,9 +333,9 @@ class Store:
         return read_score_file(self.score_path(cell, score))
 
     def has_score(self, cell: str, score: str, about: Mapping[str, Any]) -> bool:
-        """Whether a score is stored, whole, and was written with all that ``about`` says."""
-        rows = self.read_score(cell, score)
-        return rows is not None and all(rows.attrs.get(key) == value for key, value in about.items())
+        """Whether a score is stored, whole, and was written with all that ``about`` says.  Makes no table of it."""
+        found = read_score_about(self.score_path(cell, score))
+        return found is not None and all(found.get(key) == value for key, value in about.items())
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ from .store import TrainingFolder
 from .trainer import interruptible, make_trainer
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
+SECONDS_BETWEEN_WORDS = 5.0
 
 
 class TrainingCost(pl.Callback):
@@ -89,6 +91,29 @@ class KeepLast(pl.Callback):
         self._saved = time.monotonic()
 
 
+class TellSteps(pl.Callback):
+    """Says now and then how far a training is.
+
+    Args:
+        told: called with a few words.
+    """
+
+    def __init__(self, told: Callable[[str], None]) -> None:
+        self._told = told
+        self._last = -math.inf
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Say it if it is time to."""
+        del pl_module, batch
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_WORDS:
+            self._last = time.monotonic()
+            epoch, step = trainer.current_epoch + 1, batch_idx + 1
+            steps = trainer.num_training_batches
+            self._told(f"training, epoch {epoch} of {trainer.max_epochs}, step {step} of {steps}")
+
+
 def train(
     method: TrainedMethod,
     faces: FaceDataset,
@@ -96,6 +121,7 @@ def train(
     *,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS,
+    told: Callable[[str], None] | None = None,
 ) -> None:
     """Give ``method`` its trained network: from ``folder`` where it is finished, else by training it, on one device.
 
@@ -105,6 +131,7 @@ def train(
         folder: created; what is in it is gone on with.
         accelerator: Lightning's word.
         seconds_between_checkpoints: within an epoch; at its end there is always one.
+        told: called now and then with how far it is, in a few words.
 
     Raises:
         WeightsError: when what is in ``folder`` does not fit the method's network, or the training diverged.
@@ -117,7 +144,7 @@ def train(
     trainer = make_trainer(
         1,
         accelerator,
-        [cost, KeepLast(folder.last, seconds_between_checkpoints)],
+        [cost, KeepLast(folder.last, seconds_between_checkpoints), *([TellSteps(told)] if told else [])],
         max_epochs=method.epochs,
         limit_val_batches=0,
     )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from ..engine.plan import Protection
 
-Told = Callable[[str, int], None]
-"""Told of a protection's id and a number of its images, when these are made."""
+
+class Told(Protocol):
+    """Told of a protection's id and a number of its images, when these are made, and of what it does meanwhile."""
+
+    def __call__(self, cell: str, count: int, doing: str = "") -> None: ...
 
 
 class Executor(ABC):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MOST = 4  # by default: each has networks of its own in memory
 
 _cells: Cells | None = None  # of this process, where it is a worker
-_reports: SimpleQueue[tuple[str, int]] | None = None
+_reports: SimpleQueue[tuple[str, int, str]] | None = None
 
 
 def usual_jobs() -> int:
@@ -107,7 +107,7 @@ def _deaf() -> Iterator[None]:
 
 
 def _become_worker(
-    plan: Plan, root: Path, batch_size: int, threads: int, reports: SimpleQueue[tuple[str, int]]
+    plan: Plan, root: Path, batch_size: int, threads: int, reports: SimpleQueue[tuple[str, int, str]]
 ) -> None:
     import torch  # noqa: PLC0415
 
@@ -122,5 +122,5 @@ def _protect(cell: str) -> str:
     return _cells.protect(_cells.plan.protections[cell], partial(_report, _reports, cell))
 
 
-def _report(reports: SimpleQueue[tuple[str, int]], cell: str, count: int) -> None:
-    reports.put((cell, count))
+def _report(reports: SimpleQueue[tuple[str, int, str]], cell: str, count: int, doing: str = "") -> None:
+    reports.put((cell, count, doing))

@@ -49,10 +49,11 @@ def test_every_protection_comes_once_and_every_image_is_told_of(world: Path, job
     pending = list(mine.plan.protections.values())[:2]
     told: Counter[str] = Counter()
 
-    def count(cell: str, images: int) -> None:
-        told[cell] += images
+    def hear(cell: str, count: int, doing: str = "") -> None:
+        del doing
+        told[cell] += count
 
-    outcomes = list(make_executor(mine, len(pending), jobs).run(pending, count))
+    outcomes = list(make_executor(mine, len(pending), jobs).run(pending, hear))
     assert sorted(protection.id for protection, _ in outcomes) == sorted(protection.id for protection in pending)
     assert [failure for _, failure in outcomes] == ["", ""]
     assert told == {protection.id: len(protection.items) for protection in pending}

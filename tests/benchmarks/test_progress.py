@@ -36,6 +36,32 @@ def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch: pytest.Mon
     assert lines[-1].endswith(" to go")
 
 
+def test_lines_also_tell_of_training_and_scoring(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LINE_EVERY", 0.05)
+    text = io.StringIO()
+    with progress(Console(file=text, width=80), 100) as advance:
+        advance("a", 0, True, "scoring fidelity")
+        advance("b", 0, False, "training, epoch 1 of 3, step 2 of 8")
+        time.sleep(0.2)
+        assert (
+            text.getvalue().splitlines()[-1].endswith("; training, epoch 1 of 3, step 2 of 8: b; scoring fidelity: a")
+        )
+        advance("a", 0, True)
+        advance("b", 0, False)
+        time.sleep(0.2)
+    assert text.getvalue().splitlines()[-1].endswith("time to go unknown")
+
+
+def test_a_narrow_bar_tells_what_is_done() -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=80, force_terminal=True, color_system=None)
+    with progress(console, 2560) as advance:
+        advance("weaken_diff_impersonate_target_1-0123456789ab", 1234, False, "scoring fidelity")
+    last = [line for line in text.getvalue().replace("\r", "\n").splitlines() if "1234" in line][-1]
+    assert "scoring fid" in last
+    assert "1234/2560 images" in last
+
+
 def test_a_narrow_bar_keeps_its_numbers() -> None:
     text = io.StringIO()
     console = Console(file=text, width=80, force_terminal=True, color_system=None)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from pyarrow.parquet import ParquetFile
 
 from veilbench.benchmarks.engine.records import ItemRecord
 from veilbench.benchmarks.engine.store import ProtectionFolder, Store
@@ -99,3 +100,16 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
         pass
     with store.lock():
         pass
+
+
+def test_asking_for_a_score_reads_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    store.write_score("cell", "fidelity", pd.DataFrame({"item": ["a"], "psnr": [30.0]}), {"stamp": "stamp"})
+
+    def read(*words: object, **given: object) -> None:
+        raise AssertionError(words, given)
+
+    monkeypatch.setattr(ParquetFile, "read", read)
+    assert store.has_score("cell", "fidelity", {"stamp": "stamp"})
+    with pytest.raises(AssertionError):
+        store.read_score("cell", "fidelity")

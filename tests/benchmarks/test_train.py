@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from veilbench import registry
+from veilbench.benchmarks.engine import train as train_module
 from veilbench.benchmarks.engine.plan import Plan
 from veilbench.benchmarks.engine.store import TrainingFolder
 from veilbench.benchmarks.engine.train import train
@@ -146,6 +147,17 @@ def test_a_training_is_the_plain_loop(
     assert record["backward"] == {"one": 3 * 5}
     assert record["seconds"] > 0
     assert not folder.last.exists()
+
+
+def test_a_training_tells_how_far_it_is(
+    tinter: Callable[..., TrainedMethod], faces: SyntheticFaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_module, "SECONDS_BETWEEN_WORDS", 0.0)
+    told: list[str] = []
+    train(tinter(), faces, folder_at(tmp_path / "t"), told=told.append)
+    assert told[0] == "training, epoch 1 of 3, step 1 of 3"
+    assert told[-1] == "training, epoch 3 of 3, step 3 of 3"
+    assert len(told) == 9
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3, 4, 7])
