@@ -7,7 +7,6 @@ score's class nor its networks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,19 +14,10 @@ from veilbench.metrics.validity import BESIDE
 
 from .identity import fingerprint
 from .intact import tell
-from .store import Store, read_json, write_json
+from .store import Store, read_error, read_json, write_error, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass(frozen=True, slots=True)
-class RowFrames:
-    """What a row's numbers are computed from, and the key that they are kept under."""
-
-    key: str
-    frames: Sequence[pd.DataFrame]
-    reference: pd.DataFrame | None
 
 
 def reference_cell(digest: str) -> str:
@@ -35,22 +25,33 @@ def reference_cell(digest: str) -> str:
     return f"sources-{digest[:12]}"
 
 
-def row_frames(store: Store, score: str, reference: str, digest: str, cells: Sequence[str]) -> RowFrames:
-    """Stored rows of some protections.
+def row_key(store: Store, score: str, reference: str, digest: str, cells: Sequence[str]) -> str:
+    """The key that a row's numbers are kept under; makes no table of what they are computed from.
 
     Args:
-        store: where they are.
+        store: where the rows of protections are.
         score: id of the score.
         reference: id of what it keeps of the clean sources; empty where it keeps nothing.
         digest: of the data set.
         cells: ids of the protections.
     """
-    found = {cell: frame for cell in sorted(cells) if (frame := store.read_score(cell, score)) is not None}
+    found = {cell: about for cell in sorted(cells) if (about := store.score_about(cell, score)) is not None}
+    stamps = {cell: str(about.get("stamp")) for cell, about in found.items()}
+    kept = reference and store.score_about(reference_cell(digest), reference) is not None
+    return fingerprint({"score": score, "stamps": stamps, "reference": reference if kept else ""})
+
+
+def row_frames(
+    store: Store, score: str, reference: str, digest: str, cells: Sequence[str]
+) -> tuple[list[pd.DataFrame], pd.DataFrame | None]:
+    """Stored rows of some protections, and of the clean sources.  No rows where a score lacks those of the sources.
+
+    Takes what :func:`row_key` takes.
+    """
     sources = store.read_score(reference_cell(digest), reference) if reference else None
-    stamps = {cell: str(frame.attrs.get("stamp")) for cell, frame in found.items()}
-    key = fingerprint({"score": score, "stamps": stamps, "reference": reference if sources is not None else ""})
-    whole = not reference or sources is not None
-    return RowFrames(key, list(found.values()) if whole else [], sources)
+    if reference and sources is None:
+        return [], None
+    return [frame for cell in sorted(cells) if (frame := store.read_score(cell, score)) is not None], sources
 
 
 def write_row(store: Store, key: str, numbers: Mapping[str, float], n: int) -> None:
@@ -75,12 +76,12 @@ def read_row(store: Store, key: str) -> dict[str, float] | None:
 
 def fail_row(store: Store, key: str, error: str) -> None:
     """Record why a row's numbers could not be computed."""
-    write_json(_failure(store, key), {"error": error})
+    write_error(_failure(store, key), error)
 
 
 def row_error(store: Store, key: str) -> str:
     """Why a row's numbers could not be computed, or an empty string."""
-    return str((read_json(_failure(store, key)) or {}).get("error", ""))
+    return read_error(_failure(store, key))
 
 
 def any_row_failed(store: Store) -> bool:

@@ -6,7 +6,6 @@ import glob
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +68,7 @@ class Results:
             raise UserError(f"{folder}: no `store` in any folder above it; copy a results folder whole, with its store")
         return cls(manifest, Store(root), folder)
 
-    @cached_property
+    @property
     def name(self) -> str:
         """Of the suite."""
         return self.manifest.suite

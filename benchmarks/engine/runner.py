@@ -73,10 +73,10 @@ class Runner:
         with (
             self._told(failures),
             self.store.lock(),
-            self._written(),
             progress(self.console, total) as advance,
             closing(self._protected(advance)) as protected,
         ):
+            write_manifest(self.results)  # before anything is made, so that whoever looks meanwhile knows how far it is
             for protection, failure in protected:
                 if failure:
                     failures.append(failure)
@@ -87,12 +87,6 @@ class Runner:
             advance("rows of the leaderboard", 0, True, "scoring")
             self._reduce_rows(failures)
         return failures
-
-    @contextmanager
-    def _written(self) -> Iterator[None]:
-        """What the run is, is told before it begins, so that whoever looks meanwhile knows how far it is."""
-        write_manifest(self.results)
-        yield
 
     def _score(self, protection: Protection, doing: Callable[[str], None]) -> list[str]:
         """Bring a protection's scores up to date.  Returns one line for each that failed, or image that cannot be made.

@@ -22,7 +22,7 @@ from veilbench.metrics.validity import checked_numbers, checked_rows
 from ..specs.scoring import build_countermeasure, build_score
 from ..specs.suite import PROTOCOL_VERSION
 from .identity import fingerprint
-from .kept_rows import RowFrames, fail_row, read_row, reference_cell, row_frames, write_row
+from .kept_rows import fail_row, read_row, reference_cell, row_frames, row_key, write_row
 from .measurements import Measurement
 from .plan import Plan, Protection
 from .records import ItemRecord
@@ -89,27 +89,28 @@ class Scorer:
                 continue
             if not any(column.of == "row" for column in measurement.columns):
                 continue
-            found = row_frames(self._store, measurement.id, measurement.reference_id, self._digest, cells)
-            if found.frames and read_row(self._store, found.key) is None:
-                failures.append(self._reduce(measurement, found))
+            place = (self._store, measurement.id, measurement.reference_id, self._plan.digest, cells)
+            key = row_key(*place)
+            if read_row(self._store, key) is None:
+                failures.append(self._reduce(measurement, key, *row_frames(*place)))
         return [failure for failure in failures if failure]
 
-    def _reduce(self, measurement: Measurement, found: RowFrames) -> str:
-        """Compute and keep the numbers of one score.  Returns why it failed, or ""."""
-        rows = pd.concat(found.frames, ignore_index=True)
+    def _reduce(
+        self, measurement: Measurement, key: str, frames: Sequence[pd.DataFrame], reference: pd.DataFrame | None
+    ) -> str:
+        """Compute and keep the numbers of one score, if it has rows.  Returns why it failed, or ""."""
+        if not frames:
+            return ""
+        rows = pd.concat(frames, ignore_index=True)
         try:
-            given = self._built(measurement).reduce(rows, found.reference)
+            given = self._built(measurement).reduce(rows, reference)
             numbers = checked_numbers(measurement.columns, given)
         except (Exception, SystemExit) as error:  # as of rows
             reason = one_line(error)
-            fail_row(self._store, found.key, reason)
-            return f"{measurement.id} of {len(found.frames)} cells together: {reason}"
-        write_row(self._store, found.key, numbers, len(rows))
+            fail_row(self._store, key, reason)
+            return f"{measurement.id} of {len(frames)} cells together: {reason}"
+        write_row(self._store, key, numbers, len(rows))
         return ""
-
-    @property
-    def _digest(self) -> str:
-        return self._plan.digest
 
     def _keep(self, measurement: Measurement, score: str, cell: str, stamp: str, pairs: Callable[[], Pairs]) -> str:
         """Compute and store a score unless it is there for exactly these images.  Returns why it failed, or ""."""

@@ -65,6 +65,16 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return found
 
 
+def write_error(path: Path, error: str) -> None:
+    """Record why something failed."""
+    write_json(path, {"error": error})
+
+
+def read_error(path: Path) -> str:
+    """Why something failed, or an empty string."""
+    return str((read_json(path) or {}).get("error", ""))
+
+
 class DamagedImageError(UserError):
     """A protected PNG that is not what was written."""
 
@@ -195,11 +205,11 @@ class ProtectionFolder:
     @property
     def error(self) -> str:
         """Why the cell failed, or an empty string."""
-        return str((read_json(self.path / "error.json") or {}).get("error", ""))
+        return read_error(self.path / "error.json")
 
     def fail(self, error: str) -> None:
         """Record that the cell failed."""
-        write_json(self.path / "error.json", {"error": error})
+        write_error(self.path / "error.json", error)
 
     def clear_error(self) -> None:
         """Forget an earlier failure: the cell is being tried again."""
@@ -322,19 +332,23 @@ class Store:
 
     def fail_score(self, cell: str, score: str, error: str) -> None:
         """Record that a score failed."""
-        write_json(self._failure_path(cell, score), {"error": error})
+        write_error(self._failure_path(cell, score), error)
 
     def score_error(self, cell: str, score: str) -> str:
         """Why a score failed, or an empty string."""
-        return str((read_json(self._failure_path(cell, score)) or {}).get("error", ""))
+        return read_error(self._failure_path(cell, score))
 
     def read_score(self, cell: str, score: str) -> pd.DataFrame | None:
         """A stored score, its ``attrs`` what it was written with; None where there is none or a damaged one."""
         return read_score_file(self.score_path(cell, score))
 
+    def score_about(self, cell: str, score: str) -> dict[str, Any] | None:
+        """What a stored score was written with, and no table of it; None where there is none or a damaged one."""
+        return read_score_about(self.score_path(cell, score))
+
     def has_score(self, cell: str, score: str, about: Mapping[str, Any]) -> bool:
-        """Whether a score is stored, whole, and was written with all that ``about`` says.  Makes no table of it."""
-        found = read_score_about(self.score_path(cell, score))
+        """Whether a score is stored, whole, and was written with all that ``about`` says."""
+        found = self.score_about(cell, score)
         return found is not None and all(found.get(key) == value for key, value in about.items())
 
     @contextmanager

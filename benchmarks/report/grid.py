@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..engine.intact import tell
 from ..engine.manifest import QuestionFacts
+from ..engine.records import ItemRecord
 from ..engine.results import Results
 from ..engine.sources import SHOWN, reference_name
 from ..engine.store import DamagedImageError, ProtectionFolder
@@ -45,7 +46,11 @@ def comparison(results: Results) -> Image.Image:
             continue
         shown.add(question.label)
         cells = [_owner(results, question, item).cell for item in items]
-        images = [_protected(results.store.protection(cell), item) for cell, item in zip(cells, items, strict=True)]
+        records = {cell: results.store.protection(cell).records() for cell in dict.fromkeys(cells)}
+        images = [
+            _protected(results.store.protection(cell), records[cell], item)
+            for cell, item in zip(cells, items, strict=True)
+        ]
         label = f"{question.label} ({question.goal})"
         if worn := results.manifest.cells[question.cell].reference:
             images.append(read_pixels(results.source_image(reference_name(worn))))
@@ -54,12 +59,12 @@ def comparison(results: Results) -> Image.Image:
     return sheet(rows)
 
 
-def _protected(folder: ProtectionFolder, item: str) -> Pixels | None:
+def _protected(folder: ProtectionFolder, records: Mapping[str, ItemRecord], item: str) -> Pixels | None:
     """A protected image; None where there is none, or a damaged one, which is named."""
     if not folder.image(item).is_file():
         return None
     try:
-        data = folder.content(item, folder.records().get(item))
+        data = folder.content(item, records.get(item))
     except DamagedImageError:
         tell(folder.image(item), "not what was recorded")
         return None
@@ -105,8 +110,8 @@ def protection_sheet(results: Results, cell: str) -> Image.Image | None:
     None where none of them is finished.
     """
     folder = results.store.protection(cell)
-    paths = [(results.source_image(item), folder.image(item)) for item in results.manifest.dataset.items[:SHOWN]]
-    read = [(read_pixels(source), read_pixels(image)) for source, image in paths]
+    records, items = folder.records(), results.manifest.dataset.items[:SHOWN]
+    read = [(read_pixels(results.source_image(item)), _protected(folder, records, item)) for item in items]
     found = [(source, image) for source, image in read if source is not None and image is not None]
     if not found:
         return None

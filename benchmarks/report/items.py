@@ -10,7 +10,7 @@ import pandas as pd
 
 from veilbench.metrics.verification import deciding, fooled
 
-from ..engine.kept_rows import any_row_failed, row_error, row_frames
+from ..engine.kept_rows import any_row_failed, row_error, row_key
 from ..engine.manifest import QuestionFacts
 from ..engine.records import ItemRecord
 from ..engine.results import Results
@@ -76,7 +76,7 @@ def _failed_rows(results: Results) -> Iterator[tuple[str, str, str]]:
     for score in results.manifest.scores:
         for label, goal in asked if any(column.of == "row" for column in score.columns) else ():
             cells = results.row_cells(label, goal)
-            key = row_frames(results.store, score.id, score.reference_id, digest, cells).key
+            key = row_key(results.store, score.id, score.reference_id, digest, cells)
             if error := row_error(results.store, key):
                 yield label, score.id, error
 

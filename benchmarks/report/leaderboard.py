@@ -11,7 +11,7 @@ from veilbench.errors import UserError
 from veilbench.metrics.statistics import clustered_mean, wilson_interval
 from veilbench.metrics.validity import BESIDE
 
-from ..engine.kept_rows import read_row, row_frames
+from ..engine.kept_rows import read_row, row_key
 from ..engine.results import Results
 from ..progress import grouped
 from .columns import PSR, PSR_WHITE_BOX, judge_column, score_columns
@@ -152,8 +152,8 @@ def kept_numbers(results: Results, treatment: str, cells: Sequence[str]) -> dict
     for score in results.scores(treatment):
         if not any(column.of == "row" for column in score.columns):
             continue
-        frames = row_frames(results.store, score.id, score.reference_id, results.manifest.dataset.digest, cells)
-        kept = read_row(results.store, frames.key) or {}
+        key = row_key(results.store, score.id, score.reference_id, results.manifest.dataset.digest, cells)
+        kept = read_row(results.store, key) or {}
         names = [name for column in score.columns if column.of == "row" for name in (column.name, f"{column.name}_n")]
         found |= {name: kept.get(name) for name in names} | kept
     return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import inspect
+import pickle
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -28,6 +30,21 @@ def no_complaint() -> Iterator[None]:
         yield
     except ValueError as error:
         raise BrokenPromiseError(str(error)) from error
+
+
+def has_keyword_only_parameters(cls: type[object], given: Collection[str] = ()) -> None:
+    """The constructor's parameters, but for those that are ``given`` to it, can be given by name alone."""
+    for name, parameter in inspect.signature(cls).parameters.items():
+        by_place = parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD and name not in given
+        must(not by_place, f"the parameter {name!r} is not keyword-only; put `*` before it")
+
+
+def reaches_other_processes(part: object) -> None:
+    """It can be pickled."""
+    try:
+        pickle.loads(pickle.dumps(part))  # noqa: S301 (our own bytes)
+    except Exception as error:
+        must(False, f"it cannot be pickled ({error}); keep open files and lambdas out of it")
 
 
 def failures(checks: Sequence[Check[Case]], case: Case) -> Iterator[tuple[str, str]]:

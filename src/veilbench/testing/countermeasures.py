@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import pickle
 from collections.abc import Callable, Sequence
 
 import torch
@@ -12,7 +10,7 @@ from torch import Tensor
 from veilbench.metrics.countermeasures.base import Countermeasure, treat
 from veilbench.metrics.validity import is_line
 
-from .base import Check, must, no_complaint
+from .base import Check, has_keyword_only_parameters, must, no_complaint, reaches_other_processes
 
 Maker = Callable[[], Countermeasure]
 COUNT = 4
@@ -33,15 +31,8 @@ def describes_itself(make: Maker) -> None:
     title = countermeasure.title
     must(is_line(title), f"title is {title!r}; give a line, with what its parameters are")
     must(bool(type(countermeasure).__doc__), "the class has no docstring; say what it does and whose code it follows")
-    for name, parameter in list(inspect.signature(type(countermeasure).__init__).parameters.items())[1:]:
-        must(
-            parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            f"the parameter {name!r} is not keyword-only; put `*` before it",
-        )
-    try:
-        pickle.loads(pickle.dumps(countermeasure))  # noqa: S301 (our own bytes)
-    except Exception as error:
-        must(False, f"it cannot be pickled ({error}); keep open files and lambdas out of it")
+    has_keyword_only_parameters(type(countermeasure))
+    reaches_other_processes(countermeasure)
 
 
 def gives_images_and_leaves_its_input_alone(make: Maker) -> None:

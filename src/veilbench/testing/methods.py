@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from veilbench.datasets.synthetic_makeup import SyntheticMakeup
 from veilbench.methods.base import Goal, ProtectedBatch, ProtectionMethod, Task
 from veilbench.methods.trained import TrainedMethod
 
-from .base import Check, must
+from .base import Check, must, reaches_other_processes
 from .recognizers import toy_recognizer
 
 SIDE = 32
@@ -84,10 +83,7 @@ def describes_itself(case: MethodCase) -> None:
     must(bool(method.goals), "goals is empty; name at least one")
     must(bool(type(method).__doc__), "the class has no docstring; say what it does and where it was published")
     must(bool(method.paper) or method.family == "none", "paper is empty; say where it was published")
-    try:
-        pickle.loads(pickle.dumps(method))  # noqa: S301 (our own bytes)
-    except Exception as error:
-        must(False, f"it cannot be pickled ({error}); keep open files and lambdas out of it")
+    reaches_other_processes(method)
 
 
 def gives_images_and_leaves_its_input_alone(case: MethodCase) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import json
 import math
-import pickle
 import random
 import weakref
 from collections import Counter
@@ -28,7 +26,7 @@ from veilbench.metrics.validity import check_columns, checked_numbers, checked_r
 from veilbench.metrics.verification import Verification
 from veilbench.models.recognizers.base import Recognizer
 
-from .base import Check, must, no_complaint
+from .base import Check, has_keyword_only_parameters, must, no_complaint, reaches_other_processes
 from .recognizers import toy_recognizer
 
 FEW, MANY = 5, BATCH + 8
@@ -165,15 +163,8 @@ def describes_itself(case: ScoreCase) -> None:
     must(bool(score.kind), 'kind is empty; give it a name, for example kind = "my_score"')
     must(isinstance(score.version, str) and bool(score.version), f"version is {score.version!r}; make it a text")
     must(bool(type(score).__doc__), "the class has no docstring; say what it measures and where that was published")
-    for name, parameter in list(inspect.signature(type(score).__init__).parameters.items())[1:]:
-        must(
-            parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            f"the parameter {name!r} is not keyword-only; put `*` before it",
-        )
-    try:
-        pickle.loads(pickle.dumps(score))  # noqa: S301 (our own bytes)
-    except Exception as error:
-        must(False, f"it cannot be pickled ({error}); keep open files and lambdas out of it")
+    has_keyword_only_parameters(type(score))
+    reaches_other_processes(score)
 
 
 def columns_are_fit_for_files_and_tables(case: ScoreCase) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from .base import Check, must
+from .base import Check, has_keyword_only_parameters, must
 from .recognizers import TOY, toy_recognizer
 
 if TYPE_CHECKING:
@@ -46,11 +45,7 @@ def describes_itself(case: TrackerCase | ExecutorCase) -> None:
     """It has a kind and a docstring, and keyword-only parameters besides what it is given."""
     must(bool(case.cls.kind), 'kind is empty; give it a name, for example kind = "mine"')
     must(bool(case.cls.__doc__), "the class has no docstring; say what it does")
-    for name, parameter in inspect.signature(case.cls).parameters.items():
-        must(
-            parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD or name in {"folder", "cells", "jobs"},
-            f"the parameter {name!r} is not keyword-only; put `*` before it",
-        )
+    has_keyword_only_parameters(case.cls, given=("folder", "cells", "jobs"))
 
 
 def changes_no_result(case: TrackerCase) -> None:
