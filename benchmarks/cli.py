@@ -153,20 +153,20 @@ def run(
         from .report.write import write_report  # noqa: PLC0415
         from .trackers import make_tracker  # noqa: PLC0415
 
-        found, word = claim(opened, suite, set_, method, results)
-    for line in [*(f"skipped: {one}" for one in opened.skipped), *([word] if word else [])]:
+        found, notice = claim(opened, suite, set_, method, results)
+    for line in [*(f"skipped: {one}" for one in opened.skipped), *([notice] if notice else [])]:
         _say(console, line)
-    told = make_tracker(tracker, results, partial(_say, console))
-    runner = Runner(opened, found, told, console, batch_size, devices, jobs, executor)
+    tracking = make_tracker(tracker, results, partial(_say, console))
+    runner = Runner(opened, found, tracking, console, batch_size, devices, jobs, executor)
     try:
         failures = runner.run()
     except KeyboardInterrupt as error:
         sys.stderr.write(INTERRUPTED)
         raise typer.Exit(130) from error
-    table = write_report(found)
-    told.finish(found, table)
+    table = write_report(found, redraw=False)
+    tracking.finish(found, table)
     _print_leaderboard(console, found, table)
-    for line in told.parting():
+    for line in tracking.closing_lines():
         _say(console, line)
     if failures:
         raise typer.Exit(1)
@@ -209,9 +209,9 @@ def sweep(
         from .engine.store import Store as ResultStore  # noqa: PLC0415
         from .sweeps.sweep import Sweep  # noqa: PLC0415
         from .trackers import make_tracker  # noqa: PLC0415
-    told = make_tracker(tracker, results, partial(_say, console))
+    tracking = make_tracker(tracker, results, partial(_say, console))
     try:
-        result = Sweep(name, ResultStore(results), told, console, jobs, executor).run()
+        result = Sweep(name, ResultStore(results), tracking, console, jobs, executor).run()
     except KeyboardInterrupt as error:
         sys.stderr.write(INTERRUPTED)
         raise typer.Exit(130) from error
@@ -219,7 +219,7 @@ def sweep(
         result.front.to_string(index=False) if len(result.front) else "no trial keeps the constraints", markup=False
     )
     console.print(f"front, picture and best.yaml: {result.folder}", highlight=False, markup=False)
-    for line in told.parting():
+    for line in tracking.closing_lines():
         _say(console, line)
 
 

@@ -52,8 +52,8 @@ def details(name: str) -> list[Table]:
     tables += [_part(room, part(room, name)) for room in KINDS if name in parts(room)]
     if tables:
         return tables
-    known = [word for section in SECTIONS for word in config_names(section)]
-    known += [word for room in KINDS for word in parts(room)]
+    known = [name for section in SECTIONS for name in config_names(section)]
+    known += [kind for room in KINDS for kind in parts(room)]
     raise UserError(f"nothing is called {name!r}; {did_you_mean(name, known)}")
 
 

@@ -87,12 +87,12 @@ def _tracker() -> Finding:
     """A tracker that cannot be used is no fault: runs go on without it."""
     from .trackers.wandb_mode import wandb_mode  # noqa: PLC0415
 
-    words = {"offline": "runs are kept offline (no W&B key, or its settings say so)", "disabled": "W&B is disabled"}
+    meanings = {"offline": "runs are kept offline (no W&B key, or its settings say so)", "disabled": "W&B is disabled"}
     try:
         mode = wandb_mode(Path())
     except Exception as error:
         return ("tracker", "note", f"{one_line(error)}; runs are not tracked until this is mended")
-    return ("tracker", "ok", words.get(mode, "W&B key found: runs go online"))
+    return ("tracker", "ok", meanings.get(mode, "W&B key found: runs go online"))
 
 
 def _datasets() -> list[Finding]:

@@ -22,7 +22,7 @@ class Glimpse:
     """A part as its source shows it.
 
     Attributes:
-        kind: the word that configs use.
+        kind: its name in configs.
         module: dotted name of the module that its class is in.
         doc: the class's docstring, without indentation; may be empty.
         defaults: parameter of the constructor -> its default as text, or :data:`GIVEN`; in the constructor's order.
@@ -44,7 +44,7 @@ def glimpse(room: str, kind: str) -> Glimpse | None:
 
     Args:
         room: a key of :data:`veilbench.registry.ROOMS`.
-        kind: a word, as in a config.
+        kind: as in a config.
     """
     if not kind.isidentifier():
         return None
@@ -129,15 +129,15 @@ def _defined(name: ast.expr, module: str) -> tuple[ast.AST, str]:
 
     ``name`` itself where it is no plain name, or from elsewhere.
     """
-    word = name.id if isinstance(name, ast.Name) else ""
+    wanted = name.id if isinstance(name, ast.Name) else ""
     for node in _tree(module).body:
-        if isinstance(node, ast.ClassDef) and node.name == word:
+        if isinstance(node, ast.ClassDef) and node.name == wanted:
             return node, module
-        if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == word for one in node.targets):
+        if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == wanted for one in node.targets):
             return node.value, module
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
-                if (alias.asname or alias.name) == word:
+                if (alias.asname or alias.name) == wanted:
                     package = ".".join(module.split(".")[: -node.level]) if node.level else ""
                     return _defined(ast.Name(alias.name), ".".join(filter(None, [package, node.module])))
     return name, module

@@ -13,13 +13,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 LINE_EVERY = 30.0  # seconds between lines where there is no terminal
-NAMED = 3  # cells named of each group of failures
+NAMED = 3  # of a group of failed cells, or of methods
 
 
 class Advance(Protocol):
-    """Told of a protection's id, a number of its images, whether they were there before this run, and what is done.
+    """Called with a protection's id, a number of its images, whether an earlier run made them, and what is being done.
 
-    ``doing`` is empty while it is protected, else a few words such as ``scoring fidelity``.
+    ``doing`` is empty while it is protected, else a short text such as ``scoring fidelity``.
     """
 
     def __call__(self, cell: str, count: int, cached: bool, doing: str = "") -> None: ...
@@ -123,6 +123,11 @@ def grouped(failures: Sequence[str]) -> list[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     cells = "1 cell" if len(names) == 1 else f"{len(names)} cells"
-    return f"{cells}: {', '.join(names[:NAMED])}{more}"
+    return f"{cells}: {first_of(names)}"
+
+
+def first_of(names: Sequence[str]) -> str:
+    """The first :data:`NAMED` of them, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"

@@ -12,7 +12,7 @@ from .engine.estimate import Estimate, estimate
 from .engine.results import Results
 from .engine.status import Status, status
 from .engine.store import Store
-from .progress import clock
+from .progress import clock, first_of
 
 if TYPE_CHECKING:
     from .engine.plan import Plan
@@ -21,7 +21,7 @@ STYLES = {"cached": "green", "partial": "yellow", "missing": "dim", "failed": "r
 
 
 def plan_view(plan: Plan, store: Store) -> tuple[Table, list[str]]:
-    """One row for each protection, how far it is, and lines to be told below: time left, and what cannot be had."""
+    """One row for each protection, how far it is, and lines to print below: time left, and what cannot be had."""
     table = Table(title=f"{escape(plan.suite.name)}: {len(plan.protections)} protections, {len(plan.items)} sources")
     for column in ("protection", "surrogates", "state", "images"):
         table.add_column(column)
@@ -50,7 +50,7 @@ def _time_left(left: Estimate) -> list[str]:
         what = f"{left.images} images" if not left.unmeasured else "what was measured before"
         lines.append(f"about {clock(left.seconds / jobs)} for {what}, {jobs} at once, and the time for scoring")
     if left.unmeasured:
-        lines.append(f"time unknown: nothing is finished yet of {', '.join(left.unmeasured)}")
+        lines.append(f"time unknown: nothing is finished yet of {first_of(left.unmeasured)}")
     return lines
 
 
@@ -74,8 +74,10 @@ def status_tables(results: Results) -> list[Table]:
     broken = Table(title="failures", title_justify="left")
     broken.add_column("protection")
     broken.add_column("error")
-    for label in results.manifest.methods:
-        mine = {cell: state for cell, state in states.items() if results.manifest.cells[cell].label == label}
+    by_label: dict[str, dict[str, Status]] = {label: {} for label in results.manifest.methods}
+    for cell, state in states.items():
+        by_label[results.manifest.cells[cell].label][cell] = state
+    for label, mine in by_label.items():
         failed = {cell: state for cell, state in mine.items() if state.error}
         table.add_row(
             escape(label),
@@ -89,5 +91,5 @@ def status_tables(results: Results) -> list[Table]:
 
 
 def _counts(states: Iterable[Status]) -> str:
-    words = [state.state for state in states]
-    return ", ".join(f"{words.count(word)} {word}" for word in STYLES if word in words)
+    found = [state.state for state in states]
+    return ", ".join(f"{found.count(name)} {name}" for name in STYLES if name in found)

@@ -252,3 +252,10 @@ class ProtectionMethod(pl.LightningModule, ABC):
             if not good
         }
         return ProtectedBatch(batch.ids, images.clamp(0, 1), cost, broken | self._failures)
+
+
+def check_counts(**counts: int) -> None:
+    """Raise :class:`ValueError` for a parameter below 1, with its name."""
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f"{name} is {value}; it must be at least 1")

@@ -19,7 +19,7 @@ from veilbench.models.parsers.parts import face_parts, shared_parser
 from veilbench.models.perceptual import Kind, load_perceptual, perceptual_sha256
 from veilbench.models.recognizers.base import PassCounter
 
-from .base import Goal, ItemRandom, Task
+from .base import Goal, ItemRandom, Task, check_counts
 from .cache import cache_path, load_cached, store_cached
 from .makeup_losses import Histogram, direction_losses, makeup_distances, part_masks
 from .makeup_reference import Style, check_reference, resized_parts, with_parts
@@ -136,10 +136,8 @@ class DiffAM(TrainedMethod):
     ) -> None:
         super().__init__()
         del reference  # the runner finds it and hands it over with the task
-        counts = {"training_faces": training_faces, "training_batch": training_batch, "group_size": group_size}
-        for name, value in {**counts, "iterations": iterations}.items():
-            if value < 1:
-                raise ValueError(f"{name} is {value}; it must be at least 1")
+        check_counts(training_faces=training_faces, training_batch=training_batch)
+        check_counts(group_size=group_size, iterations=iterations)
         self.diffusion = load_diffusion(PIXELS.find(diffusion))
         self.encoder = load_encoder(CLIP.find(clip))
         self.perceptual = load_perceptual(preservation, alexnet)

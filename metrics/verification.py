@@ -17,12 +17,12 @@ TARGET = "target:"
 """Begins the names of the columns that hold cosines to targets."""
 
 
-def impersonated(similarity: pd.Series[float], threshold: float) -> pd.Series[bool]:
+def impersonated(similarity: pd.Series[float], threshold: float | pd.Series[float]) -> pd.Series[bool]:
     """Whether a photo is taken for the target: its cosine to the target's gallery photo is above the threshold."""
     return similarity > threshold
 
 
-def dodged(similarity: pd.Series[float], threshold: float) -> pd.Series[bool]:
+def dodged(similarity: pd.Series[float], threshold: float | pd.Series[float]) -> pd.Series[bool]:
     """Whether a photo is no longer recognised: its cosine to the person's gallery photo is below the threshold."""
     return similarity < threshold
 
@@ -46,8 +46,8 @@ def deciding(cosines: pd.DataFrame, goal: str, targets: Sequence[str]) -> pd.Dat
     return found.dropna(subset=["similarity"])
 
 
-def fooled(similarity: pd.Series[float], threshold: float, goal: str) -> pd.Series[bool]:
-    """Whether a photo reached its goal, ``impersonate`` or ``dodge``."""
+def fooled(similarity: pd.Series[float], threshold: float | pd.Series[float], goal: str) -> pd.Series[bool]:
+    """Whether a photo reached its goal, ``impersonate`` or ``dodge``, at one threshold or at its own."""
     return dodged(similarity, threshold) if goal == "dodge" else impersonated(similarity, threshold)
 
 

@@ -30,7 +30,7 @@ CALLER = "score"
 
 
 class _Options(BaseModel):
-    """What is a word or a number."""
+    """Options that are a name or a number."""
 
     goal: Literal["impersonate", "dodge"]
     far: FalseAcceptRate

@@ -27,7 +27,7 @@ CALLER = "protect"
 
 
 class _Options(BaseModel):
-    """What is a word or a number."""
+    """Options that are a name or a number."""
 
     goal: Literal["impersonate", "dodge"]
     seed: Seed

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from veilbench.datasets.base import Target
 
 
-class Done(Protocol):
-    """Told of a number of items when they are finished, and of what is done meanwhile where that is no protecting."""
+class OnProgress(Protocol):
+    """Called with how many items were finished, or with what is being done meanwhile."""
 
     def __call__(self, count: int, doing: str = "") -> None: ...
 
@@ -46,12 +46,12 @@ class Cells:
         self.batch_size = batch_size
         self.devices = devices
 
-    def protect(self, protection: Protection, done: Done) -> str:
+    def protect(self, protection: Protection, on_progress: OnProgress) -> str:
         """Protect what is missing.
 
         Args:
             protection: of the plan.
-            done: called as items are finished, and while the method is trained.
+            on_progress: called as items are finished, and while the method is trained.
 
         Returns:
             The failure in one line, or an empty string.
@@ -71,7 +71,7 @@ class Cells:
             folder.create(protection.spec)
             folder.clear_error()
             folder.mend()
-            self._train(method, protection, done)
+            self._train(method, protection, on_progress)
             protect(
                 method,
                 self.plan.dataset,
@@ -79,7 +79,7 @@ class Cells:
                 items=protection.items,
                 batch_size=self.batch_size,
                 devices=self.devices,
-                done=done,
+                on_progress=on_progress,
             )
         except OSError as error:
             # a full or read-only disk would fail every cell alike: stop, what is finished is kept
@@ -94,15 +94,15 @@ class Cells:
         after = status(self.store, protection.id, protection.items)
         return f"{protection.id}: {after.error}" if after.state in {"failed", "partial"} or after.error else ""
 
-    def _train(self, method: ProtectionMethod, protection: Protection, done: Done) -> None:
+    def _train(self, method: ProtectionMethod, protection: Protection, on_progress: OnProgress) -> None:
         """Give a method that trains its network, trained now or before."""
         training = protection.training
         if training is None or not isinstance(method, TrainedMethod):
             return
         folder = self.store.training(training.id)
         folder.create(training.spec)
-        train(method, self.plan.training_faces(training.faces), folder, told=partial(done, 0))
-        done(0)
+        train(method, self.plan.training_faces(training.faces), folder, on_progress=partial(on_progress, 0))
+        on_progress(0)
 
     def _task(self, protection: Protection) -> Task:
         by_name: dict[str, Target] = {target.name: target for target in self.plan.dataset.targets}

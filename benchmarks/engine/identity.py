@@ -41,11 +41,11 @@ def fingerprint(spec: Mapping[str, Any]) -> str:
     return hashlib.sha256(payload.encode()).hexdigest()[:HASH_LENGTH]
 
 
-def readable_id(words: Sequence[str], spec: Mapping[str, Any]) -> str:
-    """``pgd-impersonate-id00012-5f0c...``: words for people, the hash for certainty; safe as a file name."""
-    return readable_prefix(words) + fingerprint(spec)
+def readable_id(parts: Sequence[str], spec: Mapping[str, Any]) -> str:
+    """``pgd-impersonate-id00012-5f0c...``: parts for people, the hash for certainty; safe as a file name."""
+    return readable_prefix(parts) + fingerprint(spec)
 
 
-def readable_prefix(words: Sequence[str]) -> str:
-    """What the ids of all specs with these first words begin with."""
-    return "".join(re.sub(r"[^A-Za-z0-9._]+", "_", word) + "-" for word in words if word)
+def readable_prefix(parts: Sequence[str]) -> str:
+    """What the ids of all specs with these first parts begin with."""
+    return "".join(re.sub(r"[^A-Za-z0-9._]+", "_", part) + "-" for part in parts if part)

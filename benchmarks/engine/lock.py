@@ -41,7 +41,7 @@ def hold(root: Path) -> Iterator[None]:
 
 
 def _locked(root: Path, descriptor: int) -> bool:
-    """Whether the lock could be taken; False, with a word, where the file system has none."""
+    """Whether the lock could be taken; False where the file system has none, which is named."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

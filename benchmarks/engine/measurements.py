@@ -95,15 +95,15 @@ def _measurement(
     }
     if score.uses_targets:
         spec["targets"] = [[target.name, target.sha256] for target in plan.dataset.targets]
-    words = [score.kind, *(value for value in component.params.values() if isinstance(value, str))]
-    reference = readable_id(words, spec) if score.keeps_reference else ""
+    parts = [score.kind, *(value for value in component.params.values() if isinstance(value, str))]
+    reference = readable_id(parts, spec) if score.keeps_reference else ""
     title = UNTREATED
     if treatment is not None:
         counter = build_countermeasure(treatment)
         spec["countermeasure"] = {"kind": counter.kind, "version": counter.version, "params": _identity(treatment)}
-        title, words = checked_title(counter, treatment.where), [*words, counter.kind]
+        title, parts = checked_title(counter, treatment.where), [*parts, counter.kind]
     return Measurement(
-        id=readable_id(words, spec),
+        id=readable_id(parts, spec),
         component=component,
         columns=columns,
         spec=spec,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .measurements import Measurement
 
 UNTREATED = "none"
-"""The word for photos as they are, where others went through a countermeasure."""
+"""What tables call photos as they are, where others went through a countermeasure."""
 
 _WORDS = (
     "accelerator backward backward_per_image batch_size bits cell commit countermeasure crop dataset devices "

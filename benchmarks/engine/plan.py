@@ -66,7 +66,7 @@ class Question:
 
     Attributes:
         held_out: the recogniser that the method may not use; None where all surrogates are attacked.
-        target: the word for the target in tables: its name, ``any``, or an empty string when dodging.
+        target: as tables name it: its name, ``any``, or an empty string when dodging.
         targets: names of the targets that being taken for counts; decides, as a target may itself be called ``any``.
         items: ids of the sources that it asks about; the protection may cover more.
     """
@@ -99,10 +99,10 @@ class Plan:
         self.questions: list[Question] = []
         self.skipped: list[str] = []
         for label, component in suite.methods.items():
-            for word in suite.spec.protocol.goals:
-                goal = Goal(word)
+            for name in suite.spec.protocol.goals:
+                goal = Goal(name)
                 if goal not in component.cls.goals:
-                    self.skipped.append(f"{label} has no goal {word}")
+                    self.skipped.append(f"{label} has no goal {name}")
                     continue
                 self.questions += self._ask(label, component, goal)
         self.protections = {question.protection.id: question.protection for question in self.questions}
@@ -124,7 +124,17 @@ class Plan:
 
     @cached_property
     def _identities(self) -> dict[str, dict[str, Any]]:
-        return {name: recognizer_identity(name, spec) for name, spec in self.suite.recognizers.items()}
+        found = {name: recognizer_identity(name, spec) for name, spec in self.suite.recognizers.items()}
+        networks: dict[str, str] = {}
+        for name, identity in found.items():
+            network = fingerprint({key: value for key, value in identity.items() if key != "input"})
+            first = networks.setdefault(network, name)
+            if first != name:
+                raise UserError(
+                    f"{self.suite.where}: recognisers {first!r} and {name!r} are one network with the same weights, so "
+                    "that neither can be held out from attacks on the other; leave one out"
+                )
+        return found
 
     def recognizer_identity(self, name: str) -> dict[str, Any]:
         """What a recogniser's embeddings depend on."""
@@ -140,15 +150,15 @@ class Plan:
         questions = []
         for held_out in self.suite.judges if one_out else [None]:
             surrogates = tuple(name for name in self.suite.surrogates if name != held_out)
-            for word, targets in self._targets(goal):
+            for shown, targets in self._targets(goal):
                 items = self._group(targets)
                 protection = self._protect(label, component, goal, targets, surrogates, items)
                 names_asked = tuple(target.name for target in targets)
-                questions.append(Question(label, goal, word, names_asked, held_out, items, protection))
+                questions.append(Question(label, goal, shown, names_asked, held_out, items, protection))
         return questions
 
     def _targets(self, goal: Goal) -> list[tuple[str, tuple[Target, ...]]]:
-        """The word that names each choice of targets, and the targets."""
+        """Each choice of targets: as tables name it, and the targets."""
         if goal != "impersonate":
             return [("", ())]
         targets = self.dataset.targets
@@ -198,7 +208,7 @@ class Plan:
             "params": self._method_identity(component),
             "dataset": self.digest,
         }
-        words = [cls.kind]
+        readable = [cls.kind]
         reference = self._reference(component) if cls.uses_reference else None
         if reference is not None:
             spec["params"].pop("reference", None)  # its content counts, not its name
@@ -209,18 +219,18 @@ class Plan:
             targets, items = (), self.items
         if surrogates or targets:
             spec["goal"] = str(goal)
-            words.append(str(goal))
+            readable.append(str(goal))
         if targets:
             spec["targets"] = [target.sha256 for target in targets]
-            words.append(targets[0].name if len(targets) == 1 else ANY_TARGET)
+            readable.append(targets[0].name if len(targets) == 1 else ANY_TARGET)
         if reference is not None:
-            words.append(reference.name)
+            readable.append(reference.name)
         if items != self.items:
             spec["items"] = list(items)
         if surrogates:
             spec["surrogates"] = sorted((self.recognizer_identity(name) for name in surrogates), key=fingerprint)
             held_out = [name for name in self.suite.surrogates if name not in surrogates]
-            words += [f"not_{name}" for name in held_out]
+            readable += [f"not_{name}" for name in held_out]
         if cls.uses_seed:
             spec["seed"] = self.suite.spec.seed
         training = None
@@ -228,10 +238,10 @@ class Plan:
             count = component.params["training_faces"]
             spec["training_faces"] = self._training_digest(count)
             without_sources = {key: value for key, value in spec.items() if key not in {"dataset", "items"}}
-            training = Training(readable_id(words, without_sources), count, without_sources)
+            training = Training(readable_id(readable, without_sources), count, without_sources)
         names = tuple(target.name for target in targets)
-        worn = None if reference is None else reference.name
-        return Protection(readable_id(words, spec), label, goal, names, surrogates, items, spec, worn, training)
+        makeup = None if reference is None else reference.name
+        return Protection(readable_id(readable, spec), label, goal, names, surrogates, items, spec, makeup, training)
 
     def _reference(self, component: Component) -> MakeupReference:
         """The makeup reference that a method's parameters name."""

@@ -24,10 +24,10 @@ from .trainer import LeaveWithParent, interruptible, make_trainer
 class StoreItems(BasePredictionWriter):
     """Stores every batch as it is done: first the PNGs, then their records."""
 
-    def __init__(self, folder: ProtectionFolder, done: Callable[[int], None]) -> None:
+    def __init__(self, folder: ProtectionFolder, on_progress: Callable[[int], None]) -> None:
         super().__init__(write_interval="batch")
         self.folder = folder
-        self.done = done
+        self.on_progress = on_progress
 
     def write_on_batch_end(
         self,
@@ -51,7 +51,7 @@ class StoreItems(BasePredictionWriter):
                 record = self.folder.record(record)
             records.append(record)
         self.folder.append(records, trainer.global_rank)
-        self.done(len(records))
+        self.on_progress(len(records))
 
 
 class WarmUp(pl.Callback):
@@ -98,7 +98,7 @@ def predict(
         batch_size: how many images at once.
         pending: ids of the sources to protect; None: all.
         devices: processes (on a CPU) or cards.
-        accelerator: Lightning's word.
+        accelerator: as Lightning names it.
     """
     # a trained method has seen its masks in training; a photo without usable ones can still be protected
     masked = method.uses_parts and not method.trains
@@ -117,7 +117,7 @@ def protect(
     batch_size: int,
     devices: int = 1,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
-    done: Callable[[int], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> None:
     """Protect those of ``items`` that ``folder`` lacks.
 
@@ -128,8 +128,8 @@ def protect(
         items: ids of the sources to protect.
         batch_size: how many images at once; changes nothing but speed and memory.
         devices: processes (on a CPU) or cards; items are split among them.
-        accelerator: Lightning's word.
-        done: called with the number of items after each batch (single process only).
+        accelerator: as Lightning names it.
+        on_progress: called with the number of items after each batch (single process only).
     """
     have = set(folder.finished())
     pending = [item for item in items if item not in have]
@@ -137,7 +137,7 @@ def protect(
     reset_peak_memory()
     start = time.perf_counter()
     if pending:
-        callbacks = [LeaveWithParent(), warm_up, StoreItems(folder, (devices == 1 and done) or _Silent())]
+        callbacks = [LeaveWithParent(), warm_up, StoreItems(folder, (devices == 1 and on_progress) or _Silent())]
         predict(
             method,
             dataset,

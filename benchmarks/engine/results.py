@@ -139,13 +139,13 @@ def claim(
         root: folder of all results.
 
     Returns:
-        The results, and a line to be told; see :func:`claim_folder`.
+        The results, and a line to print; see :func:`claim_folder`.
     """
     from .provenance import provenance  # noqa: PLC0415 (asks torch)
 
     manifest, store = manifest_of(plan, read_asked(suite, settings, only), provenance()), Store(root)
-    folder, word = claim_folder(manifest, store)
-    return Results(manifest, store, folder), word
+    folder, notice = claim_folder(manifest, store)
+    return Results(manifest, store, folder), notice
 
 
 def claim_folder(manifest: Manifest, store: Store) -> tuple[Path, str]:
@@ -155,7 +155,7 @@ def claim_folder(manifest: Manifest, store: Store) -> tuple[Path, str]:
     hash.
 
     Returns:
-        The folder, and a line to be told where it has not the name that one would look for; else an empty string.
+        The folder, and a line to print where it has not the name that one would look for; else an empty string.
     """
     plain = store.suites / manifest.suite
     hashed = store.suites / f"{manifest.suite}-{manifest.comparison[:8]}"
@@ -171,7 +171,7 @@ def claim_folder(manifest: Manifest, store: Store) -> tuple[Path, str]:
 
 
 def _held_by(folder: Path) -> str:
-    """Which comparison a folder belongs to; empty where to none, a word where that cannot be read."""
+    """Which comparison a folder belongs to; empty where to none, ``unreadable`` where that cannot be read."""
     try:
         found = read_manifest(folder)
     except UserError:

@@ -31,7 +31,7 @@ class Runner:
     Args:
         plan: what to do.
         results: the plan's manifest, and where to.
-        tracker: told of every protection that has all its scores.
+        tracker: is given every protection that has all its scores.
         console: for progress.
         batch_size: images at once; by default the suite's.
         devices: processes (on a CPU) or cards that share a cell's images.

@@ -45,12 +45,12 @@ class Scorer:
         self._scores: dict[str, Score] = {}
         self._places = {entry.id: place for place, entry in enumerate(plan.manifest.entries)}
 
-    def score(self, protection: Protection, told: Callable[[str], None]) -> list[str]:
+    def score(self, protection: Protection, on_progress: Callable[[str], None]) -> list[str]:
         """Bring all scores of a protection up to date.
 
         Args:
             protection: of the plan.
-            told: called with each score's name before it.
+            on_progress: called with each score's name before it.
 
         Returns:
             One line for each score that failed; it is tried again by the next run.
@@ -64,7 +64,7 @@ class Scorer:
         stamp = folder.images_stamp(items, records)
         failures = []
         for measurement in self._plan.measurements:
-            told(measurement.component.name)
+            on_progress(measurement.component.name)
             pairs = self._protected(folder, items, measurement)
             failures.append(self._keep(measurement, measurement.id, protection.id, stamp, pairs))
         return [failure for failure in failures if failure]

@@ -25,22 +25,22 @@ def keep_sources(plan: Plan, store: Store) -> None:
     digest = plan.digest
     for place, item in enumerate(plan.items[:SHOWN]):
         _keep(store.source_image(digest, item), partial(_source, plan, place))
-    for worn in {one.reference for one in plan.protections.values() if one.reference}:
-        path = store.source_image(digest, reference_name(worn))
-        _keep(path, partial(_reference, plan, worn))
+    for reference in {one.reference for one in plan.protections.values() if one.reference}:
+        path = store.source_image(digest, reference_name(reference))
+        _keep(path, partial(_reference, plan, reference))
 
 
-def reference_name(worn: str) -> str:
+def reference_name(reference: str) -> str:
     """The name that a makeup reference is kept under among the sources; no item can be called so."""
-    return f"reference~{worn}"
+    return f"reference~{reference}"
 
 
 def _source(plan: Plan, place: int) -> Tensor:
     return plan.dataset[place].image
 
 
-def _reference(plan: Plan, worn: str) -> Tensor:
-    return plan.dataset.references[worn].makeup
+def _reference(plan: Plan, reference: str) -> Tensor:
+    return plan.dataset.references[reference].makeup
 
 
 def _keep(path: Path, photo: Callable[[], Tensor]) -> None:

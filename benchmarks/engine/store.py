@@ -36,19 +36,20 @@ from veilbench.files import file_sha256, write_bytes
 
 from .intact import png_content, sealed, tell, unsealed, whole_png
 from .lock import hold
-from .records import ItemRecord
-from .score_files import read_score_about, read_score_file, score_bytes
+from .records import ItemRecord, read_records
+from .score_files import read_score_about, read_score_file, read_score_table, score_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 STORE_VERSION = 2  # 2: what a class's defaults say is in no identity
 COSTS = {"seconds": int | float, "steps": int, "forward": dict, "backward": dict}  # that a training's record has
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write atomically and sealed: readers see the old file or the new one, and damage."""
-    write_bytes(path, (json.dumps(sealed(content), indent=1, sort_keys=True) + "\n").encode())
+    """Write atomically and sealed, in the order given: readers see the old file or the new one, and damage."""
+    write_bytes(path, (json.dumps(sealed(content), indent=1) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -115,9 +116,7 @@ class ProtectionFolder:
 
     def _lines(self) -> Iterator[tuple[Path, bytes, ItemRecord | None]]:
         for path in sorted(self.path.glob("items.*.jsonl")):
-            for line in path.read_bytes().split(b"\n"):
-                if line.strip():
-                    yield path, line, ItemRecord.parse(line)
+            yield from ((path, line, record) for line, record in read_records(path, *_size_and_time(path)))
 
     def damaged(self) -> list[Path]:
         """Files beside the pictures that are not whole; lines count once they cost an item."""
@@ -341,6 +340,10 @@ class Store:
     def read_score(self, cell: str, score: str) -> pd.DataFrame | None:
         """A stored score, its ``attrs`` what it was written with; None where there is none or a damaged one."""
         return read_score_file(self.score_path(cell, score))
+
+    def score_table(self, cell: str, score: str) -> pa.Table | None:
+        """As :meth:`read_score`, before it becomes a frame."""
+        return read_score_table(self.score_path(cell, score))
 
     def score_about(self, cell: str, score: str) -> dict[str, Any] | None:
         """What a stored score was written with, and no table of it; None where there is none or a damaged one."""

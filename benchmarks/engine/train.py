@@ -91,15 +91,15 @@ class KeepLast(pl.Callback):
         self._saved = time.monotonic()
 
 
-class TellSteps(pl.Callback):
+class StepProgress(pl.Callback):
     """Says now and then how far a training is.
 
     Args:
-        told: called with a few words.
+        on_progress: called with a short text.
     """
 
-    def __init__(self, told: Callable[[str], None]) -> None:
-        self._told = told
+    def __init__(self, on_progress: Callable[[str], None]) -> None:
+        self._on_progress = on_progress
         self._last = -math.inf
 
     def on_train_batch_start(
@@ -111,7 +111,7 @@ class TellSteps(pl.Callback):
             self._last = time.monotonic()
             epoch, step = trainer.current_epoch + 1, batch_idx + 1
             steps = trainer.num_training_batches
-            self._told(f"training, epoch {epoch} of {trainer.max_epochs}, step {step} of {steps}")
+            self._on_progress(f"training, epoch {epoch} of {trainer.max_epochs}, step {step} of {steps}")
 
 
 def train(
@@ -121,7 +121,7 @@ def train(
     *,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     seconds_between_checkpoints: float = SECONDS_BETWEEN_CHECKPOINTS,
-    told: Callable[[str], None] | None = None,
+    on_progress: Callable[[str], None] | None = None,
 ) -> None:
     """Give ``method`` its trained network: from ``folder`` where it is finished, else by training it, on one device.
 
@@ -129,9 +129,9 @@ def train(
         method: with its task assigned.
         faces: to train on.
         folder: created; what is in it is gone on with.
-        accelerator: Lightning's word.
+        accelerator: as Lightning names it.
         seconds_between_checkpoints: within an epoch; at its end there is always one.
-        told: called now and then with how far it is, in a few words.
+        on_progress: called now and then with how far it is, such as ``training, epoch 3 of 8``.
 
     Raises:
         WeightsError: when what is in ``folder`` does not fit the method's network, or the training diverged.
@@ -144,7 +144,11 @@ def train(
     trainer = make_trainer(
         1,
         accelerator,
-        [cost, KeepLast(folder.last, seconds_between_checkpoints), *([TellSteps(told)] if told else [])],
+        [
+            cost,
+            KeepLast(folder.last, seconds_between_checkpoints),
+            *([StepProgress(on_progress)] if on_progress else []),
+        ],
         max_epochs=method.epochs,
         limit_val_batches=0,
     )
@@ -173,7 +177,7 @@ def train(
 
 
 def _use_kept(method: TrainedMethod, path: Path) -> bool:
-    """Fill the network with the weights that are kept; False, with a word, where the file is damaged."""
+    """Fill the network with the weights that are kept; False where the file is damaged, which is named."""
     try:
         found = read_state_dict(path)
     except WeightsError:
@@ -184,7 +188,7 @@ def _use_kept(method: TrainedMethod, path: Path) -> bool:
 
 
 def _checkpoint(method: TrainedMethod, path: Path) -> Path | None:
-    """The checkpoint to go on from; None, with a word, where it is damaged.
+    """The checkpoint to go on from; None where it is damaged, which is named.
 
     Lightning would complain of every tensor that does not fit; one line is enough.
     """

@@ -29,9 +29,9 @@ def make_trainer(devices: int, accelerator: str, callbacks: Sequence[pl.Callback
 
     Args:
         devices: processes (on a CPU) or cards.
-        accelerator: Lightning's word.
+        accelerator: as Lightning names it.
         callbacks: in the order in which they are called.
-        options: further words for ``Trainer``.
+        options: further arguments of ``Trainer``.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     # Workers would cost more than they bring: a batch takes seconds to protect and milliseconds to load.
@@ -57,7 +57,7 @@ def make_trainer(devices: int, accelerator: str, callbacks: Sequence[pl.Callback
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Lightning turns Ctrl-C into an exit; the command line has its own word for it.  No process is left behind."""
+    """Lightning turns Ctrl-C into an exit; the command line says so in its own way.  No process is left behind."""
     before = set(multiprocessing.active_children())
     try:
         yield

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from ..engine.plan import Protection
 
 
-class Told(Protocol):
-    """Told of a protection's id and a number of its images, when these are made, and of what it does meanwhile."""
+class OnProgress(Protocol):
+    """Called with a protection's id and how many of its images were made, or with what is being done meanwhile."""
 
     def __call__(self, cell: str, count: int, doing: str = "") -> None: ...
 
@@ -25,20 +25,20 @@ class Executor(ABC):
     at once, if it has a parameter of that name; all others are keyword-only and have defaults.
 
     Class attributes:
-        kind: the word for it.
+        kind: its name on the command line.
     """
 
     kind: ClassVar[str]
 
     @abstractmethod
-    def run(self, pending: Sequence[Protection], told: Told) -> Generator[tuple[Protection, str]]:
+    def run(self, pending: Sequence[Protection], on_progress: OnProgress) -> Generator[tuple[Protection, str]]:
         """Protect what is missing of ``pending``, in any order.
 
         Whoever stops asking closes the generator, which leaves no process behind and no image half-written.
 
         Args:
             pending: each of them once.
-            told: called as images are made.
+            on_progress: called as images are made.
 
         Yields:
             Each protection as soon as it is as far as it gets, with its failure in one line or an empty string.

@@ -1,4 +1,4 @@
-"""Another executor, whose word is not taken for it."""
+"""Another executor, whose reports are checked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from veilbench.errors import UserError, VeilbenchError, one_line
 
 from ..engine.status import status
-from .base import Executor, Told
+from .base import Executor, OnProgress
 
 if TYPE_CHECKING:
     from ..engine.plan import Protection
@@ -29,9 +29,9 @@ class CarefulExecutor(Executor):
         self.executor = executor
         self.store = store
 
-    def run(self, pending: Sequence[Protection], told: Told) -> Generator[tuple[Protection, str]]:
+    def run(self, pending: Sequence[Protection], on_progress: OnProgress) -> Generator[tuple[Protection, str]]:
         waiting = {protection.id: protection for protection in pending}
-        outcomes = self.executor.run(pending, told)
+        outcomes = self.executor.run(pending, on_progress)
         try:
             for protection, failure in outcomes:
                 if waiting.pop(protection.id, None) is not None:

@@ -25,7 +25,7 @@ from ..engine.plan import Plan, Protection
 from ..engine.store import Store
 from ..engine.surroundings import PlanSurroundings
 from ..engine.watch import LOOK_EVERY, begin
-from .base import Executor, Told
+from .base import Executor, OnProgress
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
@@ -57,7 +57,7 @@ class ProcessExecutor(Executor):
         self._cells = cells
         self.jobs = jobs
 
-    def run(self, pending: Sequence[Protection], told: Told) -> Generator[tuple[Protection, str]]:
+    def run(self, pending: Sequence[Protection], on_progress: OnProgress) -> Generator[tuple[Protection, str]]:
         import torch  # noqa: PLC0415
 
         cells = self._cells
@@ -75,7 +75,7 @@ class ProcessExecutor(Executor):
             while waiting:
                 finished, waiting = wait(waiting, LOOK_EVERY, FIRST_COMPLETED)
                 while not reports.empty():
-                    told(*reports.get())
+                    on_progress(*reports.get())
                 for future in finished:
                     yield futures[future], future.result()
         except BrokenProcessPool as error:

@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .base import Executor, Told
+from .base import Executor, OnProgress
 
 if TYPE_CHECKING:
     from ..engine.cells import Cells
@@ -25,6 +25,6 @@ class SerialExecutor(Executor):
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
 
-    def run(self, pending: Sequence[Protection], told: Told) -> Generator[tuple[Protection, str]]:
+    def run(self, pending: Sequence[Protection], on_progress: OnProgress) -> Generator[tuple[Protection, str]]:
         for protection in pending:
-            yield protection, self._cells.protect(protection, partial(told, protection.id))
+            yield protection, self._cells.protect(protection, partial(on_progress, protection.id))

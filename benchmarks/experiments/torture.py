@@ -120,7 +120,7 @@ class Snapshot:
                 yield f"training at step {steps:g} is now at {after.steps.get(name, 0.0):g}: {name}"
 
     def summary(self) -> str:
-        """How far it is, in a few words."""
+        """How far it is, as a short text."""
         kinds = Counter(Path(name).suffix for name in self.files)
         done = sum(math.isinf(steps) for steps in self.steps.values())
         half = sum(0 < steps < math.inf for steps in self.steps.values())
@@ -188,11 +188,11 @@ class Torture:
 
     def _run(self, results: Path, moment: float, jobs: int) -> Ended:
         """Run the suite, and kill it ``moment`` seconds after its work has begun."""
-        words = ["run", str(self.suite), "--results", str(results), "--tracker", "none", "--jobs", str(jobs)]
+        arguments = ["run", str(self.suite), "--results", str(results), "--tracker", "none", "--jobs", str(jobs)]
         log = self.folder / "stderr.txt"
         with log.open("wb") as file:
             process = subprocess.Popen(  # noqa: S603 (our own command)
-                [sys.executable, "-c", COMMAND, *words],
+                [sys.executable, "-c", COMMAND, *arguments],
                 stdout=subprocess.DEVNULL,
                 stderr=file,
                 start_new_session=True,
@@ -267,7 +267,7 @@ def _without_costs(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path)
     except pd.errors.EmptyDataError:
         return pd.DataFrame()
-    return table.drop(columns=[name for name in table if any(word in str(name) for word in COSTS)])
+    return table.drop(columns=[name for name in table if any(cost in str(name) for cost in COSTS)])
 
 
 def _sha256(path: Path) -> str:
@@ -299,7 +299,7 @@ def torture(folder: Path, kills: int, seed: int, say: Callable[[str], None]) -> 
         folder: see :class:`Torture`.
         kills: how many.
         seed: see :class:`Torture`.
-        say: told a line for each kill, and what is wrong.
+        say: called with a line for each kill, and with what is wrong.
 
     Returns:
         How many runs left something wrong.

@@ -52,9 +52,9 @@ def comparison(results: Results) -> Image.Image:
             for cell, item in zip(cells, items, strict=True)
         ]
         label = f"{question.label} ({question.goal})"
-        if worn := results.manifest.cells[question.cell].reference:
-            images.append(read_pixels(results.source_image(reference_name(worn))))
-            label += f", at the end its makeup reference: {worn}"
+        if reference := results.manifest.cells[question.cell].reference:
+            images.append(read_pixels(results.source_image(reference_name(reference))))
+            label += f", at the end its makeup reference: {reference}"
         rows.append((label, images))
     return sheet(rows)
 
@@ -76,7 +76,7 @@ def read_pixels(path: Path | BytesIO) -> Pixels | None:
     try:
         with Image.open(path, formats=("PNG",)) as file:
             return np.asarray(file.convert("RGB"))
-    except (OSError, SyntaxError, ValueError):  # Pillow's words for a damaged file
+    except (OSError, SyntaxError, ValueError):  # what Pillow raises for a damaged file
         return None
 
 

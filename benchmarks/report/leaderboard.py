@@ -60,7 +60,7 @@ def leaderboard(results: Results, items: pd.DataFrame) -> pd.DataFrame:
         "countermeasure": results.manifest.treatments,
         "family": FAMILIES,
     }
-    places = {f"_{key}": table[key].map({word: at for at, word in enumerate(words)}) for key, words in orders.items()}
+    places = {f"_{key}": table[key].map({name: at for at, name in enumerate(names)}) for key, names in orders.items()}
     return (
         table.assign(**places)
         .sort_values([*places, best], ascending=[True, True, True, False], kind="stable")

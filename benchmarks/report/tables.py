@@ -21,13 +21,13 @@ from .columns import (
     shown,
     with_interval,
 )
-from .items import missing_scores
+from .failures import missing_scores
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-WORDS = ("method", "countermeasure", "family")
-"""Columns that hold words: they stand to the left."""
+TEXTS = ("method", "countermeasure", "family")
+"""Columns of text: they stand to the left."""
 
 
 def display(results: Results, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -125,7 +125,7 @@ def to_markdown(results: Results, table: pd.DataFrame) -> str:
     """The leaderboard as Markdown."""
     parts = []
     for goal, text in display(results, table).items():
-        marks = ["---" if name in WORDS else "---:" for name in text]
+        marks = ["---" if name in TEXTS else "---:" for name in text]
         rows = [list(text.columns), marks, *text.to_numpy().tolist()]
         parts.append(f"### {goal}\n\n" + "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows))
     return "\n\n".join([*parts, notes(results, table)]) + "\n"
@@ -157,7 +157,7 @@ def to_rich(results: Results, table: pd.DataFrame, width: int, plain: bool = Fal
             caption_justify="left",
         )
         for name in map(str, fitting):
-            grid.add_column(escape(name), justify="left" if name in WORDS else "right", no_wrap=True)
+            grid.add_column(escape(name), justify="left" if name in TEXTS else "right", no_wrap=True)
         sections = text["countermeasure" if "countermeasure" in text else "family"].tolist()
         for row, mine, following in zip(fitting.to_numpy().tolist(), sections, [*sections[1:], None], strict=True):
             grid.add_row(*map(escape, row), end_section=following not in (mine, None))

@@ -9,18 +9,25 @@ import pandas as pd
 
 from veilbench.files import replacing, write_bytes
 
+from ..engine.intact import whole_png
 from ..engine.results import Results
+from .failures import failures
 from .grid import comparison
-from .items import collect, failures, item_columns
+from .items import collect
 from .leaderboard import leaderboard, rates
+from .stored import item_columns
 from .tables import to_markdown
 from .tradeoff import tradeoff
 
 PROVENANCE = ("warm_up_seconds", "batch_size", "devices", "commit", "dirty", "processor", "threads", "accelerator")
 
 
-def write_report(results: Results) -> pd.DataFrame:
+def write_report(results: Results, redraw: bool = True) -> pd.DataFrame:
     """Collect everything scored and write tables and pictures: ``grid.png`` and ``tradeoff.png`` beside the tables.
+
+    Args:
+        results: of the comparison.
+        redraw: the pictures too where they are there and nothing in ``items.parquet`` has changed.
 
     Returns:
         The leaderboard.
@@ -28,12 +35,21 @@ def write_report(results: Results) -> pd.DataFrame:
     Raises:
         UserError: when nothing is scored, with the reason.
     """
+    items, pictures = results.folder / "items.parquet", (results.folder / "grid.png", results.folder / "tradeoff.png")
+    before = items.read_bytes() if items.is_file() and all(map(_drawn, pictures)) else b""
     table = write_tables(results)
-    with replacing(results.folder / "grid.png") as temporary:
-        comparison(results).save(temporary, format="png", optimize=True)
-    with replacing(results.folder / "tradeoff.png") as temporary:
-        tradeoff(results, table).savefig(temporary, dpi=150, format="png")
+    if redraw or items.read_bytes() != before:
+        with replacing(pictures[0]) as temporary:
+            comparison(results).save(temporary, format="png", optimize=True)
+        with replacing(pictures[1]) as temporary:
+            tradeoff(results, table).savefig(temporary, dpi=150, format="png")
     return table
+
+
+def _drawn(picture: Path) -> bool:
+    """Whether a picture is there, whole, and drawn by the code as it is now."""
+    changed = max(path.stat().st_mtime_ns for path in Path(__file__).parent.glob("*.py"))
+    return picture.is_file() and picture.stat().st_mtime_ns > changed and whole_png(picture.read_bytes())
 
 
 def write_tables(results: Results) -> pd.DataFrame:
@@ -110,8 +126,8 @@ def _training_cost(results: Results, cell: str) -> dict[str, Any]:
     passes = {
         f"training_{name}_passes": count + record["backward"].get(name, 0) for name, count in record["forward"].items()
     }
-    words = {"training": training, "training_seconds": record["seconds"], "training_steps": record["steps"]}
-    return {**words, **passes}
+    training_facts = {"training": training, "training_seconds": record["seconds"], "training_steps": record["steps"]}
+    return {**training_facts, **passes}
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

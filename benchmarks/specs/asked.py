@@ -54,19 +54,27 @@ def read_asked(reference: str, settings: Sequence[str] | None = None, only: Sequ
         "named": _named(content, path.parent),
         "overrides": [text for text in overrides if not text.startswith("--set suite.batch_size=")],
     }
-    if places := {word: registry.absolute(word, Path()) for word in kept if names_class(word)}:
-        asked["classes"] = places  # the same words in another folder are another class
+    if places := {name: registry.absolute(name, Path()) for name in kept if names_class(name)}:
+        asked["classes"] = places  # the same name in another folder is another class
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=repr).encode()).hexdigest()[:16]
     return Asked(path.stem, path, overrides, digest)
 
 
 def _named(content: dict[str, Any], base: Path) -> list[dict[str, Any]]:
     """The content of the configs that a suite names, in order; what cannot be found is for the suite to complain of."""
-    words: list[tuple[str, Any]] = [("datasets", content.get("dataset"))]
-    words += [("recognizers", word) for key in ("recognizers", "surrogates", "judges") for word in _list(content, key)]
+    references: list[tuple[str, Any]] = [("datasets", content.get("dataset"))]
+    references += [
+        ("recognizers", reference)
+        for key in ("recognizers", "surrogates", "judges")
+        for reference in _list(content, key)
+    ]
     for entry in _list(content, "methods"):
-        words.append(("methods", entry.get("method") if isinstance(entry, dict) else entry))
-    return [one for section, word in words if isinstance(word, str) and (one := _read(section, word, base)) is not None]
+        references.append(("methods", entry.get("method") if isinstance(entry, dict) else entry))
+    return [
+        one
+        for section, reference in references
+        if isinstance(reference, str) and (one := _read(section, reference, base)) is not None
+    ]
 
 
 def _list(content: dict[str, Any], key: str) -> list[Any]:
@@ -74,9 +82,9 @@ def _list(content: dict[str, Any], key: str) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-def _read(section: str, word: str, base: Path) -> dict[str, Any] | None:
+def _read(section: str, reference: str, base: Path) -> dict[str, Any] | None:
     try:
-        content = read_yaml(find_config(section, word, base))
+        content = read_yaml(find_config(section, reference, base))
     except UserError:
         return None
     content.pop("description", None)

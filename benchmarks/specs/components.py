@@ -6,7 +6,7 @@ A new method or data set is one file plus one YAML: nothing here knows any of th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -122,6 +122,18 @@ def load_component(
     merged = {**spec.params, **paths, **(overrides or {})}
     params = parse(model, merged, f"{where}: params", origins).model_dump()
     return Component(name or cls.kind, where, cls, params, origins or {})
+
+
+def check_kinds(classes: Iterable[type[Any]], where: str) -> None:
+    """Raise :class:`UserError`, beginning with ``where``, for two classes of one kind: results are known by it."""
+    known: dict[str, type[Any]] = {}
+    for cls in classes:
+        first = known.setdefault(cls.kind, cls)
+        if first is not cls:
+            raise UserError(
+                f"{where}: two classes have the kind {cls.kind!r} ({first.__name__} and {cls.__name__}), so that "
+                "results of one would be taken for the other's; give one another `kind`"
+            )
 
 
 def build_dataset(component: Component) -> FaceDataset:

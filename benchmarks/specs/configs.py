@@ -64,7 +64,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: holds {type(content).__name__}, not a mapping of keys to values; see configs/")
     for key in content:
         if not isinstance(key, str):
-            raise UserError(f"{path}: key {key!r} is not a word; see configs/")
+            raise UserError(f"{path}: key {key!r} is not a string; see configs/")
     return content
 
 

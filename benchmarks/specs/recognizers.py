@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from veilbench.models.recognizers.base import Recognizer
 
 NETWORKS, RECOGNIZERS = "networks", "recognizers"  # rooms
+STATE_DICT = "state_dict"  # the kind of recogniser that a network with its weights makes
 
 
 class InputConfig(BaseModel):
@@ -77,7 +78,7 @@ class RecognizerSpec(BaseModel):
     @property
     def cls(self) -> type[Recognizer]:
         """The class of the recogniser: for a network the one that fills it from a file."""
-        cls: type[Recognizer] = registry.find(RECOGNIZERS, "state_dict" if self.room == NETWORKS else self.kind)
+        cls: type[Recognizer] = registry.find(RECOGNIZERS, STATE_DICT if self.room == NETWORKS else self.kind)
         return cls
 
     @property
@@ -115,6 +116,8 @@ def _room(kind: str, base: Path) -> str:
         if room not in {RECOGNIZERS, NETWORKS}:
             raise UserError(f"{kind}: one of the {room}, no recogniser; name a recogniser or the network of one")
         return room
+    if kind == STATE_DICT:
+        raise UserError(f"{kind}: all networks with weights are; give the network's kind, with `weights` and `arch`")
     found = [room for room in (NETWORKS, RECOGNIZERS) if kind in registry.kinds(room)]
     if not found:
         known = {name for room in (NETWORKS, RECOGNIZERS) for name in registry.known_kinds(room)}

@@ -1,4 +1,4 @@
-"""Trackers and executors, which no YAML names: found by a word of the command line, built with what they ask for."""
+"""Trackers and executors, which no YAML names: found by what the command line names, built with what they ask for."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from veilbench.errors import UserError, one_line
 Room = Literal["trackers", "executors"]
 
 
-def find_service(room: Room, word: str, own: Sequence[str]) -> type[Any]:
+def find_service(room: Room, reference: str, own: Sequence[str]) -> type[Any]:
     """The class of a tracker or executor from outside.
 
     Args:
         room: which.
-        word: ``path/to/file.py:Class``, ``package.module:Class``, or the name of an entry point.
-        own: words that are the project's own, for errors.
+        reference: ``path/to/file.py:Class``, ``package.module:Class``, or the name of an entry point.
+        own: names that are the project's own, for errors.
 
     Raises:
         UserError: beginning with the option, when there is no such class.
     """
-    option = f"--{room.removesuffix('s')} {word}"
-    if ":" not in word and word not in registry.entered(room):
+    option = f"--{room.removesuffix('s')} {reference}"
+    if ":" not in reference and reference not in registry.entered(room):
         raise UserError(f"{option}: choose {', '.join(own[:-1])} or {own[-1]}, or give path/to/file.py:Class")
     try:
-        return registry.find(room, word)
+        return registry.find(room, reference)
     except UserError as error:
         raise UserError(f"{option}: {error}") from error
 

@@ -17,6 +17,7 @@ from veilbench.registry import Number, Seed, Whole, origin, parse
 from .components import (
     Component,
     ComponentSpec,
+    check_kinds,
     find_class,
     load_component,
 )
@@ -27,6 +28,7 @@ from .strict_yaml import load
 
 # Raise it whenever a change makes old and new numbers incomparable; a leaderboard refuses to mix versions.
 PROTOCOL_VERSION = "1"
+LONGEST_NAME = 200  # bytes of a file's name without ending: a hash follows it, and file systems end at 255
 SCOPES = ("suite", "dataset", "method")
 # The key is the first word after a dot that an equals sign follows: labels may hold both.
 PARAMETER = re.compile(r"(.+?)\.([A-Za-z_]\w*)\s*=(.*)", re.DOTALL)
@@ -167,6 +169,8 @@ class Suite:
         self.countermeasures = load_parts(
             "countermeasures", spec.countermeasures, self._at("countermeasures"), where.parent
         )
+        for parts in (self.methods.values(), self.scores, self.countermeasures, self.recognizers.values()):
+            check_kinds((part.cls for part in parts), str(where))
         self._check_protocol()
 
     def _realism(self) -> list[PartEntry]:
@@ -292,6 +296,11 @@ def load_suite(
         only: labels of the methods to keep, and classes of methods to try beside them, see :func:`_only`.
     """
     path = find_config("suites", reference)
+    if len(path.stem.encode()) > LONGEST_NAME:
+        raise UserError(
+            f"{shown(path.name)}: a name of {len(path.stem.encode())} bytes, and its results are in a folder of that "
+            f"name; give the file a name of at most {LONGEST_NAME}"
+        )
     content = read_yaml(path)
     read = [parse_setting(setting) if isinstance(setting, str) else setting for setting in settings or []]
     origins = {}
@@ -323,17 +332,17 @@ def _only(entries: Sequence[MethodEntry], only: Sequence[str], path: Path) -> li
     """
     found = list(entries)
     kept: set[str] = set()
-    for word in only:
-        if names_class(word) and word not in [entry.name for entry in found]:
-            asked = _with_label(MethodEntry(method=word), Path(), f"-m {shown(word)}")
+    for name in only:
+        if names_class(name) and name not in [entry.name for entry in found]:
+            asked = _with_label(MethodEntry(method=name), Path(), f"-m {shown(name)}")
             listed = [entry for entry in found if entry.method == asked.method]
             found += [] if listed else [asked]
             kept |= {entry.name for entry in listed or [asked]}
             continue
         labels = [entry.name for entry in entries]
-        if word not in labels:
-            raise UserError(f"{path}: no method {word!r} in this suite; {did_you_mean(word, labels)}")
-        kept.add(word)
+        if name not in labels:
+            raise UserError(f"{path}: no method {name!r} in this suite; {did_you_mean(name, labels)}")
+        kept.add(name)
     return [entry for entry in found if entry.name in kept]
 
 

@@ -52,7 +52,7 @@ def draw(spec: SweepSpec, trials: pd.DataFrame, front: pd.DataFrame) -> Figure:
     across, up = (names[1], names[0]) if len(names) > 1 else (first, names[0])
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    if not pd.api.types.is_numeric_dtype(trials[across]):  # words, perhaps with null among them
+    if not pd.api.types.is_numeric_dtype(trials[across]):  # names, perhaps with null among them
         trials, front = (table.assign(**{across: table[across].map(str)}) for table in (trials, front))
     broken = trials[~trials["feasible"]]
     axes.scatter(trials[across], trials[up], color="tab:gray", label="trials", s=24)

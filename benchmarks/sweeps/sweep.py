@@ -55,7 +55,7 @@ class Sweep:
     Args:
         reference: shipped name or path of a YAML file.
         store: where protections and scores are kept.
-        tracker: told of every protection.
+        tracker: is given every protection.
         console: for progress.
         jobs, executor: see :class:`~benchmarks.engine.runner.Runner`.
 
@@ -169,7 +169,7 @@ class Sweep:
             raise UserError(f"{self.where}: no column {column!r}; {did_you_mean(column, set(map(str, rows)))}")
         value = rows[column].to_dict()[goal]
         if isinstance(value, str):
-            raise UserError(f"{self.where}: {column} is words ({value}), not a number; name another column")
+            raise UserError(f"{self.where}: {column} is text ({value}), not a number; name another column")
         if pd.isna(value):
             raise UserError(f"{self.where}: {column} is empty for {self.spec.method}; name another column")
         return float(value)

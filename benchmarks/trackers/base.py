@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class Tracker(ABC):
-    """Is told of results.  What it does with them changes none of them.
+    """Sends results to where people look at them; it changes none of them.
 
     ``--tracker path/to/file.py:Class`` makes one: with ``folder``, where it may keep files, if it has a parameter of
-    that name; all others are keyword-only and have defaults.  One process tells it of one thing after another.
+    that name; all others are keyword-only and have defaults.  It is called from one process, one call after another.
 
     Class attributes:
-        kind: the word for it.
+        kind: its name on the command line.
     """
 
     kind: ClassVar[str]
@@ -34,8 +34,8 @@ class Tracker(ABC):
     def finish(self, results: Results, table: pd.DataFrame) -> None:
         """Track a comparison: its leaderboard ``table``, and the pictures in its folder."""
 
-    def parting(self) -> list[str]:
-        """Lines to be told when all is done, such as where to find what was tracked."""
+    def closing_lines(self) -> list[str]:
+        """Lines to print at the end, such as where to find what was tracked."""
         return []
 
 
@@ -54,7 +54,7 @@ class NoTracker(Tracker):
 
 
 class CarefulTracker(Tracker):
-    """Another tracker whose first failure is told in one line; it is not asked again.
+    """Another tracker whose first failure is printed in one line; it is not called again.
 
     What it missed is tracked by the next run: whatever the failure, nothing was marked as tracked.
 
@@ -88,8 +88,8 @@ class CarefulTracker(Tracker):
                 "command again to track them, or use --tracker offline or none"
             )
 
-    def parting(self) -> list[str]:
+    def closing_lines(self) -> list[str]:
         try:
-            return [str(line) for line in self.tracker.parting()]
+            return [str(line) for line in self.tracker.closing_lines()]
         except (Exception, SystemExit) as error:
             return [f"tracker: {one_line(error)}"]

@@ -21,8 +21,8 @@ from ..engine.store import ProtectionFolder, read_json, write_json
 from ..report.grid import protection_sheet, read_pixels
 from ..report.items import collect
 from .base import Tracker
+from .wandb_fields import LONGEST_TAG, board_summary, config, judged, name, summary, tags, trial_fields
 from .wandb_mode import Mode, wandb_mode, wandb_settings
-from .wandb_words import LONGEST_TAG, board_summary, config, judged, name, summary, tags, trial_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ class WandbTracker(Tracker):
         if not finished:
             return
         about = {"mode": self.mode, "images": folder.images_stamp(finished), "judged": judged(results)}
-        stamp = fingerprint(about | trial_words(results.trial))
+        stamp = fingerprint(about | trial_fields(results.trial))
         marker = folder.path / "tracked.json"
         place = f"{results.name}, sweep {results.trial.sweep}" if results.trial else results.name
         if (read_json(marker) or {}).get(place) == stamp:
@@ -108,22 +108,22 @@ class WandbTracker(Tracker):
             "methods": {label: facts.model_dump() for label, facts in manifest.methods.items()},
             "origin": manifest.origin,
         }
-        words = [manifest.dataset.name[:LONGEST_TAG], "comparison"]
+        labels = [manifest.dataset.name[:LONGEST_TAG], "comparison"]
         run_id, title = f"{results.folder.name}-{manifest.comparison}", f"{results.folder.name}: leaderboard"
-        with self._start(results, "comparison", run_id, name=title, tags=words, config=about) as run:
+        with self._start(results, "comparison", run_id, name=title, tags=labels, config=about) as run:
             pictures = {one: read_picture(results.folder / f"{one}.png") for one in ("grid", "tradeoff")}
             _fill(run, {"leaderboard": table}, pictures)
             run.summary.update(board_summary(results, table))
         write_json(marker, {"stamp": stamp})
 
-    def parting(self) -> list[str]:
+    def closing_lines(self) -> list[str]:
         """Where runs that were kept offline lie, and the command that uploads them."""
         if not self._kept:
             return []
         parent = self._kept[0].parent
-        word = "run is" if len(self._kept) == 1 else "runs are"
+        what = "run is" if len(self._kept) == 1 else "runs are"
         command = f"wandb sync {shlex.quote(str(parent))}"
-        return [f"{len(self._kept)} W&B {word} kept offline in {parent}; to upload: {command}"]
+        return [f"{len(self._kept)} W&B {what} kept offline in {parent}; to upload: {command}"]
 
     @contextmanager
     def _start(self, results: Results, job: str, identity: str, **about: Any) -> Iterator[wandb.Run]:

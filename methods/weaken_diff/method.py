@@ -18,7 +18,7 @@ from veilbench.models.diffusion.folder import PIPELINE, TINY_AUTOENCODER
 from veilbench.models.folders import EMBEDDED
 from veilbench.models.recognizers.base import PassCounter
 
-from ..base import Goal, ItemRandom, ProtectionMethod, Task
+from ..base import Goal, ItemRandom, ProtectionMethod, Task, check_counts
 from ..cache import cache_path, load_cached, store_cached
 from ..gradient import reference_embeddings
 from ..makeup_prompt import MakeupPrompt
@@ -142,16 +142,11 @@ class WeakenDiff(ProtectionMethod):
             precision=precision,
             checkpointing=checkpointing,
         )
-        if group_size < 1:
-            raise ValueError(f"group_size is {group_size}; it must be at least 1")
+        check_counts(group_size=group_size)
         self.backbone = load_backbone(PIPELINE.find(pipeline), channels_last, compile)
         self.search_decoder = None if search_decoder is None else load_tiny_autoencoder(search_decoder)
         self.makeup = load_makeup_prompt(CLIP.find(clip), makeup_prompt) if makeup_weight else None
-        self.image_size = image_size or self.backbone.image_size
-        if self.image_size % self.backbone.size_step:
-            raise ValueError(
-                f"image_size is {self.image_size}; {pipeline} needs a multiple of {self.backbone.size_step}"
-            )
+        self.image_size = _image_size(image_size or self.backbone.image_size, self.backbone.size_step, pipeline)
         self.crop = crop
         self.group_size = group_size
 
@@ -336,3 +331,10 @@ def load_tiny_autoencoder(decoder: str) -> TinyAutoencoder:
     from veilbench.models.diffusion.tiny_autoencoder import TinyAutoencoder  # noqa: PLC0415 (slow to import)
 
     return TinyAutoencoder.load(decoder)
+
+
+def _image_size(side: int, step: int, pipeline: str) -> int:
+    """``side``, where the pipeline can edit images of it."""
+    if side % step:
+        raise ValueError(f"image_size is {side}; {pipeline} needs a multiple of {step}")
+    return side

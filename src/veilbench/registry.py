@@ -185,6 +185,9 @@ def _checked(room: str, kind: str, cls: Any) -> type[Any]:
     lacking = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
     if lacking:
         raise UserError(f"{kind}: the class has no {lacking}; write what is missing")
+    own = _own(room, cls.kind)
+    if own is not None and own is not cls:  # results are known by their kind: one would be taken for the other's
+        raise UserError(f"{kind}: {cls.kind!r} is the kind of the project's own {own.__name__}; give it another `kind`")
     return cls
 
 

@@ -340,3 +340,17 @@ def test_flags_stay_flags(world: Path) -> None:
 
 class Several:
     def __init__(self, *, either: bool | int = 0, deep: dict[str, list[int]] | None = None) -> None: ...
+
+
+def test_a_suite_with_a_name_too_long_for_a_folder(world: Path, veilbench: Veilbench) -> None:
+    """A file may be called so and the folder, whose name a hash ends, may not."""
+    path = world / f"{'n' * 245}.yaml"
+    (world / "suite.yaml").rename(path)
+    for command in ("plan", "run"):
+        refused(veilbench(command, path, "--results", world / "r"), "a name of 245 bytes", "at most 200")
+
+
+def test_a_network_is_named_and_not_what_holds_it(world: Path, veilbench: Veilbench) -> None:
+    change(world / "one.yaml", kind="state_dict", params={"network": "ir", "weights": "one.safetensors"})
+    outcome = veilbench("plan", world / "suite.yaml", "--results", world / "r")
+    refused(outcome, "one.yaml: state_dict", "give the network's kind, with `weights` and `arch`")

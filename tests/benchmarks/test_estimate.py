@@ -64,10 +64,14 @@ def test_the_same_parameters_tell_most(world: Path) -> None:
     assert estimated(other, store).seconds == pytest.approx(cells * (6 * 2.0 + 5.0))
 
 
-def test_a_method_is_looked_up_once_for_all_its_rows(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_is_looked_up_once_for_all_its_rows(
+    world: Path, monkeypatch: pytest.MonkeyPatch, veilbench: Veilbench
+) -> None:
     suite = yaml.safe_load((world / "suite.yaml").read_text(encoding="utf-8"))
     suite["methods"] = [{"method": "pgd", "label": f"p{row}", "params": {"steps": row}} for row in range(9)]
     (world / "many.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    told = veilbench("plan", world / "many.yaml", "--results", world / "r").out.splitlines()
+    assert "time unknown: nothing is finished yet of p0, p1, p2 and 6 more" in told
     looked: list[str] = []
     original = module._measured
 

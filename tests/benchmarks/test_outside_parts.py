@@ -248,3 +248,23 @@ def test_a_class_may_be_tried_beside_a_suite(outside: Path, monkeypatch: pytest.
     monkeypatch.chdir(outside)
     change(outside / "suite.yaml", methods=["clean", "./dimmed.py:Dimmed"])
     assert list(load_suite(suite, only=["dimmed.py:Dimmed"]).methods) == ["dimmed"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("pgd", "dimmed.py:Dimmed: 'pgd' is the kind of the project's own PGD; give it another `kind`"),
+        ("same", "two classes have the kind 'same' (Dimmed and Other), so that results of one would be taken for"),
+    ],
+)
+def test_a_kind_belongs_to_one_class(outside: Path, veilbench: Veilbench, kind: str, line: str) -> None:
+    """Stored results are known by it: a class that is called like another would be shown the other's numbers."""
+    source = METHOD.replace('"dimmed"', f'"{kind}"')
+    (outside / "dimmed.py").write_text(source, encoding="utf-8")
+    (outside / "other.py").write_text(source.replace("Dimmed", "Other"), encoding="utf-8")
+    methods = ["clean", "./dimmed.py:Dimmed", {"method": "./other.py:Other", "label": "other"}]
+    change(outside / "suite.yaml", methods=methods)
+    outcome = veilbench("plan", outside / "suite.yaml", "--results", outside / "r")
+    assert outcome.code == 2
+    assert line in outcome.err
+    assert outcome.err.count("\n") == 1

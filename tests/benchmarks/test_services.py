@@ -34,7 +34,7 @@ class Lines(Tracker):
         self._write(f"table {len(table)}")
         table["method"] = "spoilt"
 
-    def parting(self):
+    def closing_lines(self):
         return [f"see {self.path}"]
 
     def _write(self, line):
@@ -130,7 +130,7 @@ def test_the_word_of_an_executor_is_not_taken_for_it(
     assert "Traceback" not in outcome.out + outcome.err
 
 
-@pytest.mark.parametrize("when", ["record", "finish", "parting"])
+@pytest.mark.parametrize("when", ["record", "finish", "closing_lines"])
 def test_a_tracker_that_fails_is_one_line(outside: Path, veilbench: Veilbench, when: str) -> None:
     text = TRACKER.replace(f"def {when}(self", f"def {when}(self, *_):\n        1 / 0\n    def old_{when}(self")
     (outside / "worse.py").write_text(text, encoding="utf-8")
@@ -159,7 +159,7 @@ def test_what_cannot_be_made_is_one_line(outside: Path) -> None:
         ("lines.py:Lines", '"""A line for everything that it is told of."""', "", "no docstring"),
         ("lines.py:Lines", "*, folder", "folder", "'name' is not keyword-only"),
         ("lines.py:Lines", 'table["method"] = "spoilt"', 'table["method"] = "spoilt"', "it changes the table"),
-        ("lines.py:Lines", 'f"see {self.path}"', "3", "parting gives 3"),
+        ("lines.py:Lines", 'f"see {self.path}"', "3", "closing_lines gives 3"),
         (
             "lines.py:Lines",
             'self._write(f"cell',

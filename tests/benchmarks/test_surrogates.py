@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from safetensors.torch import save_file
 
 from veilbench.benchmarks.engine.plan import Plan
 from veilbench.benchmarks.specs.suite import load_suite
 from veilbench.errors import UserError
+from veilbench.models.recognizers.state_dict import NetworkRecognizer
 
 from .conftest import Outcome
 
@@ -35,10 +38,11 @@ class Sorted(Recognizer):
 
 
 @pytest.fixture
-def three(world: Path) -> Path:
-    """The world with a third recogniser, like the first but for its thresholds, and one without gradients."""
+def three(world: Path, make_recognizer: Callable[..., NetworkRecognizer]) -> Path:
+    """The world with a third recogniser, and one without gradients."""
+    save_file(make_recognizer("three", 2).backbone.state_dict(), world / "three.safetensors")
     content = yaml.safe_load((world / "one.yaml").read_text(encoding="utf-8"))
-    content["thresholds"] = {0.01: 0.5}
+    content |= {"weights": "three.safetensors", "thresholds": {0.01: 0.5}}
     (world / "three.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     (world / "sorted.py").write_text(NO_GRADIENTS, encoding="utf-8")
     return world
@@ -157,7 +161,9 @@ def test_one_without_gradients_is_held_out_always(three: Path, veilbench: Veilbe
 )
 def test_one_line_for_what_is_wrong(three: Path, keys: dict[str, Any], parts: list[str]) -> None:
     (three / "other").mkdir()
-    (three / "other" / "one.yaml").write_bytes((three / "three.yaml").read_bytes().replace(b"one.saf", b"../one.saf"))
+    (three / "other" / "one.yaml").write_bytes(
+        (three / "three.yaml").read_bytes().replace(b"three.saf", b"../three.saf")
+    )
     path = change(three, **keys)
     with pytest.raises(UserError) as caught:
         load_suite(str(path))
@@ -172,3 +178,21 @@ def test_a_setting_is_blamed(three: Path) -> None:
     path = str(three / "suite.yaml")
     with pytest.raises(UserError, match=r"^--set suite.judges=\[./two.yaml\]: both `recognizers` and `judges`"):
         load_suite(path, ["suite.judges=[./two.yaml]"])
+
+
+def test_the_same_weights_under_two_names_are_refused(three: Path, veilbench: Veilbench) -> None:
+    """What is attacked as one would be held out as the other: white-box under the name of black-box."""
+    shutil.copy(three / "one.safetensors", three / "copy.safetensors")
+    content = yaml.safe_load((three / "one.yaml").read_text(encoding="utf-8"))
+    other_crop = {"height": 32, "width": 32, "crop": [0.1, 0.1, 0.9, 0.9]}
+    (three / "copy.yaml").write_text(yaml.safe_dump(content | {"weights": "copy.safetensors", "input": other_crop}))
+    for path in (
+        change(three, recognizers=["./one.yaml", "./two.yaml", "./copy.yaml"]),
+        two_lists(three, ["./one.yaml", "./two.yaml"], ["./copy.yaml"], realism=None),
+    ):
+        for command in ("plan", "run"):
+            outcome = veilbench(command, path, "--results", three / "r")
+            assert outcome.code == 2
+            assert "'copy'" in outcome.err
+            assert "are one network with the same weights" in outcome.err
+            assert outcome.err.count("\n") == 1

@@ -21,7 +21,7 @@ from veilbench.benchmarks.engine.store import write_json
 from veilbench.benchmarks.report.items import collect
 from veilbench.benchmarks.report.write import write_report
 from veilbench.benchmarks.trackers import CarefulTracker, NoTracker, Tracker, make_tracker
-from veilbench.benchmarks.trackers.wandb_words import board_summary, config, name, summary, tags
+from veilbench.benchmarks.trackers.wandb_fields import board_summary, config, name, summary, tags
 
 from .conftest import Outcome, results_of, tables_of
 

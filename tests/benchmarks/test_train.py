@@ -154,7 +154,7 @@ def test_a_training_tells_how_far_it_is(
 ) -> None:
     monkeypatch.setattr(train_module, "SECONDS_BETWEEN_WORDS", 0.0)
     told: list[str] = []
-    train(tinter(), faces, folder_at(tmp_path / "t"), told=told.append)
+    train(tinter(), faces, folder_at(tmp_path / "t"), on_progress=told.append)
     assert told[0] == "training, epoch 1 of 3, step 1 of 3"
     assert told[-1] == "training, epoch 3 of 3, step 3 of 3"
     assert len(told) == 9

@@ -48,15 +48,15 @@ class _FixedText(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.config = type("Config", (), {"hidden_size": width})
-        self.register_buffer("words", torch.randn(1, 77, width))
+        self.register_buffer("prompt", torch.randn(1, 77, width))
 
 
 class _RandomBackbone(DiffusionBackbone):
     """A backbone without a tokenizer."""
 
     def empty_text(self, batch: int) -> Tensor:
-        words: Tensor = self.text.words
-        return words.expand(batch, -1, -1)
+        prompt: Tensor = self.text.prompt
+        return prompt.expand(batch, -1, -1)
 
 
 def sd2_shaped() -> DiffusionBackbone:

@@ -2,7 +2,7 @@
 
 Every option and the plain setting protect the same images in turn, in one process; ratios are of their middle times.
 Results differ since an optimiser's first steps are signs, which turn rounding into another image: how far apart two
-equally good results are is told by the row of the smaller group, which changes nothing but the order of sums.
+equally good results are is shown by the row of the smaller group, which changes nothing but the order of sums.
 """
 
 from __future__ import annotations

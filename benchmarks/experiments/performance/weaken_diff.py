@@ -1,7 +1,7 @@
 """How much cheaper our WeakenDiff is than its released code's structure: ``make perf``.
 
 The same images go through the plain implementation and through ours, in turn, in one process and on one thread; the
-ratio of their times is the result, seconds are only told.  Peak memory is taken in a fresh process for each.  With a
+ratio of their times is the result, seconds are only shown.  Peak memory is taken in a fresh process for each.  With a
 GPU, ours is also measured at real size by batch and precision.  Options that promise speed follow, with what they do to
 results (:mod:`.options`).
 """

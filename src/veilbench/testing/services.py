@@ -66,10 +66,10 @@ def changes_no_result(case: TrackerCase) -> None:
 def parts_with_lines(case: TrackerCase) -> None:
     """What it says when all is done are texts of a line."""
     with _results() as (results, _):
-        lines = case.build(results.store.root).parting()
-        must(isinstance(lines, list), f"parting gives {type(lines).__name__}; give a list of texts")
+        lines = case.build(results.store.root).closing_lines()
+        must(isinstance(lines, list), f"closing_lines gives {type(lines).__name__}; give a list of texts")
         for line in lines:
-            must(isinstance(line, str) and "\n" not in line, f"parting gives {line!r}; give texts of a line")
+            must(isinstance(line, str) and "\n" not in line, f"closing_lines gives {line!r}; give texts of a line")
 
 
 def brings_each_protection_once(case: ExecutorCase) -> None:

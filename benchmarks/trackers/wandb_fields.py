@@ -1,4 +1,4 @@
-"""What W&B is told of a protection or a comparison: names, tags, config and numbers, from results alone."""
+"""Fields of W&B's runs of a protection and of a comparison: names, tags, config and numbers, from results alone."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..engine.results import Results, Trial
 from ..engine.store import read_json
 from ..report.columns import board_columns
-from ..report.items import item_columns
 from ..report.leaderboard import kept_numbers
+from ..report.stored import item_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,15 +23,15 @@ def name(results: Results, cell: str) -> str:
     questions = results.questions(cell)
     goals = _distinct(question.goal for question in questions)
     targets = _distinct(question.target for question in questions)
-    words = [results.manifest.cells[cell].label, *(part[0] for part in (goals, targets) if len(part) == 1)]
+    parts = [results.manifest.cells[cell].label, *(part[0] for part in (goals, targets) if len(part) == 1)]
     kept_from = held_out(results, cell)
-    return " ".join(words) + (f", not {', '.join(kept_from)}" if kept_from else "")
+    return " ".join(parts) + (f", not {', '.join(kept_from)}" if kept_from else "")
 
 
 def tags(results: Results, cell: str) -> list[str]:
     """Method, family, goals, targets and whoever was held out."""
     questions, label = results.questions(cell), results.manifest.cells[cell].label
-    words = [
+    labels = [
         label,
         results.manifest.methods[label].family,
         *(question.goal for question in questions),
@@ -39,7 +39,7 @@ def tags(results: Results, cell: str) -> list[str]:
         *(f"held out {one}" for one in held_out(results, cell)),
         *([f"sweep {results.trial.sweep}", f"trial {results.trial.number}"] if results.trial else []),
     ]
-    return _distinct(word[:LONGEST_TAG] for word in words)
+    return _distinct(tag[:LONGEST_TAG] for tag in labels)
 
 
 def held_out(results: Results, cell: str) -> list[str]:
@@ -64,12 +64,12 @@ def config(results: Results, cell: str) -> dict[str, Any]:
         "packages": folder.cell.get("packages", {}),
         **spec,
         **names,
-        **trial_words(results.trial),
+        **trial_fields(results.trial),
         "digests": {key: value for key, value in spec.items() if key in names},
     }
 
 
-def trial_words(trial: Trial | None) -> dict[str, Any]:
+def trial_fields(trial: Trial | None) -> dict[str, Any]:
     """What a run's config says of the trial that it is of; nothing where it is of none."""
     return {} if trial is None else {"sweep": trial.sweep, "trial": trial.number, "settings": dict(trial.settings)}
 
@@ -137,8 +137,8 @@ def _rates(items: pd.DataFrame) -> dict[str, float]:
     keys = ["role", "goal", "target", "judge"]
     for depth in (2, 4):
         for parts, group in items.groupby(keys[:depth]):
-            word = "/".join(part for part in ("psr", *map(str, parts)) if part)
-            values[word] = float(group["success"].mean())
+            key = "/".join(part for part in ("psr", *map(str, parts)) if part)
+            values[key] = float(group["success"].mean())
     if len(set(items["goal"])) == 1:
         for role, group in items.groupby("role"):
             values[f"psr/{role}"] = float(group["success"].mean())
@@ -150,5 +150,5 @@ def _sortable(values: Mapping[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in values.items() if value is not None and math.isfinite(value)}
 
 
-def _distinct(words: Iterable[str]) -> list[str]:
-    return [word for word in dict.fromkeys(words) if word]
+def _distinct(tags: Iterable[str]) -> list[str]:
+    return [tag for tag in dict.fromkeys(tags) if tag]

@@ -1,0 +1,96 @@
+"""What a comparison's protections have in the store, as long tables: cost, scores of images, cosines."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from ..engine.manifest import ScoreFacts
+from ..engine.records import ItemRecord
+from ..engine.results import Results
+from ..engine.score_files import table_about
+
+
+def read_images(results: Results, cells: Iterable[str]) -> pd.DataFrame:
+    """A row for every finished image and countermeasure; an image that was deleted after it had been scored has none.
+
+    Returns:
+        Columns ``cell, item, countermeasure``, those of every score of an image (NaN where it is not stored),
+        ``seconds, forward, backward`` and passes of other networks.
+    """
+    costs = _costs(results, cells)
+    if costs.empty:
+        return costs
+    found = []
+    for treatment in results.manifest.treatments:
+        scored = costs[["cell", "item"]].assign(countermeasure=treatment)
+        for score in results.scores(treatment):
+            names = [column.name for column in score.columns if column.of == "image"]
+            if names:
+                rows = _rows(results, score, costs["cell"].unique())
+                scored = scored.merge(rows.reindex(columns=["cell", "item", *names]), how="left", on=["cell", "item"])
+        found.append(scored.merge(costs, on=["cell", "item"]))
+    return pd.concat(found, ignore_index=True)
+
+
+def read_cosines(results: Results, cells: Sequence[str]) -> pd.DataFrame:
+    """A row for every scored image, countermeasure and judge.
+
+    Returns:
+        Columns ``cell, judge, countermeasure, item``, those of
+        :class:`~veilbench.metrics.verification.Verification`, and the ``protocol`` version by which they were made.
+    """
+    found = [
+        _rows(results, score, cells).assign(judge=score.judge, countermeasure=treatment)
+        for treatment in results.manifest.treatments
+        for score in results.scores(treatment)
+        if score.judge
+    ]
+    return pd.concat(found, ignore_index=True)
+
+
+def item_columns(results: Results) -> Iterable[str]:
+    """Names of the columns of an image, of all scores."""
+    columns = (column for score in results.manifest.scores for column in score.columns)
+    return dict.fromkeys(column.name for column in columns if column.of == "image")
+
+
+def _rows(results: Results, score: ScoreFacts, cells: Iterable[str]) -> pd.DataFrame:
+    """A score's rows of several protections, and which ``cell`` and ``protocol`` they are of."""
+    found = {cell: table for cell in cells if (table := results.store.score_table(cell, score.id)) is not None}
+    if not found:
+        return pd.DataFrame({"cell": [], "item": []}, dtype=str)
+    # a column without a number in one file may be of another type there
+    plain = [table.replace_schema_metadata() for table in found.values()]
+    rows: pd.DataFrame = pa.concat_tables(plain, promote_options="permissive").to_pandas()
+    counts = [len(table) for table in found.values()]
+    protocols = [table_about(table).get("protocol", "") for table in found.values()]
+    return rows.assign(cell=np.repeat(list(found), counts), protocol=np.repeat(protocols, counts))
+
+
+def _costs(results: Results, cells: Iterable[str]) -> pd.DataFrame:
+    """A row for every finished image: ``seconds, forward, backward`` and passes of other networks."""
+    recognizers = set(results.manifest.recognizers)
+    return pd.DataFrame(
+        {"cell": cell, **_cost(record, recognizers)}
+        for cell in cells
+        for record in results.store.protection(cell).finished().values()
+    )
+
+
+def _cost(record: ItemRecord, recognizers: Collection[str]) -> dict[str, Any]:
+    return {
+        "item": record.id,
+        "seconds": record.seconds,
+        "forward": sum(count for name, count in record.forward.items() if name in recognizers),
+        "backward": sum(count for name, count in record.backward.items() if name in recognizers),
+        **{
+            f"{name}_passes": count + record.backward.get(name, 0)
+            for name, count in record.forward.items()
+            if name not in recognizers
+        },
+    }
