@@ -17,7 +17,7 @@ help: ## Show this list
 
 install: $(READY) ## Create .venv with the locked packages and veilbench itself
 
-bench: $(READY) ## Run the embedded comparison and print its leaderboard (about 14 minutes on two cores); finished cells are kept
+bench: $(READY) ## Run the embedded comparison and print its leaderboard (9 to 14 minutes on two cores); finished cells are kept
 	@$(BIN)/veilbench run embedded $(ARGS)
 
 leaderboard: $(READY) ## Print the leaderboard of the embedded comparison again

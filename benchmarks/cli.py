@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Measure how well methods keep portraits from being recognised, and what it costs.  `veilbench run embedded` "
-    "is the comparison that needs nothing else (about 14 minutes on two cores).",
+    "is the comparison that needs nothing else (9 to 14 minutes on two cores).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -142,7 +142,7 @@ def run(
 ) -> None:
     """Run what is missing of a suite, score it, and print the leaderboard.  Run it again to resume.
 
-    The suite `embedded` takes about 14 minutes on two cores.
+    The suite `embedded` takes 9 to 14 minutes on two cores.
     """
     _check_services(tracker, executor, devices)
     console = _console()

@@ -81,7 +81,7 @@ def notes(results: Results, table: pd.DataFrame) -> str:
     if results.manifest.overrides:
         lines.append(f"Overrides: {' '.join(results.manifest.overrides)}.")
     if results.manifest.dataset.synthetic:
-        lines.append("Faces are drawn by a program: nothing here is a result about real faces.")
+        lines.append("Faces are synthetic: nothing here is a result about real faces.")
     return " ".join(lines)
 
 

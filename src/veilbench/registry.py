@@ -180,14 +180,15 @@ def _named(kind: str, base: Path | None) -> Any:
 def _checked(room: str, kind: str, cls: Any) -> type[Any]:
     if not (inspect.isclass(cls) and is_of(room, cls)):
         raise UserError(f"{kind}: not a subclass of {ROOMS[room].contract}; name a class that is")
-    if not isinstance(getattr(cls, "kind", None), str):
+    name = getattr(cls, "kind", None)
+    if not isinstance(name, str):
         raise UserError(f'{kind}: the class has no `kind`; give it one, for example kind = "{cls.__name__.lower()}"')
     lacking = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
     if lacking:
         raise UserError(f"{kind}: the class has no {lacking}; write what is missing")
-    own = _own(room, cls.kind)
+    own = _own(room, name)
     if own is not None and own is not cls:  # results are known by their kind: one would be taken for the other's
-        raise UserError(f"{kind}: {cls.kind!r} is the kind of the project's own {own.__name__}; give it another `kind`")
+        raise UserError(f"{kind}: {name!r} is the kind of the project's own {own.__name__}; give it another `kind`")
     return cls
 
 
