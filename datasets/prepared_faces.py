@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,8 +15,17 @@ from torch import Tensor
 from veilbench.errors import DataError
 
 from .base import Face, FaceDataset, MakeupReference, Manifest, ManifestEntry, Target
+from .gallery import Enrolled
 from .makeup_pairs import MakeupPhotos, read_makeup_pairs
-from .photo_files import FORMAT_VERSION, PhotoFile, check_different, photo_target
+from .photo_files import (
+    FORMAT_VERSION,
+    PhotoFile,
+    check_different,
+    check_distractors,
+    list_photos,
+    photo_distractors,
+    photo_target,
+)
 from .preparation import Layout
 from .prepared import read_record
 from .protocol import TARGET_SIDE, TARGETS, Grouping, TargetCrop, consecutive_groups
@@ -42,6 +51,7 @@ class PreparedFaces(FaceDataset, ABC):
         size: int = 256,
         limit: int | None = None,
         references: Path | None = None,
+        distractors: Path | None = None,
     ) -> None:
         for key, value in (("size", size), ("limit", limit)):
             if value is not None and value < 1:
@@ -70,6 +80,10 @@ class PreparedFaces(FaceDataset, ABC):
             check_different(*pair)
         self._targets = tuple(photo_target(photo, other, size) for photo, other in pairs)
         self._groups = None if grouping == "all" else self._divide()
+        further = {} if distractors is None else list_photos(distractors, "distractors")
+        mine = [photo for item in self._items for photo in (item.photo, item.gallery) if photo is not None]
+        known = [*mine, *(photo for pair in pairs for photo in pair)]
+        self._distractors = check_distractors(further.values(), {}, known)
 
     def _divide(self) -> dict[str, tuple[str, ...]]:
         if len(self._items) < len(self._targets):
@@ -99,6 +113,11 @@ class PreparedFaces(FaceDataset, ABC):
         if target not in self._groups:
             raise DataError(f"{self.name}: no target {target!r}; there are: {', '.join(self._groups)}")
         return self._groups[target]
+
+    @property
+    def distractors(self) -> Sequence[Enrolled]:
+        """The photos of the folder ``distractors``, sorted by stem."""
+        return photo_distractors(self._distractors, self.size)
 
     @property
     def targets(self) -> tuple[Target, ...]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from veilbench.metrics.base import Column
+
 from ..engine.results import Results
 from .columns import (
     BACKWARD,
@@ -15,10 +17,12 @@ from .columns import (
     SECONDS,
     TRAINING,
     UNET,
+    gallery_size,
     judge_column,
     present,
     score_columns,
     shown,
+    white_box,
     with_interval,
 )
 from .failures import missing_scores
@@ -48,7 +52,12 @@ def _goal(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     for column in rated:
         found[column.title] = [with_interval(column, row) for _, row in rows.iterrows()]
     costs = [SECONDS, *present([TRAINING], rows)]
-    found |= {column.title: rows[column.name].map(_text(column)) for column in [*score_columns(results), *costs]}
+    for column in _shown_scores(results, rows):
+        text = [with_interval(column, row) for _, row in rows.iterrows()] if column.judged else None
+        found[column.title] = text or rows[column.name].map(_text(column))
+    if gallery_size(results):
+        found["gallery"] = rows["gallery"].astype(str)
+    found |= {column.title: rows[column.name].map(_text(column)) for column in costs}
     passes = [(shown(FORWARD, row[FORWARD.name]), shown(BACKWARD, row[BACKWARD.name])) for _, row in rows.iterrows()]
     found["passes"] = [f"{forward}+{backward}" for forward, backward in passes]
     found |= {column.title: rows[column.name].map(_text(column)) for column in present([UNET], rows)}
@@ -56,6 +65,20 @@ def _goal(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     if rows["failed"].any():
         found["failed"] = rows["failed"].astype(str)
     return pd.DataFrame(found)
+
+
+def _shown_scores(results: Results, rows: pd.DataFrame) -> list[Column]:
+    """Columns of scores.  Of what judges answer, for attacked judges only where there is nothing else.
+
+    When dodging, nobody is asked about targets.
+    """
+    found: list[Column] = []
+    for column in score_columns(results):
+        if column.of == "target" and "dodge" in set(rows["goal"]):
+            continue
+        attacked = column.judged and not rows[f"{column.name}_n"].any() and rows[f"{white_box(column).name}_n"].any()
+        found.append(white_box(column) if attacked else column)
+    return found
 
 
 def _text(column: Any) -> Any:
@@ -78,6 +101,7 @@ def notes(results: Results, table: pd.DataFrame) -> str:
     lines += dict.fromkeys(column.note for column in columns if column.note)
     lines += [f"{one.kind} is empty: {one.missing}." for one in missing_scores(results)]
     lines += _few_images(results, table)
+    lines += _answers(results, table)
     if results.manifest.overrides:
         lines.append(f"Overrides: {' '.join(results.manifest.overrides)}.")
     if results.manifest.dataset.synthetic:
@@ -119,6 +143,22 @@ def _few_images(results: Results, table: pd.DataFrame) -> list[str]:
         return []
     titles = [column.title for column in score_columns(results) if column.of == "row"]
     return [f"{', '.join(titles)}: of n = {', '.join(map(str, sorted(counts)))} images."]
+
+
+def _answers(results: Results, table: pd.DataFrame) -> list[str]:
+    """Who answered what judges were asked, how often, and among whom they searched."""
+    lines, size = [], gallery_size(results)
+    columns = [one for column in score_columns(results) if column.judged for one in (column, white_box(column))]
+    counts = {one.title.removesuffix(" %"): sorted({int(n) for n in table[f"{one.name}_n"] if n}) for one in columns}
+    shown_counts = [f"{title} of n = {', '.join(map(str, found))}" for title, found in counts.items() if found]
+    if shown_counts:
+        lines.append(f"{'; '.join(shown_counts)} answers, by role as PSR; intervals are clustered by source.")
+    if size:
+        lines.append(
+            f"Gallery: {size:,} photos, the same for every row: another one of each source, those of the targets, and "
+            "distractors; compare at equal size only."
+        )
+    return lines
 
 
 def to_markdown(results: Results, table: pd.DataFrame) -> str:
@@ -169,8 +209,9 @@ def _fitting(results: Results, text: pd.DataFrame, width: int) -> tuple[pd.DataF
     """The columns that fit into ``width`` characters, and the names of those that were dropped for it."""
     of_rows = [column.title for column in score_columns(results) if column.of == "row"]
     later = [column.title for column in score_columns(results) if column.of == "image"][2:]
+    answered = [one.title for column in score_columns(results) if column.judged for one in (column, white_box(column))]
     judges = [judge_column(judge).title for judge in results.manifest.judges]
-    lesser = ["family", "n", "passes", UNET.title, *reversed(of_rows), *reversed(later)]
+    lesser = ["family", "n", "gallery", "passes", UNET.title, *reversed(of_rows), *reversed(later), *reversed(answered)]
     lesser += [*reversed(judges), TRAINING.title, SECONDS.title]
     left_out: list[str] = []
     for name in lesser:

@@ -99,7 +99,10 @@ class NoisePhotos(FaceDataset):
 
     @property
     def manifest(self) -> Manifest:
-        entries = [ManifestEntry(f"face{index}", f"{index:064x}", str(index)) for index in range(self.count)]
+        others = [None if index % 3 == 1 else f"{self.count + index:064x}" for index in range(self.count)]
+        entries = [
+            ManifestEntry(f"face{index}", f"{index:064x}", str(index), other) for index, other in enumerate(others)
+        ]
         return Manifest(self.name, "1", tuple(entries))
 
     def photo(self, role: str, index: int) -> Tensor:
