@@ -56,11 +56,12 @@ def clustered_rate(outcomes: Sequence[bool], groups: Sequence[str], confidence: 
     """A rate whose trials are not independent within a group, such as one photo judged several times.
 
     Wilson's interval at an effective number of trials: ``p (1 - p)`` over the cluster-robust variance, corrected for
-    the degrees of freedom (Korn and Graubard, Survey Methodology 1998); never above the trials, and never below what
-    is left where all trials of a group agree (Kish), which also holds at 0 % and 100 %, where no variance can be seen.
-    Where every group has one trial it is :func:`wilson_interval`.  In simulations with 16 groups of 4 or 16 trials
-    (rates from 2 to 50 %, intra-class correlation from 0 to 1) 89 to 98 % of the intervals held the rate; without
-    regard to groups 0 to 97 %.
+    the degrees of freedom (Korn and Graubard, Survey Methodology 1998).  It is never above the number of trials, and
+    never below what is left where all trials of a group agree, ``n**2 / sum(size**2)``; at 0 % and 100 %, where no
+    variance can be seen, it is that.  Where every group has one trial this is :func:`wilson_interval`.
+
+    Of 95 % intervals in simulations with 16 groups of 4 or 16 trials (rates of 2 to 50 %, intra-class correlations
+    from 0 to 1) 89 to 97 % held the rate; of Wilson's without regard to groups 0 to 97 %.
 
     Args:
         outcomes: of every trial, at least one.
@@ -75,7 +76,7 @@ def clustered_rate(outcomes: Sequence[bool], groups: Sequence[str], confidence: 
 
     >>> rate = clustered_rate([True, True, False, False], ["a", "a", "b", "b"])
     >>> rate.value, rate.n, round(rate.low, 2), round(rate.high, 2)
-    (0.5, 4, 0.04, 0.96)
+    (0.5, 4, 0.09, 0.91)
     """
     sizes = Counter(groups)
     successes = Counter(group for group, outcome in zip(groups, outcomes, strict=True) if outcome)
@@ -86,13 +87,13 @@ def clustered_rate(outcomes: Sequence[bool], groups: Sequence[str], confidence: 
     rate, least = plain.value, n * n / sum(size * size for size in sizes.values())
     spread = sum((successes[group] - size * rate) ** 2 for group, size in sizes.items())
     effective = least
-    if count > 1 and spread > 0:
+    if count > 1 and 0 < rate < 1:
         from scipy.special import stdtrit  # noqa: PLC0415 (slow to import)
 
         level = (1 + confidence) / 2
-        seen = rate * (1 - rate) * n * n * (count - 1) / (count * spread)
+        seen = rate * (1 - rate) * n * n * (count - 1) / (count * spread) if spread else math.inf
         correction = (NormalDist().inv_cdf(level) / float(stdtrit(count - 1, level))) ** 2
-        effective = min(float(n), max(seen, least) * correction)
+        effective = min(float(n), max(seen * correction, least))
     ends = _wilson(rate, effective, confidence)
     return Estimate(rate, *ends, n)
 

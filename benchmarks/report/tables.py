@@ -74,7 +74,7 @@ def _shown_scores(results: Results, rows: pd.DataFrame) -> list[Column]:
     """
     found: list[Column] = []
     for column in score_columns(results):
-        if column.of == "target" and "dodge" in set(rows["goal"]):
+        if column.of == "target" and set(rows["goal"]) == {"dodge"}:
             continue
         attacked = column.judged and not rows[f"{column.name}_n"].any() and rows[f"{white_box(column).name}_n"].any()
         found.append(white_box(column) if attacked else column)
@@ -148,11 +148,14 @@ def _few_images(results: Results, table: pd.DataFrame) -> list[str]:
 def _answers(results: Results, table: pd.DataFrame) -> list[str]:
     """Who answered what judges were asked, how often, and among whom they searched."""
     lines, size = [], gallery_size(results)
-    columns = [one for column in score_columns(results) if column.judged for one in (column, white_box(column))]
-    counts = {one.title.removesuffix(" %"): sorted({int(n) for n in table[f"{one.name}_n"] if n}) for one in columns}
-    shown_counts = [f"{title} of n = {', '.join(map(str, found))}" for title, found in counts.items() if found]
-    if shown_counts:
-        lines.append(f"{'; '.join(shown_counts)} answers, by role as PSR; intervals are clustered by source.")
+    counted: dict[str, list[str]] = {}
+    for column in _shown_scores(results, table):
+        counts = sorted({int(n) for n in table[f"{column.name}_n"] if n}) if column.judged else []
+        if counts:
+            counted.setdefault(", ".join(map(str, counts)), []).append(column.title.removesuffix(" %"))
+    if counted:
+        parts = [f"{', '.join(titles)}: of n = {counts} answers" for counts, titles in counted.items()]
+        lines.append(f"{'; '.join(parts)}; their intervals are clustered by source.")
     if size:
         lines.append(
             f"Gallery: {size:,} photos, the same for every row: another one of each source, those of the targets, and "
