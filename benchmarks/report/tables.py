@@ -52,11 +52,13 @@ def _goal(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     for column in rated:
         found[column.title] = [with_interval(column, row) for _, row in rows.iterrows()]
     costs = [SECONDS, *present([TRAINING], rows)]
-    for column in _shown_scores(results, rows):
+    measured = _shown_scores(results, rows)
+    last = max((at for at, column in enumerate(measured) if column.judged), default=-1)
+    for at, column in enumerate(measured):
         text = [with_interval(column, row) for _, row in rows.iterrows()] if column.judged else None
         found[column.title] = text or rows[column.name].map(_text(column))
-    if gallery_size(results):
-        found["gallery"] = rows["gallery"].astype(str)
+        if at == last and gallery_size(results):
+            found["gallery"] = rows["gallery"].astype(str)
     found |= {column.title: rows[column.name].map(_text(column)) for column in costs}
     passes = [(shown(FORWARD, row[FORWARD.name]), shown(BACKWARD, row[BACKWARD.name])) for _, row in rows.iterrows()]
     found["passes"] = [f"{forward}+{backward}" for forward, backward in passes]
