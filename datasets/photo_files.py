@@ -220,7 +220,7 @@ def photo_target(attack: PhotoFile, other: PhotoFile, size: int) -> Target:
 
 
 def check_distractors(paths: Iterable[Path], boxes: Mapping[str, Box], known: Iterable[PhotoFile]) -> list[PhotoFile]:
-    """Photos of further people for a gallery, each checked.
+    """Photos of further people for a gallery, each checked; of copies of one file the first, and a warning.
 
     Args:
         paths: the files.
@@ -228,17 +228,23 @@ def check_distractors(paths: Iterable[Path], boxes: Mapping[str, Box], known: It
         known: the photos of sources and targets.  Who is in a photo is not known, but a file that is theirs is.
 
     Raises:
-        DataError: for photos that cannot be used, that are one of ``known``, or that are there twice.
+        DataError: for photos that cannot be used, or that are one of ``known``.
     """
     problems: list[str] = []
     files = check_photos(paths, boxes, problems)
     raise_problems(problems)
-    seen = {file.sha256: file.path for file in known}
+    theirs = {file.sha256: file.path for file in known}
+    first: dict[str, PhotoFile] = {}
     for file in files:
-        first = seen.setdefault(file.sha256, file.path)
-        if first != file.path:
-            raise DataError(f"{file.path}: the same photo as {first}; distractors are other people, remove it")
-    return files
+        if file.sha256 in theirs:
+            raise DataError(
+                f"{file.path}: the same photo as {theirs[file.sha256]}; distractors are other people, remove it"
+            )
+        first.setdefault(file.sha256, file)
+    copies = [file.path.name for file in files if first[file.sha256] is not file]
+    if copies:
+        _warn(f"{files[0].path.parent}: {len(copies)} distractors are copies of others, left out: {some(copies)}")
+    return list(first.values())
 
 
 def photo_distractors(files: Iterable[PhotoFile], size: int) -> tuple[Enrolled, ...]:

@@ -40,8 +40,8 @@ class Identification(Score):
     The probe is the protected photo.  The gallery holds one other photo of every source, those of the targets and the
     data set's distractors; it is the same for both goals and for every protection.  *Untargeted* (UT): none of the
     first N photos shows the probe's own person, the success of dodging.  *Targeted* (T): one of the first N shows the
-    target.  Whoever impersonates has both columns (he may be taken for the target first and still be found second);
-    whoever dodges has no target, and UT alone.  Protection rates of OPOM and AdvCloak are UT.
+    target.  Rows that impersonate have both columns, since who is taken for the target first may still be found second;
+    rows that dodge have no target, and UT alone.  Protection rates of OPOM and AdvCloak are UT.
 
     Ties count against the protector: at equal similarity the own person comes before others, the target after them.
     A probe whose own person is not enrolled is no trial, for T neither: the target would have nobody to beat.  A
@@ -52,7 +52,7 @@ class Identification(Score):
     row of the leaderboard, its questions say: recognisers that the method attacked are apart, as for PSR.
 
     Args:
-        judge: name of the recogniser.
+        judge: name of the recogniser; a suite that does not say asks each of its judges.
     """
 
     kind = "identification"

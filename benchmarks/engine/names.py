@@ -52,6 +52,11 @@ def checked_columns(score: Score, where: str) -> tuple[Column, ...]:
     except Exception as error:  # a class from outside may raise anything
         reason = str(error) if isinstance(error, ValueError) else one_line(error)
         raise UserError(f"{where}: {score.kind}: {reason}") from error
+    if not score.judged and any(column.judged for column in columns):
+        raise UserError(
+            f"{where}: {score.kind}: judges answer some of its columns, and none is asked; set judged = True and take "
+            "a parameter `judge`"
+        )
     for column in columns:
         name = column.name.lower()
         if name in TABLES or name.startswith(OF_TABLES) or name.endswith(ENDINGS):

@@ -147,12 +147,21 @@ def test_distractors_are_enrolled_beside_sources_and_targets(world: Path) -> Non
     assert not torch.equal(boxed.distractors[0].photo(), dataset.distractors[0].photo())
 
 
-@pytest.mark.parametrize("copied", ["a/000001.png", "b/000005.png", "targets/005869.jpg", "more/other.png"])
+@pytest.mark.parametrize("copied", ["a/000001.png", "b/000005.png", "targets/005869.jpg"])
 def test_a_distractor_is_nobody_else(world: Path, copied: str) -> None:
     save_photo(world / "more" / "other.png", 400)
     shutil.copy(world / copied, world / "more" / f"z{Path(copied).suffix}")
     with pytest.raises(DataError, match=rf"z\.\w+: the same photo as .*{Path(copied).name}; .*other people, remove it"):
         with_targets(world, others=world / "b", distractors=world / "more")
+
+
+def test_copies_of_a_distractor_are_enrolled_once(world: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for seed, stem in enumerate(("y", "x", "w")):
+        save_photo(world / "more" / f"{stem}.png", 400 + seed)
+    shutil.copy(world / "more" / "x.png", world / "more" / "z.png")
+    dataset = faces(world, others=world / "b", distractors=world / "more")
+    assert [one.person for one in dataset.distractors] == ["distractor w", "distractor x", "distractor y"]
+    assert "more: 1 distractors are copies of others, left out: z.png" in caplog.text
 
 
 def test_distractors_are_checked_like_all_photos(world: Path) -> None:

@@ -177,6 +177,8 @@ def columns_are_fit_for_files_and_tables(case: ScoreCase) -> None:
     must(bool(columns) or isinstance(case.build(), Verification), "columns is empty; name at least one")
     with no_complaint():
         check_columns(columns)
+    asks = any(column.judged for column in columns)
+    must(not asks or case.build().judged, "judges answer some columns; set judged = True, and take a parameter `judge`")
     must(list(case.prepared().columns) == columns, "columns change by prepare; make them of parameters alone")
 
 
