@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from typer.core import TyperCommand
@@ -18,10 +19,9 @@ def filled(words: Sequence[str], values: Mapping[str, str]) -> list[str]:
         values: option -> the value of one that stands alone.
     """
     found: list[str] = []
-    for word, following in zip(words, [*words[1:], "--"], strict=True):
-        found.append(word)
-        if word in values and following.startswith("-"):
-            found[-1] = f"{word}={values[word]}"
+    for word, following in zip_longest(words, words[1:], fillvalue="--"):
+        alone = following.startswith("-") and following != "-"
+        found.append(f"{word}={values[word]}" if word in values and alone else word)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Hashable, Iterable, Sequence
 from itertools import groupby
@@ -48,8 +49,8 @@ def to_latex(
 
     The best printed number of a column is bold and the second underlined, where the column says which way is better;
     the clean row takes no part, nor do columns of costs that some methods do not have, nor one whose rows rest on
-    unequal n.  Equal printed numbers have the same
-    rank: two best ones leave no second.  Countermeasures are ranked apart.  Published numbers are never ranked.
+    unequal n.  Equal printed numbers have the same rank: two best ones leave no second.  Countermeasures are ranked
+    apart.  Published numbers are never ranked.
 
     Args:
         results: of the comparison.
@@ -57,7 +58,7 @@ def to_latex(
         intervals: print them behind every number that has one.
         published: tables of papers to print below.
     """
-    head = rf"% {printable(results.name)}: needs \usepackage{{booktabs}}; each tabular fits into a table or table* environment"
+    head = rf"% {printable(results.name)}: needs \usepackage{{booktabs}}; put each tabular into a table or table*"
     parts = [_goal(results, rows, str(goal), intervals) for goal, rows in table.groupby("goal", sort=False)]
     parts += [_published(one, protocols(one, results, table)) for one in published]
     return "\n\n\\bigskip\n".join([f"{head}\n\n{parts[0]}", *parts[1:]]) + "\n"
@@ -89,7 +90,7 @@ def write_latex(
 
 def escape(text: str) -> str:
     """Text as LaTeX prints it: no character of it is a command, and no two of them become another."""
-    return printable(text).translate(SPECIAL).replace("--", "-{}-")
+    return re.sub("-(?=-)", "-{}", printable(text).translate(SPECIAL))
 
 
 def ranks(column: Column, rows: pd.DataFrame) -> dict[Hashable, str]:
@@ -184,7 +185,8 @@ def _number(column: Column, row: pd.Series[Any], mark: str, intervals: bool) -> 
     """A number with its mark and, if it has one and it is wanted, its interval."""
     text = _signed(shown(column, row[column.name]))
     if mark:
-        text = f"{MARKS[mark]}{{{text}}}"
+        bold = r"\boldmath" if mark == "best" and "$" in text else ""  # else a formula stays as it is
+        text = f"{MARKS[mark]}{{{bold}{text}}}"
     ends = [shown(column, row.get(f"{column.name}_{end}")) for end in ("low", "high")]
     if not intervals or "-" in ends:
         return text

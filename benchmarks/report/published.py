@@ -99,9 +99,13 @@ def to_rich(published: Published) -> Table:
     from rich.table import Table as RichTable  # noqa: PLC0415
 
     facts = published.facts
-    grid = RichTable(title=escape(f"published: {published.name}"), title_justify="left", header_style="bold")
+    units = {column.unit for column in facts.numbers.values()}
+    shared = units.pop() if len(units) == 1 else ""  # said once, in the title
+    title = f"published: {published.name}{f' ({shared})' if shared else ''}"
+    grid = RichTable(title=escape(title), title_justify="left", header_style="bold")
     for column in facts.columns.values():
-        grid.add_column(escape(column.heading), justify="left" if column.text else "right")
+        heading = escape(column.title if shared else column.heading)
+        grid.add_column(heading, justify="left" if column.text else "right", overflow="fold")
     sections = [row.get(facts.sections, "") for row in published.rows]
     for row, mine, following in zip(published.rows, sections, [*sections[1:], ""], strict=True):
         grid.add_row(*map(escape, row.values()), end_section=following != mine)
