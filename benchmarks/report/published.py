@@ -87,7 +87,7 @@ def here(results: Results, table: pd.DataFrame, goal: str) -> Mapping[str, str]:
         "judges": f"{one_out}{', '.join(manifest.judges)}",
         "thresholds": "; ".join(dict.fromkeys(one.calibrated_on for one in manifest.judges.values())),
         "crop": "; ".join(dict.fromkeys(map(str, rows["crop"]))),
-        **({"detector": "; ".join(dict.fromkeys(map(str, rows["detector"])))} if "detector" in rows else {}),
+        "detector": "; ".join(dict.fromkeys(map(str, rows["detector"]))) if "detector" in rows else "not recorded",
         "pairs": f"{counts} decisions a row",
         **({"targets": named} if targets else {}),
     }
