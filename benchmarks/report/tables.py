@@ -44,15 +44,12 @@ def _goal(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     if len(results.manifest.treatments) > 1:
         found["countermeasure"] = rows["countermeasure"]
     found["family"] = rows["family"]
-    rated = [PSR_WHITE_BOX]
-    if rows["psr_n"].any():
-        judges = [judge_column(judge) for judge in results.manifest.judges]
-        found |= {column.title: rows[column.name].map(_text(column)) for column in present(judges, rows)}
-        rated = [PSR, PSR_WHITE_BOX]
-    for column in rated:
+    judges, overall = black_box_columns(results, rows)
+    found |= {column.title: rows[column.name].map(_text(column)) for column in judges}
+    for column in [*overall, PSR_WHITE_BOX]:
         found[column.title] = [with_interval(column, row) for _, row in rows.iterrows()]
     costs = [SECONDS, *present([TRAINING], rows)]
-    measured = _shown_scores(results, rows)
+    measured = shown_scores(results, rows)
     last = max((at for at, column in enumerate(measured) if column.judged), default=-1)
     for at, column in enumerate(measured):
         text = [with_interval(column, row) for _, row in rows.iterrows()] if column.judged else None
@@ -63,16 +60,16 @@ def _goal(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     passes = [(shown(FORWARD, row[FORWARD.name]), shown(BACKWARD, row[BACKWARD.name])) for _, row in rows.iterrows()]
     found["passes"] = [f"{forward}+{backward}" for forward, backward in passes]
     found |= {column.title: rows[column.name].map(_text(column)) for column in present([UNET], rows)}
-    found["n"] = _decisions(rows).astype(str)
+    found["n"] = decisions(rows).astype(str)
     if rows["failed"].any():
         found["failed"] = rows["failed"].astype(str)
     return pd.DataFrame(found)
 
 
-def _shown_scores(results: Results, rows: pd.DataFrame) -> list[Column]:
-    """Columns of scores.  Of what judges answer, for attacked judges only where there is nothing else.
+def shown_scores(results: Results, rows: pd.DataFrame) -> list[Column]:
+    """Columns of the scores for some rows of a leaderboard.
 
-    When dodging, nobody is asked about targets.
+    Of what judges answer, attacked ones' only where no other has any; when dodging nobody is asked about targets.
     """
     found: list[Column] = []
     for column in score_columns(results):
@@ -83,19 +80,26 @@ def _shown_scores(results: Results, rows: pd.DataFrame) -> list[Column]:
     return found
 
 
+def black_box_columns(results: Results, rows: pd.DataFrame) -> tuple[list[Column], list[Column]]:
+    """Of one goal's rows: the black-box PSR of each judge, and over all; none where nobody was held out."""
+    if not rows["psr_n"].any():
+        return [], []
+    return present([judge_column(judge) for judge in results.manifest.judges], rows), [PSR]
+
+
 def _text(column: Any) -> Any:
     return lambda value: shown(column, value)
 
 
-def notes(results: Results, table: pd.DataFrame) -> str:
-    """What the numbers mean, in one paragraph for below the table."""
+def notes(results: Results, table: pd.DataFrame, passes: bool = True) -> str:
+    """What the numbers mean, in one paragraph for below the table; ``passes``: it has the column of that name."""
     protocol = results.manifest.protocol
     lines = [
         f"PSR at FAR {protocol.far:g}, from 8-bit PNGs read back from disk; "
         f"{100 * protocol.confidence:.0f} % Wilson intervals.",
         _roles(results),
         "n: decisions behind the PSR, one for each photo, target and held-out recogniser." + _unequal(table),
-        "Passes: recogniser forward+backward passes per image.",
+        *(["Passes: recogniser forward+backward passes per image."] if passes else []),
     ]
     if len(results.manifest.treatments) > 1:
         lines.append("Countermeasure: done to protected photos before recognisers and metrics see them.")
@@ -123,14 +127,14 @@ def _roles(results: Results) -> str:
     return "Black-box: judged by the recogniser that the method could not use; white-box: by those that it attacked."
 
 
-def _decisions(table: pd.DataFrame) -> pd.Series[Any]:
+def decisions(table: pd.DataFrame) -> pd.Series[Any]:
     """The n of each row: of the black-box rate, or of the white-box one where there is no other."""
     return table["psr_n"].where(table["psr_n"] > 0, table["psr_white_box_n"]).astype(int)
 
 
 def _unequal(table: pd.DataFrame) -> str:
     """A warning where rows rest on unequal n: other photos or targets were asked about, so rates cannot be compared."""
-    counts = _decisions(table).groupby(table["goal"], sort=False).unique()
+    counts = decisions(table).groupby(table["goal"], sort=False).unique()
     if len({int(n) for values in counts for n in values}) == 1:
         return ""
     found = "; ".join(f"{goal} {', '.join(str(n) for n in sorted(values))}" for goal, values in counts.items())
@@ -151,7 +155,7 @@ def _answers(results: Results, table: pd.DataFrame) -> list[str]:
     """Who answered what judges were asked, how often, and among whom they searched."""
     lines, size = [], gallery_size(results)
     counted: dict[str, list[str]] = {}
-    for column in _shown_scores(results, table):
+    for column in shown_scores(results, table):
         counts = sorted({int(n) for n in table[f"{column.name}_n"] if n}) if column.judged else []
         if counts:
             counted.setdefault(", ".join(map(str, counts)), []).append(column.title.removesuffix(" %"))
