@@ -144,7 +144,7 @@ class PreparedFaces(FaceDataset, ABC):
             )
         faces = copy.copy(self)
         faces._items, faces._rest = self._rest[:count], ()
-        faces._targets, faces._groups = (), None
+        faces._targets, faces._groups, faces._distractors = (), None, []
         return faces
 
     @property

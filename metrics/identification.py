@@ -21,17 +21,17 @@ TIED = 1e-6
 """Cosines that differ by less are equal: rounding of ``float32`` decides no rank."""
 
 
-def rank(similarities: Tensor, theirs: Tensor, *, wins_ties: bool) -> int:
+def rank(similarities: Tensor, theirs: Sequence[int], *, wins_ties: bool) -> int:
     """The place of a person's best photo among all photos of a gallery that are sorted by similarity, from 1.
 
     Args:
         similarities: of the probe to every enrolled photo, ``N``.
-        theirs: which of the photos are the person's, ``N``, ``bool``; at least one.
+        theirs: places of the person's photos; at least one.
         wins_ties: whether the person comes before others of the same similarity, or after them.
     """
-    best = similarities[theirs].max()
-    bound = best + TIED if wins_ties else best - TIED
-    return 1 + int((similarities[~theirs] > bound).sum())
+    mine = similarities[list(theirs)]
+    bound = mine.max() + (TIED if wins_ties else -TIED)
+    return 1 + int((similarities > bound).sum() - (mine > bound).sum())
 
 
 class Identification(Score):
@@ -135,11 +135,6 @@ class _Enrolment:
         similarities = self._embeddings @ probe.double()
         if similarities.isnan().any():  # a recogniser that breaks down finds nobody and protects nobody
             return [math.nan] * len(self.names)
-        targets = [rank(similarities, self._of(one), wins_ties=False) for one in self._gallery.targets.values()]
-        return [rank(similarities, self._of(own), wins_ties=True), *targets]
-
-    def _of(self, person: str) -> Tensor:
-        """Which of the photos are a person's, ``N``, ``bool``."""
-        mask = self._embeddings.new_zeros(len(self)).bool()
-        mask[self._places[person]] = True
-        return mask
+        wanted = self._gallery.targets.values()
+        targets = [rank(similarities, self._places[target], wins_ties=False) for target in wanted]
+        return [rank(similarities, self._places[own], wins_ties=True), *targets]

@@ -1,8 +1,8 @@
 """Which scores a plan has: each of the suite's under each countermeasure, with its identity.
 
 Identity holds the score's kind, version, parameters that are not defaults and column names, the weights that it uses,
-the data set, and the countermeasure.  A column more or a raised version makes another identity, so that this score
-alone is computed again.
+the data set, the gallery that it searches, and the countermeasure.  A column more or a raised version makes another
+identity, so that this score alone is computed again.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from .components import (
 )
 from .configs import find_config, names_class, read_yaml
 from .recognizers import FalseAcceptRate, RecognizerSpec, load_recognizer_spec
-from .scoring import PartEntry, load_parts
+from .scoring import PartEntry, asked_of_judges, load_parts
 from .strict_yaml import load
 
 # Raise it whenever a change makes old and new numbers incomparable; a leaderboard refuses to mix versions.
@@ -164,7 +164,8 @@ class Suite:
         self.judges: tuple[str, ...] = listed or self._listed("judges", spec.judges)
         self.surrogates: tuple[str, ...] = self._attackable(listed or self._listed("surrogates", spec.surrogates))
         self.methods = self._load_methods()
-        scores = [*self._of_judges(spec.scores), *self._realism()]
+        listed_scores = asked_of_judges(spec.scores, self.judges, self._at("scores"), where.parent)
+        scores = [*listed_scores, *self._realism()]
         self.scores = load_parts("scores", scores, self._at("scores"), where.parent)
         self.countermeasures = load_parts(
             "countermeasures", spec.countermeasures, self._at("countermeasures"), where.parent
@@ -176,24 +177,6 @@ class Suite:
     def _realism(self) -> list[PartEntry]:
         name = self.spec.realism
         return [] if name is None else [PartEntry(kind="realism", params={"features": name})]
-
-    def _of_judges(self, entries: Sequence[PartEntry]) -> Iterator[PartEntry]:
-        """The scores; one that asks a judge and names none stands once for each of the suite's judges.
-
-        Raises:
-            UserError: when one names a recogniser that is no judge.
-        """
-        where = f"{self._at('scores')}: scores"
-        for entry in entries:
-            if not find_class("scores", entry.kind, self.where.parent, where).judged:
-                yield entry
-                continue
-            named = entry.params.get("judge")
-            if isinstance(named, str) and named not in self.judges:
-                known = did_you_mean(named, self.judges)
-                raise UserError(f"{where}: {entry.kind}: {shown(repr(named))} is no judge of this suite; {known}")
-            for judge in self.judges if named is None else [named]:
-                yield PartEntry(kind=entry.kind, params={**entry.params, "judge": judge})
 
     def _at(self, key: str) -> str:
         """Where the suite's value at a dotted key is from."""

@@ -12,6 +12,9 @@ import yaml
 from PIL import Image
 
 from veilbench.benchmarks.engine.results import Results
+from veilbench.benchmarks.report.items import collect
+from veilbench.benchmarks.report.latex import to_latex
+from veilbench.benchmarks.report.leaderboard import leaderboard
 from veilbench.metrics.statistics import clustered_rate
 
 from .conftest import Outcome, tables_of
@@ -99,6 +102,9 @@ def test_a_row_counts_what_held_out_judges_answer(world: Path, veilbench: Veilbe
     impersonate, dodge = board.split("### dodge")
     assert "| Rank-1-T % | Rank-5-T % | Rank-1-UT % | Rank-5-UT % | gallery |" in impersonate
     assert "Rank-1-T %" not in dodge
+    latex = to_latex(made, leaderboard(made, collect(made)), intervals=True).split("Goal: dodge.")
+    assert latex[0].count(r"Rank-1-T \% $\uparrow$") == 1  # in the tabular of impersonate alone
+    assert latex[0].count(r"Rank-1-UT \% $\uparrow$") == 2
     assert "Gallery: 28 photos" in dodge
     assert "nan" not in board
 
