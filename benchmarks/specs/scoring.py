@@ -59,7 +59,8 @@ def asked_of_judges(entries: Sequence[PartEntry], judges: Sequence[str], where: 
     Args:
         entries: as in the suite.
         judges: of the suite.
-        where, base: see :func:`load_parts`.
+        where: the file and key that they are from, for errors.
+        base: folder that relative paths start from.
 
     Raises:
         UserError: for an unknown kind, or one that names a recogniser that is no judge.
