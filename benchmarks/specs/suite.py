@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from veilbench import registry
+from veilbench.boxes import check_fractions
 from veilbench.errors import UserError, did_you_mean, shown, unprintable
 from veilbench.registry import Number, Seed, Whole, origin, parse
 
@@ -85,6 +86,18 @@ class Setting:
     where: str
 
 
+def _fractions(value: Any) -> Any:
+    if not isinstance(value, str):
+        check_fractions(value)
+    return value
+
+
+CropRule = Annotated[
+    Literal["recognizer", "whole", "detected", "source_box", "aligned"] | tuple[Number, Number, Number, Number],
+    AfterValidator(_fractions),
+]
+
+
 class Protocol(Strict):
     """What makes two numbers comparable.
 
@@ -94,6 +107,9 @@ class Protocol(Strict):
             not differentiable are never attacked) or ``all`` (every surrogate is attacked; with one list for surrogates
             and judges there are white-box numbers only).
         targets: ``each`` (one protection per target) or ``any`` (one protection; being taken for any of them counts).
+        crop: what of photos recognisers look at, attacked and judging ones, of protected photos, sources, targets and
+            other photos alike; see :class:`~veilbench.models.crops.Crop`.
+        attack_crop: what the attacked ones look at, where that is to be something else; ``crop`` by default.
         far: the false accept rate of the leaderboard's PSR; all calibrated rates are in the tables beside it.
         confidence: level of the intervals.
     """
@@ -101,6 +117,8 @@ class Protocol(Strict):
     goals: tuple[Literal["impersonate", "dodge"], ...] = ("impersonate",)
     surrogates: Literal["leave_one_out", "all"] = "leave_one_out"
     targets: Literal["each", "any"] = "each"
+    crop: CropRule = "recognizer"
+    attack_crop: CropRule | None = None
     far: FalseAcceptRate = 0.01
     confidence: Number = Field(default=0.95, gt=0, lt=1)
 
