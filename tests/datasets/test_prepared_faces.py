@@ -20,7 +20,7 @@ from veilbench.datasets.preparation import prepare
 from veilbench.datasets.protocol import TARGETS, consecutive_groups
 from veilbench.errors import DataError
 
-from ..fake_copies import FACE, make_celeba_hq, make_ladn, mask_path, save_mask, save_noise, save_targets
+from ..fake_copies import FACE, make_celeba_hq, make_ladn, mask_path, save_mask, save_noise
 
 SIZE = 24
 
@@ -112,18 +112,21 @@ def test_fixed_boxes_are_cut_out_and_stretched(tmp_path: Path) -> None:
         Image.fromarray(gradient).save(root / "test" / pair.gallery, quality=98)
     faces = CelebAHQ(prepared=prepare(CelebAHQ.layout, root, count=4).record, size=32)
     for target, pair in zip(faces.targets, TARGETS, strict=True):
-        for image, folder, name, box in (
-            (target.image, "target", pair.photo, pair.photo_box),
-            (target.gallery, "test", pair.gallery, pair.gallery_box),
+        for image, face, folder, name, box in (
+            (target.image, target.image_face, "target", pair.photo, pair.photo_box),
+            (target.gallery, target.gallery_face, "test", pair.gallery, pair.gallery_box),
         ):
             with Image.open(root / folder / name) as photo:
-                expected = photo.crop(box).resize((32, 32), Image.Resampling.BILINEAR)
-            np.testing.assert_allclose((image * 255).permute(1, 2, 0).numpy(), np.asarray(expected), atol=1.01)
+                whole = photo.resize((32, 32), Image.Resampling.BILINEAR)
+                boxed = photo.crop(box)
+            np.testing.assert_allclose((image * 255).permute(1, 2, 0).numpy(), np.asarray(whole), atol=1.01)
+            assert face is not None
+            np.testing.assert_array_equal((face * 255).round().permute(1, 2, 0).numpy(), np.asarray(boxed))
 
 
 def test_fixed_boxes_fit_the_original_size_only(ladn: Path) -> None:
-    with pytest.raises(DataError, match=r"005869.jpg: 24 high and 24 wide; .*1024 x 1024; .*`target_crop` to whole"):
-        LADN(prepared=ladn)
+    """In a copy of another size the face is found as in any photo."""
+    assert {(target.image_face, target.gallery_face) for target in LADN(prepared=ladn).targets} == {(None, None)}
 
 
 def test_masks_are_the_drawn_ones(celeba: Path) -> None:
@@ -275,14 +278,10 @@ def test_masks_are_part_of_the_identity(celeba: Path) -> None:
     assert after.digest != before.digest
 
 
-def test_size_and_crop_are_part_of_the_identity(tmp_path: Path) -> None:
-    root = make_ladn(tmp_path / "ladn")
-    save_targets(root, 1024)  # the boxes are for this size
-    record = prepare(LADN.layout, root, count=9, use=8).record
-    one, other = LADN(prepared=record, size=16), LADN(prepared=record, size=16)
-    assert one.manifest.digest == other.manifest.digest
+def test_the_size_is_part_of_the_identity(ladn: Path) -> None:
+    one, other = LADN(prepared=ladn, size=16), LADN(prepared=ladn, size=17)
+    assert one.manifest.digest != other.manifest.digest
     assert {target.sha256 for target in one.targets}.isdisjoint(target.sha256 for target in other.targets)
-    assert LADN(prepared=record, size=17).manifest.digest != one.manifest.digest
 
 
 def test_photos_after_the_sources_are_there_to_train_on(celeba: Path) -> None:
