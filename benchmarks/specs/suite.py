@@ -6,12 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from veilbench import registry
-from veilbench.boxes import check_fractions
 from veilbench.errors import UserError, did_you_mean, shown, unprintable
 from veilbench.registry import Number, Seed, Whole, origin, parse
 
@@ -23,6 +22,7 @@ from .components import (
     load_component,
 )
 from .configs import find_config, names_class, read_yaml
+from .crop import CropRule
 from .recognizers import FalseAcceptRate, RecognizerSpec, load_recognizer_spec
 from .scoring import PartEntry, load_parts
 from .strict_yaml import load
@@ -84,18 +84,6 @@ class Setting:
     key: str
     value: Any
     where: str
-
-
-def _fractions(value: Any) -> Any:
-    if not isinstance(value, str):
-        check_fractions(value)
-    return value
-
-
-CropRule = Annotated[
-    Literal["recognizer", "whole", "detected", "source_box", "aligned"] | tuple[Number, Number, Number, Number],
-    AfterValidator(_fractions),
-]
 
 
 class Protocol(Strict):

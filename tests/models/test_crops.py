@@ -35,7 +35,7 @@ def test_points_are_fitted_as_scikit_image_does() -> None:
     goal = template(112, 112)
     wanted = SimilarityTransform.from_estimate(np.array(POINTS), np.array(goal)).params
     a, b, x, y = similarity(POINTS, goal)
-    np.testing.assert_allclose([[a, -b, x], [b, a, y], [0, 0, 1]], wanted, atol=1e-9)
+    np.testing.assert_allclose(np.array([[a, -b, x], [b, a, y], [0, 0, 1]]), wanted, atol=1e-9)
 
 
 @pytest.mark.parametrize(("height", "width"), [(112, 112), (112, 96), (160, 160)])
@@ -81,7 +81,7 @@ def test_each_rule_by_hand() -> None:
 
 def test_where_no_face_is_found_the_whole_photo_is_looked_at() -> None:
     for rule in ("detected", "source_box", "aligned"):
-        crop = Crop(rule)  # type: ignore[arg-type]
+        crop = Crop(rule)
         assert crop.view(NOBODY) == Box(0, 0, 48, 64)
         assert (crop.finds(NOBODY), crop.finds(PHOTO)) == (False, True)
     assert Crop("whole").finds(NOBODY)
@@ -100,7 +100,7 @@ def test_close_ups_that_a_protocol_fixes_are_taken_as_boxes() -> None:
 
 def test_a_rule_is_in_the_identity_and_the_default_is_not() -> None:
     assert Crop().identity() == {}
-    seen: list[Any] = [Crop(rule).identity() for rule in ("whole", "detected", "source_box", "aligned", (0, 0, 1, 0.5))]  # type: ignore[arg-type]
+    seen: list[Any] = [Crop(rule).identity() for rule in ("whole", "detected", "source_box", "aligned", (0, 0, 1, 0.5))]
     assert all(one != other for one, other in itertools.combinations(seen, 2))
     assert "mtcnn 2.5.3" in seen[1]["detector"]
 
