@@ -15,6 +15,8 @@ import typer
 
 from veilbench.errors import VeilbenchError, printable
 
+from .weights_commands import app as weights_app
+
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
@@ -28,6 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(weights_app, name="weights")
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name (see `veilbench list`) or YAML file.")]
 Stored = Annotated[
