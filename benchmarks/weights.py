@@ -59,34 +59,33 @@ def wanted() -> dict[str, Wanted]:
 
 def overview() -> tuple[Table, str]:
     """A table of all of them and of what else is kept, and a line that says where."""
-    table = Table(title="weights", title_justify="left")
-    for column in ("name", "state", "size", "licence", "trained on", "where from"):
-        table.add_column(column, justify="right" if column == "size" else "left", overflow="fold")
+    table = Table(title="weights", title_justify="left", show_lines=True)
+    for column in ("name", "state", "size"):
+        table.add_column(column, justify="right" if column == "size" else "left", no_wrap=True)
+    table.add_column("licence, training data, where from", overflow="fold")
     known = wanted()
     for name in sorted({*known, *kept_names()}):
         table.add_row(*(escape(text) for text in _row(name, known.get(name))))
-    return (
-        table,
-        f"kept in {weights_folder()}; {VARIABLE} names another folder.  A path in a recogniser's config comes first",
-    )
+    return table, f"kept in {weights_folder()} ({VARIABLE} names another folder); a path in a config comes first"
 
 
-def _row(name: str, about: Wanted | None) -> tuple[str, str, str, str, str, str]:
+def _row(name: str, about: Wanted | None) -> tuple[str, str, str, str]:
     path = kept(name)
     if path is None and about is not None:
-        state = "to get" if name in BROUGHT else "to add"
-        size = _megabytes(BROUGHT[name].size) if name in BROUGHT else "-"
-        return name, state, size, about.licence, about.training_data, about.description
+        packaged = BROUGHT.get(name)
+        known = _known(about.licence, about.training_data, about.description)
+        return (name, "to get", _megabytes(packaged.size), known) if packaged else (name, "to add", "-", known)
     size = _megabytes(path.stat().st_size) if path else "-"
     try:
         card = read_card(name)
     except WeightsError as error:
-        return name, "no card", size, "unknown", "unknown", str(error)
-    state = "kept" if path else "missing"
-    if about is None:
-        state += ", of no recogniser here"
-    source = "; ".join(filter(None, (card.source, card.remark)))
-    return name, state, size, card.licence, card.training_data, source
+        return name, "no card", size, str(error)
+    source = "; ".join(filter(None, (card.source, card.remark, "" if about else "no recogniser here has this name")))
+    return name, "kept" if path else "missing", size, _known(card.licence, card.training_data, source)
+
+
+def _known(licence: str, training_data: str, source: str) -> str:
+    return f"licence: {licence}\ntrained on: {training_data}\n{source}"
 
 
 def _megabytes(size: int) -> str:
