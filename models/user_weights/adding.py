@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ from veilbench.errors import WeightsError
 from veilbench.files import file_sha256
 
 from ..weights import fitting_weights, read_state_dict
-from .folder import Card, keep
+from .folder import About, Card, keep
 from .packages import Package, packaged_state
 
 LOOK_ALIKES: Mapping[int, str] = {
@@ -31,21 +30,6 @@ KNOWN: Mapping[str, str] = {
 PEOPLE: Mapping[int, str] = {8631: "VGGFace2", 10575: "CASIA-WebFace"}
 """Data sets by how many people a training head tells apart."""
 HEAD = "logits.weight"
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What a recogniser's config says of its weights.
-
-    Attributes:
-        name: of the recogniser.
-        licence: of the weights.
-        training_data: what they were trained on.
-    """
-
-    name: str
-    licence: str
-    training_data: str
 
 
 def get(about: About, package: Package, network: nn.Module, from_: Path | None = None) -> bool:
@@ -72,9 +56,7 @@ def get(about: About, package: Package, network: nn.Module, from_: Path | None =
     return _keep(about, fitting, package.source, hashes)
 
 
-def add(
-    about: About, path: Path, network: nn.Module, others: Mapping[str, nn.Module], source: str = ""
-) -> tuple[bool, str]:
+def add(about: About, path: Path, network: nn.Module, others: Mapping[str, nn.Module], source: str = "") -> bool:
     """Keep the user's own copy of a recogniser's weights.
 
     Args:
@@ -85,7 +67,7 @@ def add(
         source: where the file is from, in the user's words; by default its name.
 
     Returns:
-        Whether they were not kept already, and a remark for the card, empty where there is none.
+        False where the same weights were kept already.
 
     Raises:
         WeightsError: when the file is something else, or others are kept under the name.
@@ -98,7 +80,7 @@ def add(
         raise WeightsError(f"{error}; {instead}" if instead else str(error)) from error
     sha256 = file_sha256(path)
     remark = "; ".join(filter(None, (KNOWN.get(sha256, ""), _head(found))))
-    return _keep(about, fitting, source or path.name, {path.name: sha256}, remark), remark
+    return _keep(about, fitting, source or path.name, {path.name: sha256}, remark)
 
 
 def _instead(path: Path, found: Mapping[str, Tensor], others: Mapping[str, nn.Module]) -> str:

@@ -25,6 +25,23 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # leads out of no folder
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """What a recogniser's config says of its weights.
+
+    Attributes:
+        name: of the recogniser.
+        licence: of the weights.
+        training_data: what they were trained on.
+        description: what the recogniser is and where its weights are to be had.
+    """
+
+    name: str
+    licence: str
+    training_data: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """What is known about kept weights.
 

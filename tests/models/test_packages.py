@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from veilbench.errors import WeightsError
 from veilbench.models.recognizers.state_dict import build_backbone
 from veilbench.models.user_weights import archives
-from veilbench.models.user_weights.adding import About, get
+from veilbench.models.user_weights.adding import get
 from veilbench.models.user_weights.archives import PackagedFile, read_packaged
 from veilbench.models.user_weights.dlib_dat import dlib_state, read_layers
-from veilbench.models.user_weights.folder import kept, read_card
+from veilbench.models.user_weights.folder import About, kept, read_card
 from veilbench.models.user_weights.packages import BROUGHT, Package, fetch, packaged_state
 from veilbench.models.user_weights.tfjs import faceres_state, read_tfjs
 from veilbench.models.user_weights.tflite import mobilefacenet_state, read_tflite

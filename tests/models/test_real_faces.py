@@ -19,7 +19,8 @@ from veilbench.datasets.folder import FolderFaces
 from veilbench.models.recipes.recognizers import genuine, impostor_quantile
 from veilbench.models.recognizers.base import InputSpec, Recognizer
 from veilbench.models.recognizers.state_dict import StateDictRecognizer, build_backbone
-from veilbench.models.user_weights.adding import About, get
+from veilbench.models.user_weights.adding import get
+from veilbench.models.user_weights.folder import About
 from veilbench.models.user_weights.packages import BROUGHT
 
 FOLDER = os.environ.get("VEILBENCH_REAL_FACES", "")

@@ -15,8 +15,8 @@ from veilbench.errors import WeightsError
 from veilbench.files import file_sha256
 from veilbench.models.recognizers.state_dict import build_backbone
 from veilbench.models.user_weights import adding
-from veilbench.models.user_weights.adding import About, add
-from veilbench.models.user_weights.folder import fault, kept, kept_names, read_card, remove, weights_folder
+from veilbench.models.user_weights.adding import add
+from veilbench.models.user_weights.folder import About, fault, kept, kept_names, read_card, remove, weights_folder
 
 ABOUT = About("toy", "CC0", "synthetic faces")
 SMALL = {"units": [1, 1], "widths": [4, 8], "stem_width": 4, "input_size": [16, 16], "embedding": 8}
@@ -56,7 +56,7 @@ def test_a_copy_is_kept_as_safetensors_with_a_card(tmp_path: Path, folder: Path,
     state = network().state_dict()
     wrapped = {f"{prefix}{key}": value for key, value in state.items()}
     path = saved(tmp_path / "toy.pth", {wrapper: wrapped} if wrapper else wrapped)
-    assert add(ABOUT, path, network(), {}) == (True, "")
+    assert add(ABOUT, path, network(), {})
     stored = load_file(folder / "toy.safetensors")
     assert stored.keys() == state.keys()
     for key, value in state.items():
@@ -64,7 +64,7 @@ def test_a_copy_is_kept_as_safetensors_with_a_card(tmp_path: Path, folder: Path,
     card = read_card("toy")
     assert card.sha256 == file_sha256(folder / "toy.safetensors")
     assert (card.source, card.source_sha256) == ("toy.pth", {"toy.pth": file_sha256(path)})
-    assert (card.licence, card.training_data) == ("CC0", "synthetic faces")
+    assert (card.licence, card.training_data, card.remark) == ("CC0", "synthetic faces", "")
     assert kept("toy") == folder / "toy.safetensors"
     assert kept_names() == ["toy"]
     assert fault("toy") is None
@@ -72,9 +72,9 @@ def test_a_copy_is_kept_as_safetensors_with_a_card(tmp_path: Path, folder: Path,
 
 def test_the_same_again_is_no_change_and_others_are_refused(tmp_path: Path, folder: Path) -> None:
     path = saved(tmp_path / "toy.pth")
-    assert add(ABOUT, path, network(), {})[0]
+    assert add(ABOUT, path, network(), {})
     before = (folder / "toy.safetensors").read_bytes()
-    assert not add(ABOUT, path, network(), {})[0]
+    assert not add(ABOUT, path, network(), {})
     with pytest.raises(WeightsError, match=r"other weights are kept under this name already.*weights remove toy"):
         add(ABOUT, saved(tmp_path / "other.pth"), network(), {})
     assert (folder / "toy.safetensors").read_bytes() == before
@@ -106,9 +106,8 @@ def test_a_training_head_tells_the_data(tmp_path: Path, people: int, trained: st
     arch = {"width": 0.125, "repeats": [1, 1, 1], "embedding": 8}
     state = build_backbone("inception_resnet", arch).state_dict()
     state["logits.weight"] = torch.zeros(people, 8)
-    remark = add(ABOUT, saved(tmp_path / "toy.pth", state), build_backbone("inception_resnet", arch), {})[1]
-    assert f"{people} people apart: {trained}" in remark
-    assert read_card("toy").remark == remark
+    add(ABOUT, saved(tmp_path / "toy.pth", state), build_backbone("inception_resnet", arch), {})
+    assert f"{people} people apart: {trained}" in read_card("toy").remark
 
 
 class Malicious:
@@ -146,7 +145,7 @@ def test_damage_and_absence_are_told(tmp_path: Path, folder: Path) -> None:
         assert "not a card of weights" in (fault("toy") or "")
     card.unlink()
     assert "missing; get or add toy again" in (fault("toy") or "")
-    assert not add(ABOUT, tmp_path / "toy.pth", network(), {})[0]  # as after a kill between the two files
+    assert not add(ABOUT, tmp_path / "toy.pth", network(), {})  # as after a kill between the two files
     assert card.read_text(encoding="utf-8") == told
     (folder / ".half.tmp").touch()
     assert kept_names() == ["toy"]
