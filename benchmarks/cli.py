@@ -17,6 +17,7 @@ import typer
 from veilbench.errors import VeilbenchError, printable
 
 from .optional_values import with_optional_values
+from .weights_commands import app as weights_app
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(weights_app, name="weights")
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name (see `veilbench list`) or YAML file.")]
 Stored = Annotated[

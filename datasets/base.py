@@ -138,13 +138,16 @@ def _stacked_parts(faces: Sequence[Face], parts: Sequence[FaceParts | None]) -> 
 class Target:
     """An identity to impersonate: attack with ``image``, score against ``gallery``, another (enrolled) photo.
 
-    Both are ``3 x H x W`` in ``[0, 1]``; ``sha256`` covers both files (or renderings).
+    Both are ``3 x H x W`` in ``[0, 1]``; ``sha256`` covers both files (or renderings).  ``image_face`` and
+    ``gallery_face``, of any size, are the boxes that a protocol cuts out of them, where it fixes some.
     """
 
     name: str
     image: Tensor
     gallery: Tensor
     sha256: str
+    image_face: Tensor | None = None
+    gallery_face: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +243,9 @@ class FaceDataset(Dataset[Face], ABC):
                 f"{self.name}: no source has another photo to be enrolled with; give some (`others` of a folder)"
             )
         targets = {target.name: f"target {target.name}" for target in self.targets}
-        for place, target in enumerate(self.targets):
-            enrolled.append(Enrolled(targets[target.name], target.sha256, partial(self._target_photo, place)))
+        for target in self.targets:
+            photo = partial(getattr, target, "gallery")
+            enrolled.append(Enrolled(targets[target.name], target.sha256, photo, target))
         return Gallery((*enrolled, *self.distractors), sources, targets)
 
     def _enrolled_photo(self, index: int) -> Tensor:
@@ -249,9 +253,6 @@ class FaceDataset(Dataset[Face], ABC):
         if photo is None:
             raise DataError(f"{self.name}: item {index} has no gallery photo though its manifest names one")
         return photo
-
-    def _target_photo(self, index: int) -> Tensor:
-        return self.targets[index].gallery
 
     def parts(self, index: int) -> FaceParts | None:
         """Masks of the parts of the face in item ``index``, each ``1 x H x W``; None where the data set has none.

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from .base import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +21,13 @@ class Enrolled:
     Attributes:
         person: who it shows; unique to that person within the gallery.
         sha256: of everything that decides its pixels.
+        target: whose gallery photo it is, where it is a target's: protocols may fix a close-up of it.
     """
 
     person: str
     sha256: str
-    _photo: Callable[[], Tensor] = field(repr=False)
+    _photo: Callable[[], Tensor] = field(repr=False, compare=False)
+    target: Target | None = field(default=None, repr=False, compare=False)
 
     def photo(self) -> Tensor:
         """``3 x H x W`` in ``[0, 1]``."""
@@ -44,10 +50,6 @@ class Gallery:
 
     def __len__(self) -> int:
         return len(self.enrolled)
-
-    def photos(self) -> Iterator[Tensor]:
-        """The photos in their order, one at a time."""
-        return (one.photo() for one in self.enrolled)
 
     @property
     def digest(self) -> str:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-    from veilbench.datasets.gallery import Gallery
+    from veilbench.datasets.gallery import Enrolled, Gallery
+    from veilbench.models.crops import Crop, Look
     from veilbench.models.recognizers.base import Recognizer
 
 FIRST = (1, 5)
@@ -62,6 +63,7 @@ class Identification(Score):
     def __init__(self, *, judge: str) -> None:
         self.judge = judge
         self._recognizer: Recognizer | None = None
+        self._crop: Crop | None = None
         # searched by all protections: embeddings are kept, photos are not
         self._enrolment: _Enrolment | None = None
 
@@ -76,23 +78,28 @@ class Identification(Score):
         )
 
     def depends_on(self, surroundings: Surroundings) -> Mapping[str, Any]:
-        return surroundings.recognizer_identity(self.judge)
+        return {**surroundings.recognizer_identity(self.judge), **surroundings.crop.identity()}
 
     def prepare(self, surroundings: Surroundings) -> None:
         self._recognizer = surroundings.recognizer(self.judge)
+        self._crop = surroundings.crop
 
     def rows(self, pairs: Pairs) -> pd.DataFrame:
         import pandas as pd  # noqa: PLC0415 (tables need no torch)
 
-        if self._recognizer is None:
+        if self._recognizer is None or self._crop is None:
             raise RuntimeError("identification: call prepare before rows")
         from .streaming import embeddings  # noqa: PLC0415
 
         if self._enrolment is None:
             gallery = pairs.dataset.gallery()
-            self._enrolment = _Enrolment(gallery, embeddings(self._recognizer, gallery.photos(), pairs.device))
-        asked, enrolment = list(pairs), self._enrolment
-        probes = embeddings(self._recognizer, (pair.protected() for pair in asked), pairs.device)
+            enrolled = (_look(self._crop, one) for one in gallery.enrolled)
+            self._enrolment = _Enrolment(gallery, embeddings(self._recognizer, enrolled, pairs.device))
+        asked, enrolment, crop = list(pairs), self._enrolment, self._crop
+        # a source is read only for rules that go by it
+        sources = (pair.source() if crop.rule == "source_box" else None for pair in asked)
+        looks = (crop.look(pair.protected(), source) for pair, source in zip(asked, sources, strict=True))
+        probes = embeddings(self._recognizer, looks, pairs.device)
         found = [enrolment.ranks(pair.item, probe) for pair, probe in zip(asked, probes, strict=True)]
         rows = pd.DataFrame(found, columns=enrolment.names, dtype="float64")
         for name in enrolment.names:
@@ -103,6 +110,12 @@ class Identification(Score):
                 rows[label] = answers.astype("float64").where(rows[name].notna() & (n < len(enrolment)))
         rows.insert(0, "item", [pair.item for pair in asked])
         return rows
+
+
+def _look(crop: Crop, enrolled: Enrolled) -> Look:
+    """What is looked at of a photo in a gallery."""
+    target = enrolled.target
+    return crop.look(enrolled.photo()) if target is None else crop.of_target(target, "gallery")
 
 
 class _Enrolment:

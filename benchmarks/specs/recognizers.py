@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from veilbench import registry
 from veilbench.boxes import Fractions, check_fractions
 from veilbench.errors import UserError, did_you_mean
+from veilbench.models.user_weights.folder import kept, weights_folder
 from veilbench.registry import Number, Whole, parse
 
-from .configs import CONFIGS, find_config, names_class, read_yaml
+from .configs import find_config, names_class, read_yaml
 
 if TYPE_CHECKING:
     from veilbench.models.recognizers.base import Recognizer
@@ -51,11 +52,13 @@ class RecognizerSpec(BaseModel):
 
     Attributes:
         kind: of a network, or of a class of recognisers; see :mod:`veilbench.registry`.
-        weights, arch: of a network: its weight file and the arguments of its class.
+        weights, arch: of a network: its weight file and the arguments of its class.  Without a file it is the one
+            that :mod:`veilbench.models.user_weights` keeps under the config's name.
         params: of a class: its constructor's parameters.
         input: how it looks at photos; a class may say so itself.
         thresholds, calibrated_on: false accept rate -> cosine, and where that was measured; a class may say so itself.
         training_data: one line.
+        licence: of the weights, one line.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -69,6 +72,7 @@ class RecognizerSpec(BaseModel):
     thresholds: dict[FalseAcceptRate, Cosine] = Field(default_factory=dict, min_length=1)
     calibrated_on: str = ""
     training_data: str = "unknown"
+    licence: str = "unknown"
 
     @property
     def room(self) -> str:
@@ -153,6 +157,8 @@ def load_recognizer_spec(reference: str | RecognizerSpec, base: Path) -> tuple[s
     updates: dict[str, Any] = {"kind": registry.absolute(spec.kind, base)}
     if spec.weights is not None:
         updates["weights"] = (base / spec.weights).resolve()
+    elif room == NETWORKS:
+        updates["weights"] = kept(name)
     if room == RECOGNIZERS:
         updates |= _of_class(spec, base, where)
     spec = spec.model_copy(update=updates)
@@ -197,7 +203,7 @@ def recognizer_identity(name: str, spec: RecognizerSpec) -> dict[str, Any]:
         UserError: when a file is missing.
     """
     if spec.room == NETWORKS and (spec.weights is None or not spec.weights.is_file()):
-        where = spec.weights or f"`weights` in {CONFIGS.name}/recognizers/{name}.yaml"
+        where = spec.weights or f"neither `weights` in its config nor {weights_folder()} has any"
         raise UserError(f"recogniser {name}: no weights ({where}); {spec.description or 'set the path to your copy'}")
     try:
         identity = spec.cls.identity(spec.arguments)

@@ -60,12 +60,12 @@ def make_celeba(place: Path) -> CelebAHQ:
         save_noise(root / "other" / photo.name, 300 + seed)
         save_noise(place / "more" / photo.name, 400 + seed)
     record = prepare(CelebAHQ.layout, root, count=3).record
-    return CelebAHQ(prepared=record, target_crop="whole", size=24, distractors=place / "more")
+    return CelebAHQ(prepared=record, size=24, distractors=place / "more")
 
 
 def make_makeup(place: Path) -> LADN:
     record = prepare(LADN.layout, make_ladn(place / "ladn", before=5), count=5, use=4).record
-    return LADN(prepared=record, target_crop="whole", grouping="groups", size=24)
+    return LADN(prepared=record, grouping="groups", size=24)
 
 
 def make_synthetic_makeup(_: Path) -> SyntheticMakeup:

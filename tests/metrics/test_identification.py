@@ -17,6 +17,7 @@ from veilbench.errors import DataError
 from veilbench.metrics.base import Pair, Pairs
 from veilbench.metrics.identification import FIRST, Identification
 from veilbench.metrics.streaming import BATCH
+from veilbench.models.crops import Crop
 from veilbench.models.recognizers.base import InputSpec, Recognizer
 from veilbench.testing.scores import NoisePhotos
 
@@ -178,6 +179,28 @@ def test_whoever_is_not_enrolled_is_no_trial() -> None:
     assert np.isnan(rows["rank1_t:t0"]).tolist() == np.isnan(rows["rank1_ut"]).tolist() == [True, False]
     with pytest.raises(DataError, match=r"people: no source has another photo .*`others` of a folder"):
         ranked(Colours(), People([None, None], [plain(BLUE)]), [plain(BLUE)] * 2)
+
+
+class Cropped(Lent):
+    """A suite whose judges look at the left half of photos."""
+
+    @property
+    def crop(self) -> Crop:
+        return Crop((0.0, 0.0, 0.5, 1.0))
+
+
+def test_the_crop_of_the_protocol_holds_for_probes_and_gallery() -> None:
+    def halves(left: Sequence[float], right: Sequence[float]) -> Tensor:
+        return torch.cat([plain(left)[..., :4], plain(right)[..., :4]], dim=-1)
+
+    people = People([halves(RED, BLUE), halves(GREEN, BLUE)], [halves(BLUE, RED)], [halves(ORANGE, BLUE)])
+    score = Identification(judge="colours")
+    score.prepare(Cropped(Colours()))
+    pairs = [Pair(f"face{place}", place, partial(halves, RED, GREEN), people) for place in range(2)]
+    rows = score.rows(Pairs(people, torch.device("cpu"), pairs))
+    assert rows["ut"].tolist() == [1, 3]  # green ties with blue, after red and orange
+    assert rows["t:t0"].tolist() == [4, 4]
+    assert score.depends_on(Cropped(Colours())) != score.depends_on(Lent(Colours()))
 
 
 def test_a_recogniser_that_breaks_down_protects_nobody() -> None:
