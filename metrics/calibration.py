@@ -16,11 +16,13 @@ FARS = (0.1, 0.01, 0.001)
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Attributes:
-    thresholds: false accept rate -> cosine; rates that so few pairs cannot show are left out.
-    tar: true accept rate at each of them, of the same people's pairs of photos.
-    impostors: pairs of photos of two people.
-    people: how many.
+    """What was measured.
+
+    Attributes:
+        thresholds: false accept rate -> cosine; rates that so few pairs cannot show are left out.
+        tar: true accept rate at each of them, of the same people's pairs of photos.
+        impostors: pairs of photos of two people.
+        people: how many.
     """
 
     thresholds: Mapping[float, float]

@@ -94,7 +94,8 @@ def notes(results: Results, table: pd.DataFrame, passes: bool = True) -> str:
 
 def _other_crops(results: Results) -> list[str]:
     """A warning where thresholds were measured with another crop than photos are judged with."""
-    crop, found = results.manifest.protocol.crop, {}
+    crop = results.manifest.protocol.crop
+    found: dict[str, list[str]] = {}
     for name, judge in results.manifest.judges.items():
         if judge.calibrated_crop != crop:
             found.setdefault(judge.calibrated_crop, []).append(name)

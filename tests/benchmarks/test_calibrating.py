@@ -80,7 +80,7 @@ def test_thresholds_are_measured_written_and_used(crowd: Path, veilbench: Veilbe
 def test_one_line_for_what_is_wrong(
     crowd: Path, veilbench: Veilbench, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], line: str
 ) -> None:
-    (crowd / "alone.yaml").write_text("kind: synthetic\nparams: {sources: 1, targets: 1, size: 32}\n", encoding="utf-8")
+    (crowd / "alone.yaml").write_text("kind: synthetic\nparams: {sources: 1, targets: 1, size: 32}\n")
     monkeypatch.chdir(crowd)
     given = [f"./{word}" if word.endswith(".yaml") else word for word in words]
     outcome = veilbench("calibrate", *given, *([] if "--to" in words else ["--to", "ready.yaml"]))
