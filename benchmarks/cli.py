@@ -16,6 +16,7 @@ import typer
 
 from veilbench.errors import VeilbenchError, printable
 
+from .calibrating import calibrate
 from .optional_values import with_optional_values
 from .weights_commands import app as weights_app
 
@@ -34,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(weights_app, name="weights")
+app.command()(calibrate)
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name (see `veilbench list`) or YAML file.")]
 Stored = Annotated[

@@ -44,6 +44,11 @@ class Look(NamedTuple):
     view: View | None = None
 
 
+def crop_text(rule: Rule | Fractions) -> str:
+    """A rule for tables."""
+    return rule if isinstance(rule, str) else " ".join(f"{side:g}" for side in rule)
+
+
 @dataclass(frozen=True, slots=True)
 class Crop:
     """A rule.
@@ -67,7 +72,7 @@ class Crop:
     @property
     def text(self) -> str:
         """For tables."""
-        return self.rule if isinstance(self.rule, str) else " ".join(f"{side:g}" for side in self.rule)
+        return crop_text(self.rule)
 
     def identity(self) -> dict[str, Any]:
         """What looks depend on beside the photos; empty where each recogniser's own identity says it all."""

@@ -40,11 +40,15 @@ class MethodFacts(Facts):
 
 
 class JudgeFacts(Facts):
-    """A recogniser that judges: cosine thresholds by false accept rate, and which part of a photo it sees."""
+    """A recogniser that judges: cosine thresholds by false accept rate, and which part of a photo it sees.
+
+    ``calibrated_crop`` is the rule that the thresholds were measured with.
+    """
 
     thresholds: dict[float, float]
     calibrated_on: str
     crop: str
+    calibrated_crop: str = "recognizer"
 
 
 class CellFacts(Facts):
@@ -196,11 +200,18 @@ def plain(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _judge(spec: RecognizerSpec, crop: Crop) -> JudgeFacts:
+    from veilbench.models.crops import crop_text  # noqa: PLC0415 (torch only when a plan is there)
+
     text = crop.text
     if crop.rule == "recognizer":
         own = tuple((spec.input or spec.cls.input_spec).crop)
         text = "whole" if own == WHOLE else " ".join(f"{side:g}" for side in own)
-    return JudgeFacts(thresholds=spec.thresholds, calibrated_on=spec.calibrated_on, crop=text)
+    return JudgeFacts(
+        thresholds=spec.thresholds,
+        calibrated_on=spec.calibrated_on,
+        crop=text,
+        calibrated_crop=crop_text(spec.calibrated_crop),
+    )
 
 
 def _cells(plan: Plan) -> dict[str, CellFacts]:

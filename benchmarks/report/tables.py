@@ -98,6 +98,7 @@ def notes(results: Results, table: pd.DataFrame, passes: bool = True) -> str:
         f"PSR at FAR {protocol.far:g}, from 8-bit PNGs read back from disk; "
         f"{100 * protocol.confidence:.0f} % Wilson intervals.",
         _roles(results),
+        *_other_crops(results),
         "n: decisions behind the PSR, one for each photo, target and held-out recogniser." + _unequal(table),
         *(["Passes: recogniser forward+backward passes per image."] if passes else []),
     ]
@@ -113,6 +114,20 @@ def notes(results: Results, table: pd.DataFrame, passes: bool = True) -> str:
     if results.manifest.dataset.synthetic:
         lines.append("Faces are synthetic: nothing here is a result about real faces.")
     return " ".join(lines)
+
+
+def _other_crops(results: Results) -> list[str]:
+    """A warning where thresholds were measured with another crop than photos are judged with."""
+    crop = results.manifest.protocol.crop
+    found: dict[str, list[str]] = {}
+    for name, judge in results.manifest.judges.items():
+        if judge.calibrated_crop != crop:
+            found.setdefault(judge.calibrated_crop, []).append(name)
+    return [
+        f"Thresholds of {', '.join(names)} were measured with crop {other}, not {crop}: FAR may be another "
+        "(`veilbench calibrate`)."
+        for other, names in found.items()
+    ]
 
 
 def _roles(results: Results) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from veilbench.boxes import check_fractions
-from veilbench.registry import Number
+from veilbench.boxes import Fractions, check_fractions
+from veilbench.registry import Number, parse
+
+from .strict_yaml import load
 
 
 def _has_area(value: Any) -> Any:
@@ -21,3 +23,14 @@ CropRule = Annotated[
     AfterValidator(_has_area),
 ]
 """See :class:`veilbench.models.crops.Crop`."""
+
+
+class _Given(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    crop: CropRule
+
+
+def read_crop(text: str, where: str) -> Literal["recognizer", "whole", "detected", "source_box", "aligned"] | Fractions:
+    """A rule that the command line names.  Raises :class:`UserError`, beginning with ``where``, for none."""
+    return parse(_Given, {"crop": load(text, where)}, where).crop

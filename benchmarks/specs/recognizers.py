@@ -17,6 +17,7 @@ from veilbench.models.user_weights.folder import kept, weights_folder
 from veilbench.registry import Number, Whole, parse
 
 from .configs import find_config, names_class, read_yaml
+from .crop import CropRule
 
 if TYPE_CHECKING:
     from veilbench.models.recognizers.base import Recognizer
@@ -57,6 +58,7 @@ class RecognizerSpec(BaseModel):
         params: of a class: its constructor's parameters.
         input: how it looks at photos; a class may say so itself.
         thresholds, calibrated_on: false accept rate -> cosine, and where that was measured; a class may say so itself.
+        calibrated_crop: what it looked at when they were measured, see :class:`~veilbench.models.crops.Crop`.
         training_data: one line.
         licence: of the weights, one line.
     """
@@ -71,6 +73,7 @@ class RecognizerSpec(BaseModel):
     input: InputConfig | None = None
     thresholds: dict[FalseAcceptRate, Cosine] = Field(default_factory=dict, min_length=1)
     calibrated_on: str = ""
+    calibrated_crop: CropRule = "recognizer"
     training_data: str = "unknown"
     licence: str = "unknown"
 
@@ -129,13 +132,16 @@ def _room(kind: str, base: Path) -> str:
     return found[0]
 
 
-def load_recognizer_spec(reference: str | RecognizerSpec, base: Path) -> tuple[str, RecognizerSpec]:
+def load_recognizer_spec(
+    reference: str | RecognizerSpec, base: Path, calibrated: bool = True
+) -> tuple[str, RecognizerSpec]:
     """Read and check a recogniser's config.
 
     Args:
         reference: a shipped name, a path to a YAML file, ``path/to/file.py:Class`` or ``package.module:Class`` of a
             class that brings its thresholds, or the content itself.
         base: folder that relative paths start from; those inside a YAML file start from it.
+        calibrated: whether it needs thresholds.
 
     Returns:
         Its name, and the content with absolute paths and with what only its class says filled in.
@@ -162,7 +168,7 @@ def load_recognizer_spec(reference: str | RecognizerSpec, base: Path) -> tuple[s
     if room == RECOGNIZERS:
         updates |= _of_class(spec, base, where)
     spec = spec.model_copy(update=updates)
-    _check_keys(spec, room, where)
+    _check_keys(spec, room, where, calibrated)
     return name or registry.find(room, spec.kind).kind, spec
 
 
@@ -182,14 +188,14 @@ def _of_class(spec: RecognizerSpec, base: Path, where: str) -> dict[str, Any]:
     return updates
 
 
-def _check_keys(spec: RecognizerSpec, room: str, where: str) -> None:
+def _check_keys(spec: RecognizerSpec, room: str, where: str, calibrated: bool) -> None:
     """Raise :class:`UserError` for keys that are missing, or that belong to the other sort of recogniser."""
     if room == NETWORKS and spec.params:
         raise UserError(f"{where}: key 'params' is for classes of recognisers; {spec.kind} is a network: use `arch`")
     if room == RECOGNIZERS and (spec.weights is not None or spec.arch):
         key = "weights" if spec.weights is not None else "arch"
         raise UserError(f"{where}: key {key!r} is for networks; {spec.kind} is a recogniser: move it below `params`")
-    needed = ("input", "thresholds", "calibrated_on") if room == NETWORKS else ("thresholds", "calibrated_on")
+    needed = [*(["input"] if room == NETWORKS else []), *(["thresholds", "calibrated_on"] if calibrated else [])]
     lacking = [key for key in needed if not getattr(spec, key)]
     if lacking:
         here = "add it" if room == NETWORKS else "add it, or write it into the class"
