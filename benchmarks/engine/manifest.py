@@ -76,7 +76,10 @@ class QuestionFacts(Facts):
 
 
 class ScoreFacts(Facts):
-    """A score under one countermeasure (``treatment``); ``judge`` is empty where it is not a recogniser's."""
+    """A score under one countermeasure (``treatment``).
+
+    ``judge`` is empty where it is not a recogniser's, ``gallery`` 0 where it searches none.
+    """
 
     id: str
     kind: str
@@ -86,6 +89,7 @@ class ScoreFacts(Facts):
     treatment: str
     reference_id: str
     missing: str
+    gallery: int = 0
 
 
 class DatasetFacts(Facts):
@@ -156,6 +160,8 @@ def manifest_of(plan: Plan, asked: Asked, origin: Mapping[str, Any]) -> Manifest
         "data": plan.digest,
         "recognizers": [plan.recognizer_identity(name) for name in suite.recognizers],
     }
+    if galleries := sorted({one.spec["gallery"] for one in plan.measurements if "gallery" in one.spec}):
+        identity["galleries"] = galleries
     return Manifest(
         suite=suite.name,
         file=str(asked.path),
@@ -249,6 +255,7 @@ def _scores(plan: Plan) -> tuple[ScoreFacts, ...]:
             treatment=one.treatment,
             reference_id=one.reference_id,
             missing=one.missing,
+            gallery=one.gallery,
         )
         for one in plan.measurements
     )
