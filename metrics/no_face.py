@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from veilbench.errors import UserError
-
-from .base import Column, Pairs, Score, Surroundings
+from .base import Column, Pair, Pairs, Score, Surroundings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,8 +17,9 @@ if TYPE_CHECKING:
 class NoFace(Score):
     """Whether no face is found where the protocol's crop looks for one; recognisers then see the whole photo.
 
-    A comparison whose crop detects faces has it without asking: such a photo may count as protected though a recogniser
-    that is given its face would know it, and papers count it differently (WeakenDiff's code stops there).
+    Empty with a crop that looks for no faces.  A comparison whose crop does has it without asking: such a photo may
+    count as protected though a recogniser that is given its face would know it, and papers count it differently
+    (WeakenDiff's code stops there).
     """
 
     kind = "no_face"
@@ -33,11 +33,6 @@ class NoFace(Score):
         return (Column("no_face", "no face %", ".1%", note=note),)
 
     def depends_on(self, surroundings: Surroundings) -> Mapping[str, Any]:
-        if not surroundings.crop.detects:
-            raise UserError(
-                f"protocol.crop is {surroundings.crop.text}, which looks for no faces; set it to detected, source_box "
-                "or aligned"
-            )
         return surroundings.crop.identity()
 
     def prepare(self, surroundings: Surroundings) -> None:
@@ -48,8 +43,11 @@ class NoFace(Score):
 
         if self._crop is None:
             raise RuntimeError("no_face: call prepare before rows")
-        of_source = self._crop.rule == "source_box"
-        found = [
-            (pair.item, float(not self._crop.finds(pair.source() if of_source else pair.protected()))) for pair in pairs
-        ]
+        found = [(pair.item, self._lost(self._crop, pair)) for pair in pairs]
         return pd.DataFrame(found, columns=["item", "no_face"])
+
+    def _lost(self, crop: Crop, pair: Pair) -> float:
+        """1 where no face is found; NaN where none is looked for."""
+        if not crop.detects:
+            return math.nan
+        return float(not crop.finds(pair.source() if crop.rule == "source_box" else pair.protected()))
