@@ -70,7 +70,10 @@ class QuestionFacts(Facts):
 
 
 class ScoreFacts(Facts):
-    """A score under one countermeasure (``treatment``); ``judge`` is empty where it is not a recogniser's."""
+    """A score under one countermeasure (``treatment``); ``judge`` is empty where it is not a recogniser's.
+
+    ``caution`` came later: manifests from before have none.
+    """
 
     id: str
     kind: str
@@ -80,6 +83,7 @@ class ScoreFacts(Facts):
     treatment: str
     reference_id: str
     missing: str
+    caution: str = ""
 
 
 class DatasetFacts(Facts):
@@ -232,6 +236,7 @@ def _scores(plan: Plan) -> tuple[ScoreFacts, ...]:
             treatment=one.treatment,
             reference_id=one.reference_id,
             missing=one.missing,
+            caution=one.caution,
         )
         for one in plan.measurements
     )

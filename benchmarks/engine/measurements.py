@@ -19,7 +19,7 @@ from veilbench.files import file_sha256
 from ..specs.components import Component
 from ..specs.scoring import build_countermeasure, build_score
 from .identity import canonical, readable_id
-from .names import UNTREATED, check_names, checked_columns, checked_title
+from .names import UNTREATED, check_names, checked_caution, checked_columns, checked_title
 from .surroundings import PlanSurroundings
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Measurement:
         treatment: title of the countermeasure, or :data:`~.names.UNTREATED`.
         reference_id: of the clean sources' own rows; empty where none are kept.
         missing: why it cannot be computed; empty where it can.
+        caution: what the suite does to its numbers, for below the table; may be empty.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Measurement:
     treatment: str = UNTREATED
     reference_id: str = ""
     missing: str = ""
+    caution: str = ""
 
 
 def measurements(plan: Plan) -> list[Measurement]:
@@ -112,6 +114,7 @@ def _measurement(
         treatment=title,
         reference_id=reference,
         missing=missing,
+        caution="" if missing else checked_caution(score, surroundings, component.where),
     )
 
 

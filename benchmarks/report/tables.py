@@ -76,6 +76,7 @@ def notes(results: Results, table: pd.DataFrame) -> str:
         lines.append("Countermeasure: done to protected photos before recognisers and metrics see them.")
     columns = [*present([UNET, TRAINING], table), *score_columns(results)]
     lines += dict.fromkeys(column.note for column in columns if column.note)
+    lines += dict.fromkeys(one.caution for one in results.manifest.scores if one.caution)
     lines += [f"{one.kind} is empty: {one.missing}." for one in missing_scores(results)]
     lines += _few_images(results, table)
     if results.manifest.overrides:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from veilbench.errors import UserError
+from veilbench.errors import UserError, did_you_mean
 
 from .components import Component, ComponentSpec, Section, build, load_component
 
 if TYPE_CHECKING:
-    from veilbench.metrics.base import Score
+    from veilbench.metrics.base import Attacked, Score
     from veilbench.metrics.countermeasures.base import Countermeasure
 
 
@@ -29,6 +29,42 @@ class PartEntry(BaseModel):
     @classmethod
     def _from_kind(cls, value: Any) -> Any:
         return {"kind": value} if isinstance(value, str) else value
+
+
+def realism_entries(
+    given: str | Sequence[str] | None, recognizers: Collection[str], attacked: Callable[[str], Attacked], where: str
+) -> list[PartEntry]:
+    """What a suite's ``realism`` is short for: the score of that kind on the features of each network.
+
+    Args:
+        given: feature networks and recognisers; one, several or none.
+        recognizers: names of the suite's.
+        attacked: whether methods attack one of them.
+        where: the file and key that the names are from, for errors.
+
+    Raises:
+        UserError: for a name that nothing or two things have, and for a recogniser that all methods attack.
+    """
+    names = (given,) if isinstance(given, str) else given or ()
+    if names:
+        from veilbench.metrics.realism import attacked_always  # noqa: PLC0415 (torch only when needed)
+        from veilbench.models.features.networks import FEATURE_NETWORKS  # noqa: PLC0415
+
+        known = [*recognizers, *FEATURE_NETWORKS]
+        for name in names:
+            if name not in known:
+                raise UserError(
+                    f"{where}: realism names {name!r}, which is neither a recogniser of this suite nor a feature "
+                    f"network; {did_you_mean(name, known)}"
+                )
+            if known.count(name) > 1:
+                raise UserError(
+                    f"{where}: realism names {name!r}, a feature network and a recogniser of this suite; rename the "
+                    "recogniser's file"
+                )
+            if attacked(name) == "always":
+                raise UserError(f"{where}: {attacked_always(name)}")
+    return [PartEntry(kind="realism", params={"features": name}) for name in names]
 
 
 def load_parts(section: Section, entries: Sequence[PartEntry], where: str, base: Path) -> tuple[Component, ...]:
