@@ -59,7 +59,7 @@ def ssim_uniform(image: Tensor, source: Tensor) -> float:
 
 
 class Fidelity(Score):
-    """PSNR and SSIM, by both windows in use, of each protected photo against its source.
+    """PSNR and SSIM of each protected photo against its source, SSIM by both windows that are in use.
 
     On the CPU and image by image: another device or batch would give other last bits.
     """

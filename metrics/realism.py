@@ -153,7 +153,10 @@ class Realism(Score):
         if self._source is not None:
             return {"weights": file_sha256(self._source.find(self.weights))}
         if surroundings.attacked(self.features) == "always":
-            raise UserError(attacked_always(self.features))
+            raise UserError(
+                f"{self.features} is a surrogate that all methods attack, so distances on its embeddings would measure "
+                f"the attack; name {', '.join(FEATURE_NETWORKS)}, or a recogniser that is no surrogate"
+            )
         return surroundings.recognizer_identity(self.features)
 
     def prepare(self, surroundings: Surroundings) -> None:
@@ -196,14 +199,6 @@ class Realism(Score):
             real, made = _matrix(reference), _matrix(rows)
             distances = (fid(real, made), kid(real, made))
         return {fid_name: distances[0], kid_name: distances[1], f"{fid_name}_n": n, f"{kid_name}_n": n}
-
-
-def attacked_always(name: str) -> str:
-    """Why the embeddings of a recogniser that every method attacks are refused, and what to name instead."""
-    return (
-        f"realism names {name!r}, which is a surrogate that all methods attack: distances on its embeddings would "
-        f"measure the attack; name {', '.join(FEATURE_NETWORKS)}, or a recogniser that is no surrogate"
-    )
 
 
 def _matrix(rows: pd.DataFrame) -> NDArray[Any]:

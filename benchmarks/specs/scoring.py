@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from veilbench.errors import UserError, did_you_mean
 from .components import Component, ComponentSpec, Section, build, load_component
 
 if TYPE_CHECKING:
-    from veilbench.metrics.base import Attacked, Score
+    from veilbench.metrics.base import Score
     from veilbench.metrics.countermeasures.base import Countermeasure
 
 
@@ -31,24 +31,20 @@ class PartEntry(BaseModel):
         return {"kind": value} if isinstance(value, str) else value
 
 
-def realism_entries(
-    given: str | Sequence[str] | None, recognizers: Collection[str], attacked: Callable[[str], Attacked], where: str
-) -> list[PartEntry]:
+def realism_entries(given: str | Sequence[str] | None, recognizers: Collection[str], where: str) -> list[PartEntry]:
     """What a suite's ``realism`` is short for: the score of that kind on the features of each network.
 
     Args:
         given: feature networks and recognisers; one, several or none.
         recognizers: names of the suite's.
-        attacked: whether methods attack one of them.
         where: the file and key that the names are from, for errors.
 
     Raises:
-        UserError: for a name that nothing or two things have, and for a recogniser that all methods attack.
+        UserError: for a name that neither has, or both.
     """
     names = (given,) if isinstance(given, str) else given or ()
     if names:
-        from veilbench.metrics.realism import attacked_always  # noqa: PLC0415 (torch only when needed)
-        from veilbench.models.features.networks import FEATURE_NETWORKS  # noqa: PLC0415
+        from veilbench.models.features.networks import FEATURE_NETWORKS  # noqa: PLC0415 (torch only when needed)
 
         known = [*recognizers, *FEATURE_NETWORKS]
         for name in names:
@@ -62,8 +58,6 @@ def realism_entries(
                     f"{where}: realism names {name!r}, a feature network and a recogniser of this suite; rename the "
                     "recogniser's file"
                 )
-            if attacked(name) == "always":
-                raise UserError(f"{where}: {attacked_always(name)}")
     return [PartEntry(kind="realism", params={"features": name}) for name in names]
 
 

@@ -167,7 +167,7 @@ class Suite:
         self.judges: tuple[str, ...] = listed or self._listed("judges", spec.judges)
         self.surrogates: tuple[str, ...] = self._attackable(listed or self._listed("surrogates", spec.surrogates))
         self.methods = self._load_methods()
-        scores = [*spec.scores, *realism_entries(spec.realism, self.recognizers, self.attacked, self._at("realism"))]
+        scores = [*spec.scores, *realism_entries(spec.realism, self.recognizers, self._at("realism"))]
         self.scores = load_parts("scores", scores, self._at("scores"), where.parent)
         self.countermeasures = load_parts(
             "countermeasures", spec.countermeasures, self._at("countermeasures"), where.parent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -22,10 +22,18 @@ CHUNK = 8
 class FeatureNetwork(nn.Module, ABC):
     """A frozen network from photos to features.  A photo's are the same to the bit whatever else is in its batch.
 
-    A subclass is a constructor that takes the file of its weights, :meth:`resize` and :meth:`features`.
+    A subclass is :meth:`load`.  Whole photos are resized by clean-fid (Parmar et al., CVPR 2022), as in its mode
+    ``clean``: Pillow's bicubic filter in floating point.
+
+    Args:
+        weights: the file.
+
+    Raises:
+        WeightsError: when it cannot be read, or does not fit.
 
     Class attributes:
         kind: the name in suites and in columns.
+        side: of the square that photos are resized to.
         description: a noun phrase for below tables: which network it is, and how photos reach it.
         file: name of the one file with its weights.
         sha256: of that file.  Another network never wears its name.
@@ -33,10 +41,21 @@ class FeatureNetwork(nn.Module, ABC):
     """
 
     kind: ClassVar[str]
+    side: ClassVar[int]
     description: ClassVar[str]
     file: ClassVar[str]
     sha256: ClassVar[str]
     source: ClassVar[str]
+
+    def __init__(self, weights: Path) -> None:
+        super().__init__()
+        from cleanfid.resize import make_resizer  # noqa: PLC0415 (slow to import)
+
+        self._resize: Callable[[NDArray[np.uint8]], NDArray[np.float32]] = make_resizer(
+            "PIL", False, "bicubic", (self.side, self.side)
+        )
+        self.network = self.load(weights)
+        self.requires_grad_(False).eval()
 
     @classmethod
     def places(cls) -> Sequence[Path]:
@@ -75,13 +94,10 @@ class FeatureNetwork(nn.Module, ABC):
                 f"{cls.source}"
             )
 
+    @classmethod
     @abstractmethod
-    def resize(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """A photo ``H x W x 3`` of 8 bits in the size that the network takes, values still 0 to 255, not rounded."""
-
-    @abstractmethod
-    def features(self, photos: Tensor) -> Tensor:
-        """Features ``8 x D`` of resized photos ``8 x 3 x h x w`` in ``[0, 255]``; the last may be zeros."""
+    def load(cls, weights: Path) -> nn.Module:
+        """From photos ``8 x 3 x side x side`` in ``[0, 255]``, not rounded, to features ``8 x D``."""
 
     @torch.no_grad()
     def forward(self, photos: Tensor) -> Tensor:
@@ -90,17 +106,13 @@ class FeatureNetwork(nn.Module, ABC):
         Photos are rounded to 8 bits, as they are in the files that FID is computed from elsewhere.
         """
         rounded = to_uint8(photos).cpu().numpy().transpose(0, 2, 3, 1)
-        resized = torch.from_numpy(np.stack([self.resize(photo) for photo in rounded]).transpose(0, 3, 1, 2))
+        resized = torch.from_numpy(np.stack([self._resize(photo) for photo in rounded]).transpose(0, 3, 1, 2))
         # libraries choose how to sum by the shape of a batch: the network sees one shape only
         missing = -len(resized) % CHUNK
         padded = torch.cat([resized, resized.new_zeros(missing, *resized.shape[1:])])
         device = next(self.parameters()).device
-        found = [self.features(chunk.contiguous().to(device)) for chunk in padded.split(CHUNK)]
+        found = [self.network(chunk.contiguous().to(device)) for chunk in padded.split(CHUNK)]
         return torch.cat(found)[: len(photos)]
-
-    def frozen(self) -> Self:
-        """Itself, in eval mode and without gradients."""
-        return self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Self:
         """Stay in eval mode whatever a Trainer asks."""

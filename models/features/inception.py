@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import platform
+import warnings
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import nn
 
 from veilbench.errors import WeightsError
 
@@ -31,6 +30,7 @@ class Inception(FeatureNetwork):
     """
 
     kind = "inception"
+    side = 299
     description = "Inception-v3 as clean-fid has it (mode clean: whole photos, its bicubic filter, 299 x 299)"
     file = "inception-2015-12-05.pt"
     sha256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
@@ -39,23 +39,23 @@ class Inception(FeatureNetwork):
         "(95,607,719 bytes) and put it there"
     )
 
-    def __init__(self, weights: Path) -> None:
-        super().__init__()
-        from cleanfid.inception_torchscript import InceptionV3W  # noqa: PLC0415 (slow to import)
-        from cleanfid.resize import build_resizer  # noqa: PLC0415
-
-        self._resize = build_resizer("clean")
-        content = self._read(weights)
-        with TemporaryDirectory() as folder:  # what was checked is what is run, and clean-fid wants this very name
-            Path(folder, self.file).write_bytes(content)
-            self.network = InceptionV3W(folder, download=False)
-        self.frozen()
-
     @classmethod
     def places(cls) -> Sequence[Path]:
         """Torch's own cache, then clean-fid's."""
         cleanfids = Path() if platform.system() == "Windows" else Path("/tmp")  # noqa: S108 (its content is checked)
         return [*super().places(), cleanfids / cls.file]
+
+    @classmethod
+    def load(cls, weights: Path) -> nn.Module:
+        from cleanfid.inception_torchscript import InceptionV3W  # noqa: PLC0415 (slow to import)
+
+        content = cls._read(weights)
+        # what was checked is what is run, and clean-fid wants this very name
+        with TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)  # deprecated, and the only form of this file
+            Path(folder, cls.file).write_bytes(content)
+            network: nn.Module = InceptionV3W(folder, download=False)
+        return network
 
     @classmethod
     def _read(cls, path: Path) -> bytes:
@@ -66,11 +66,3 @@ class Inception(FeatureNetwork):
             raise WeightsError(f"{path}: cannot be read ({error.strerror}); check the path") from error
         cls.check(sha256(content).hexdigest(), path)
         return content
-
-    def resize(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
-        resized: NDArray[np.float32] = self._resize(photo)
-        return resized
-
-    def features(self, photos: Tensor) -> Tensor:
-        found: Tensor = self.network(photos)
-        return found
