@@ -123,7 +123,8 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def write_manifest(results: Results) -> None:
     """Write the manifest into its folder."""
-    write_json(results.folder / MANIFEST, results.manifest.model_dump(mode="json"))
+    # in the suite's order, which is that of tables
+    write_json(results.folder / MANIFEST, results.manifest.model_dump(mode="json"), in_order=True)
 
 
 def claim(

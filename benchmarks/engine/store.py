@@ -47,9 +47,12 @@ STORE_VERSION = 2  # 2: what a class's defaults say is in no identity
 COSTS = {"seconds": int | float, "steps": int, "forward": dict, "backward": dict}  # that a training's record has
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write atomically and sealed, in the order given: readers see the old file or the new one, and damage."""
-    write_bytes(path, (json.dumps(sealed(content), indent=1) + "\n").encode())
+def write_json(path: Path, content: Mapping[str, Any], *, in_order: bool = False) -> None:
+    """Write atomically and sealed: readers see the old file or the new one, and damage.
+
+    Keys are sorted, but for those ``in_order``, which stay in the order given.
+    """
+    write_bytes(path, (json.dumps(sealed(content), indent=1, sort_keys=not in_order) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -89,10 +89,13 @@ def _asked(results: Results, questions: Sequence[QuestionFacts]) -> Iterator[dic
 def _successes(results: Results, rows: pd.DataFrame, goal: str) -> pd.DataFrame:
     """Who is fooled at each false accept rate; empty where a judge has no threshold at it."""
     judges, far = results.manifest.judges, results.manifest.protocol.far
+    rates = sorted({rate for judge in judges.values() for rate in judge.thresholds})
+    thresholds = {
+        rate: rows["judge"].map({name: judge.thresholds.get(rate) for name, judge in judges.items()}).astype(float)
+        for rate in rates
+    }
     found: dict[str, pd.Series[Any]] = {}
-    for rate in sorted({rate for judge in judges.values() for rate in judge.thresholds}):
-        thresholds = rows["judge"].map({name: judge.thresholds.get(rate) for name, judge in judges.items()})
-        success = fooled(rows["similarity"], thresholds, goal)
-        found[f"success@{rate:g}"] = success if thresholds.notna().all() else success.where(thresholds.notna(), None)
-    own = rows["judge"].map({name: judge.thresholds[far] for name, judge in judges.items()})
-    return pd.DataFrame({**found, "threshold": own, "success": found[f"success@{far:g}"]})
+    for rate, threshold in thresholds.items():
+        success = fooled(rows["similarity"], threshold, goal)
+        found[f"success@{rate:g}"] = success if threshold.notna().all() else success.where(threshold.notna(), None)
+    return pd.DataFrame({**found, "threshold": thresholds[far], "success": found[f"success@{far:g}"]})

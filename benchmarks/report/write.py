@@ -38,9 +38,10 @@ def write_report(results: Results, redraw: bool = True) -> pd.DataFrame:
     items, pictures = results.folder / "items.parquet", (results.folder / "grid.png", results.folder / "tradeoff.png")
     before = items.read_bytes() if items.is_file() and all(map(_drawn, pictures)) else b""
     table = write_tables(results)
+    grid = comparison(results)  # also where it is not saved: what it shows is read, and damage named
     if redraw or items.read_bytes() != before:
         with replacing(pictures[0]) as temporary:
-            comparison(results).save(temporary, format="png", optimize=True)
+            grid.save(temporary, format="png", optimize=True)
         with replacing(pictures[1]) as temporary:
             tradeoff(results, table).savefig(temporary, dpi=150, format="png")
     return table

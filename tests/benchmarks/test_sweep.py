@@ -217,7 +217,7 @@ def test_the_best_settings_read_back_as_they_were(world: Path, veilbench: Callab
         ({"set": ["suite.batch_size=x"]}, "sweep.yaml: set: suite.batch_size=x: key 'batch_size' has value 'x'"),
         ({"set": ["dataset.sourcs=2"]}, "sweep.yaml: set: dataset.sourcs=2: unknown key 'sourcs'"),
         ({"objectives": [{"column": "psnr", "goal": "dodge"}]}, "the suite has no goal 'dodge'; it has impersonate"),
-        ({"objectives": [{"column": "family"}]}, "family is words"),
+        ({"objectives": [{"column": "family"}]}, "family is text"),
         ({"constraints": [{"column": "psnr"}]}, "give either at_least or at_most"),
         ({"trials": True}, "sweep.yaml: key 'trials' has value True: a number is needed"),
         ({"seed": -1}, "sweep.yaml: key 'seed' has value -1"),
