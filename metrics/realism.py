@@ -121,7 +121,7 @@ class Realism(Score):
             what = f"on the embeddings of {self.features}, not on Inception: comparable within this table and"
         else:
             what = f"on {self._source.description}: comparable"
-        note = f"of a row's protected photos against the clean sources, {what} at equal n only;"
+        note = f"of a row's protected photos against the clean sources, {what} at equal n (of the smaller set) only;"
         return (
             Column(
                 f"fid[{self.features}]", f"FID [{self.features}]", ".3f", better="lower", of="row",
