@@ -121,18 +121,15 @@ class Realism(Score):
             what = f"on the embeddings of {self.features}, not on Inception: comparable within this table and"
         else:
             what = f"on {self._source.description}: comparable"
-        note = f"of a row's protected photos against the clean sources, {what} at equal n (of the smaller set) only;"
+        note = (
+            f"FID and KID [{self.features}] are of a row's protected photos against the clean sources, {what} at equal "
+            f"n (of the smaller set) only; fewer than {ENOUGH:,} images bias FID upwards, and KID, unbiased, may be "
+            "below zero."
+        )
         return (
-            Column(
-                f"fid[{self.features}]", f"FID [{self.features}]", ".3f", better="lower", of="row",
-                note=f"FID [{self.features}] is {note} fewer than {ENOUGH:,} images bias it upwards.",
-            ),
-            Column(
-                f"kid[{self.features}]", f"KID [{self.features}]", ".4f", better="lower", of="row",
-                note=f"KID [{self.features}] is {note} unbiased, so it may be below zero, and varies below {ENOUGH:,} "
-                "images.",
-            ),
-        )  # fmt: skip
+            Column(f"fid[{self.features}]", f"FID [{self.features}]", ".3f", better="lower", of="row", note=note),
+            Column(f"kid[{self.features}]", f"KID [{self.features}]", ".4f", better="lower", of="row", note=note),
+        )
 
     def caution(self, surroundings: Surroundings) -> str:
         """Says where methods attack the recogniser whose features are compared."""

@@ -114,11 +114,12 @@ def _unequal(table: pd.DataFrame) -> str:
 
 def _few_images(results: Results, table: pd.DataFrame) -> list[str]:
     """On how many images numbers rest that all images of a row have together."""
-    names = [column.name for column in score_columns(results) if column.of == "row"]
-    counts = {int(n) for name in names for n in table[f"{name}_n"].dropna()}
+    of_rows = [column for column in score_columns(results) if column.of == "row"]
+    columns = [column for column in of_rows if table[f"{column.name}_n"].notna().any()]  # others are missing altogether
+    counts = {int(n) for column in columns for n in table[f"{column.name}_n"].dropna()}
     if not counts:
         return []
-    titles = [column.title for column in score_columns(results) if column.of == "row"]
+    titles = [column.title for column in columns]
     return [f"{', '.join(titles)}: of n = {', '.join(map(str, sorted(counts)))} images."]
 
 

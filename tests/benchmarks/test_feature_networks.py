@@ -88,6 +88,7 @@ def test_without_its_file_a_network_has_empty_cells_and_a_reason(world: Path, ve
     assert "FID [inception] | KID [inception] | FID [one] | KID [one]" in text
     assert f"realism is empty: {world / 'nowhere.pt'}: not there" in text
     assert "https://nvlabs-fi-cdn.nvidia.com/" in text
+    assert "FID [one], KID [one]: of n = 6 images." in text  # of those alone that have numbers
 
 
 def test_what_is_attacked_is_said_or_left_empty(world: Path) -> None:
