@@ -122,7 +122,7 @@ class Realism(Score):
         else:
             what = f"on {self._source.description}: comparable"
         note = (
-            f"FID and KID [{self.features}] are of a row's protected photos against the clean sources, {what} at equal "
+            f"FID and KID [{self.features}] compare a row's protected photos with the clean sources, {what} at equal "
             f"n (of the smaller set) only; fewer than {ENOUGH:,} images bias FID upwards, and KID, unbiased, may be "
             "below zero."
         )

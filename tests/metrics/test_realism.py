@@ -186,7 +186,7 @@ def test_rows_of_a_feature_network_are_its_features(
     for column, name in zip(score.columns, ("fid", "kid"), strict=True):
         assert column.name == f"{name}[{cls.kind}]"
         assert cls.description in column.note
-        assert "against the clean sources" in column.note
+        assert "with the clean sources" in column.note
 
 
 def test_rows_of_a_feature_network_survive_being_stored(source: tuple[Any, Path]) -> None:
