@@ -33,6 +33,7 @@ class Inception(FeatureNetwork):
     side = 299
     description = "Inception-v3 as clean-fid has it (mode clean: whole photos, its bicubic filter, 299 x 299)"
     file = "inception-2015-12-05.pt"
+    # of 95,607,719 bytes; the hash is what Git LFS records of public copies
     sha256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
     source = (
         "get it from https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt "
