@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -15,12 +16,17 @@ import typer
 
 from veilbench.errors import VeilbenchError, printable
 
+from .calibrating import calibrate
+from .optional_values import with_optional_values
+from .weights_commands import app as weights_app
+
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
     from .engine.plan import Plan
     from .engine.results import Results
+    from .specs.published import Published
 
 app = typer.Typer(
     help="Measure how well methods keep portraits from being recognised, and what it costs.  `veilbench run embedded` "
@@ -28,6 +34,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(weights_app, name="weights")
+app.command()(calibrate)
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name (see `veilbench list`) or YAML file.")]
 Stored = Annotated[
@@ -58,6 +66,7 @@ ExecutorName = Annotated[
     str, typer.Option(help="serial, processes or auto (whichever suits --jobs), or path/to/file.py:Class.")
 ]
 RESULTS = Path("results")
+STDOUT = "-"
 INTERRUPTED = "interrupted; run the same command again to go on: finished items are kept\n"
 
 
@@ -182,16 +191,39 @@ def collect(suite: Stored, set_: Settings = None, method: Only = None, results: 
     _console().print(f"wrote {found.folder}", highlight=False, markup=False)
 
 
-@app.command()
-def leaderboard(suite: Stored, set_: Settings = None, method: Only = None, results: ResultsFolder = RESULTS) -> None:
+@app.command(cls=with_optional_values({"--published": "", "--latex": STDOUT}))
+def leaderboard(
+    suite: Stored,
+    set_: Settings = None,
+    method: Only = None,
+    results: ResultsFolder = RESULTS,
+    published: Annotated[
+        str | None,
+        typer.Option(metavar="[TABLE]", help="Papers' numbers below, never ranked with these; all that fit, or TABLE."),
+    ] = None,
+    latex: Annotated[
+        str | None, typer.Option(metavar="[FILE]", help="As LaTeX (booktabs): print it and nothing else, or into FILE.")
+    ] = None,
+    intervals: Annotated[bool, typer.Option("--intervals", help="With --latex: print the intervals.")] = False,
+) -> None:
     """Print a comparison's leaderboard and write its tables, from what is stored; no data or weights are needed."""
+    from .report.latex import check_file, to_latex, write_latex  # noqa: PLC0415
+    from .report.published import published_tables  # noqa: PLC0415
     from .report.write import tables_if_possible  # noqa: PLC0415
 
+    check_file(latex, intervals)
     found, console = _results(suite, set_, method, results), _console()
+    papers = [] if published is None else published_tables(published, found)
     table, unwritten = tables_if_possible(found)
-    _print_leaderboard(console, found, table)
-    if unwritten:
-        _say(console, unwritten)
+    if latex == STDOUT:  # it alone, so that it can be piped
+        sys.stdout.write(to_latex(found, table, intervals=intervals, published=papers))
+        sys.stderr.write(f"{printable(unwritten)}\n" if unwritten else "")
+        return
+    if latex is not None:
+        write_latex(Path(latex), found, table, intervals=intervals, published=papers)
+    _print_leaderboard(console, found, table, papers)
+    for line in [*([unwritten] if unwritten else []), *([] if latex is None else [f"wrote {latex}"])]:
+        _say(console, line)
 
 
 @app.command()
@@ -303,12 +335,19 @@ def _check_services(tracker: str, executor: str, devices: int = 1) -> None:
     check_executor(executor, devices)
 
 
-def _print_leaderboard(console: Console, results: Results, table: pd.DataFrame) -> None:
+def _print_leaderboard(
+    console: Console, results: Results, table: pd.DataFrame, papers: Sequence[Published] = ()
+) -> None:
+    from .report import published  # noqa: PLC0415
     from .report.tables import notes, to_rich  # noqa: PLC0415
 
     for grid in to_rich(results, table, console.width, plain=not console.encoding.startswith("utf")):
         console.print(grid)
     console.print(notes(results, table), style="dim", highlight=False, markup=False)
+    for paper in papers:
+        console.print(published.to_rich(paper))
+        for part in published.footnote(paper, results, table):
+            console.print(part, style="dim", highlight=False, markup=False)
     _say(console, f"tables and pictures: {results.folder}")
 
 

@@ -11,11 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from veilbench.errors import UserError, WeightsError, one_line
+from veilbench.models.user_weights.folder import weights_folder
 
 from .engine.provenance import provenance
 from .specs.components import build_dataset, load_component
 from .specs.configs import CONFIGS, config_names
 from .specs.recognizers import NETWORKS, build_recognizer, load_recognizer_spec
+from .weights import verify
 
 COMPROMISED_LIGHTNING = {"2.6.2", "2.6.3"}  # GHSA-w37p-236h-pfx3
 ENOUGH_BYTES = 1 << 30
@@ -35,6 +37,7 @@ def check(results: Path) -> tuple[Table, bool]:
         _results(results),
         _tracker(),
         *_datasets(),
+        _weights(),
         *_recognizers(),
         *_lpips(),
         *_features(),
@@ -108,6 +111,15 @@ def _datasets() -> list[Finding]:
         else:
             findings.append((name, "ok", f"{len(dataset)} sources, {len(dataset.targets)} targets"))
     return findings
+
+
+def _weights() -> Finding:
+    """Kept weights whose hash is not their card's are a fault; none at all are not: the embedded world needs none."""
+    checked = verify()
+    faults = [problem for _, problem in checked if problem]
+    if faults:
+        return ("weights", "bad", "; ".join(faults))
+    return ("weights", "ok", f"{len(checked)} kept in {weights_folder()}; see `veilbench weights list`")
 
 
 def _recognizers() -> list[Finding]:

@@ -135,13 +135,16 @@ def _stacked_parts(faces: Sequence[Face], parts: Sequence[FaceParts | None]) -> 
 class Target:
     """An identity to impersonate: attack with ``image``, score against ``gallery``, another (enrolled) photo.
 
-    Both are ``3 x H x W`` in ``[0, 1]``; ``sha256`` covers both files (or renderings).
+    Both are ``3 x H x W`` in ``[0, 1]``; ``sha256`` covers both files (or renderings).  ``image_face`` and
+    ``gallery_face``, of any size, are the boxes that a protocol cuts out of them, where it fixes some.
     """
 
     name: str
     image: Tensor
     gallery: Tensor
     sha256: str
+    image_face: Tensor | None = None
+    gallery_face: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

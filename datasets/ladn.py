@@ -21,7 +21,6 @@ class LADN(PreparedFaces):
         prepared: the record that ``veilbench prepare ladn`` wrote.
         grouping: ``all`` (every source is to be taken for every target) or ``groups`` (as many groups of neighbouring
             ids as targets, the first for the first target).
-        target_crop: ``fixed`` (the boxes of CLIP2Protect and WeakenDiff) or ``whole`` (AMT-GAN, DiffAM).
         size: side of the square images; the centre square of a photo is resized.
         limit: use only the first so many sources; methods that train can have the photos after them.
         references: folder of makeup references; see :mod:`veilbench.datasets.makeup_pairs`.  None: the photos of

@@ -7,19 +7,22 @@ import hashlib
 import json
 from abc import ABC
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor
 
+from veilbench.boxes import Box
 from veilbench.errors import DataError
 
 from .base import Face, FaceDataset, MakeupReference, Manifest, ManifestEntry, Target
 from .makeup_pairs import MakeupPhotos, read_makeup_pairs
 from .photo_files import FORMAT_VERSION, PhotoFile, check_different, photo_target
+from .photos import fit_photo, from_uint8, to_uint8
 from .preparation import Layout
 from .prepared import read_record
-from .protocol import TARGET_SIDE, TARGETS, Grouping, TargetCrop, consecutive_groups
+from .protocol import TARGET_SIDE, TARGETS, Grouping, consecutive_groups
 
 
 class PreparedFaces(FaceDataset, ABC):
@@ -38,7 +41,6 @@ class PreparedFaces(FaceDataset, ABC):
         *,
         prepared: Path | None = None,
         grouping: Grouping = "all",
-        target_crop: TargetCrop = "fixed",
         size: int = 256,
         limit: int | None = None,
         references: Path | None = None,
@@ -62,13 +64,12 @@ class PreparedFaces(FaceDataset, ABC):
         self._references: Mapping[str, MakeupReference] = (
             MakeupPhotos(record.references, size) if references is None else read_makeup_pairs(references, size)
         )
-        pairs = [_boxed(*pair) if target_crop == "fixed" else pair for pair in record.targets]
         for item in self._items:
             if item.gallery is not None:
                 check_different(item.photo, item.gallery)
-        for pair in pairs:
+        for pair in record.targets:
             check_different(*pair)
-        self._targets = tuple(photo_target(photo, other, size) for photo, other in pairs)
+        self._targets = tuple(_target(photo, other, size) for photo, other in record.targets)
         self._groups = None if grouping == "all" else self._divide()
 
     def _divide(self) -> dict[str, tuple[str, ...]]:
@@ -146,21 +147,20 @@ class PreparedFaces(FaceDataset, ABC):
         return Manifest(self.name, version, entries)
 
 
-def _boxed(photo: PhotoFile, other: PhotoFile) -> tuple[PhotoFile, PhotoFile]:
-    """A target's photos with the boxes that the protocol fixes for them.
+def _target(photo: PhotoFile, other: PhotoFile, size: int) -> Target:
+    """A target of two photos, with the close-ups that the protocol fixes where they are its own, in their size."""
+    target = photo_target(photo, other, size)
+    known = {(pair.photo, pair.gallery): pair for pair in TARGETS}
+    pair = known.get((photo.path.name, other.path.name))
+    if pair is None:
+        return target
+    faces = [_closeup(photo, pair.photo_box), _closeup(other, pair.gallery_box)]
+    return target if None in faces else replace(target, image_face=faces[0], gallery_face=faces[1])
 
-    Raises:
-        DataError: when a photo has no box, or not the size that the boxes are for.
-    """
-    known = {pair.photo: pair for pair in TARGETS}
-    if photo.path.name not in known:
-        raise DataError(f"{photo.path}: no fixed box for it; set `target_crop` to whole")
-    for file in (photo, other):
-        height, width = file.decode().shape[:2]
-        if (height, width) != (TARGET_SIDE, TARGET_SIDE):
-            raise DataError(
-                f"{file.path}: {height} high and {width} wide; the fixed boxes are for {TARGET_SIDE} x {TARGET_SIDE}; "
-                "take the original photo or set `target_crop` to whole"
-            )
-    pair = known[photo.path.name]
-    return PhotoFile(photo.path, photo.sha256, pair.photo_box), PhotoFile(other.path, other.sha256, pair.gallery_box)
+
+def _closeup(photo: PhotoFile, box: Box) -> Tensor | None:
+    """The box of a photo in its own pixels, ``3 x h x w``; None for a copy of another size than boxes are for."""
+    pixels = photo.decode()
+    if pixels.shape[:2] != (TARGET_SIDE, TARGET_SIDE):
+        return None
+    return from_uint8(to_uint8(fit_photo(pixels, (box.bottom - box.top, box.right - box.left), box)))

@@ -19,9 +19,6 @@ TARGET_SIDE = 1024
 Grouping = Literal["all", "groups"]
 """``all``: every source is to be taken for every target.  ``groups``: the sources are divided, one target a group."""
 
-TargetCrop = Literal["fixed", "whole"]
-"""``fixed``: the boxes of CLIP2Protect and WeakenDiff.  ``whole``: the photos as they are (AMT-GAN, DiffAM)."""
-
 
 @dataclass(frozen=True, slots=True)
 class TargetPair:

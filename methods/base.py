@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +25,7 @@ from veilbench.datasets.base import FaceBatch, MakeupReference, Target
 from veilbench.datasets.photos import pixels_sha256
 from veilbench.errors import DataError, UserError, shown
 from veilbench.files import file_sha256
+from veilbench.models.crops import Crop
 from veilbench.models.recognizers.base import PassCounter, Recognizer
 
 
@@ -70,6 +72,7 @@ class Task:
             search); single-target methods take the first.
         seed: the run's seed.
         reference: whose makeup to put on, for methods that ask for one.
+        crop: what of photos the surrogates look at.
 
     Raises:
         ValueError: for another goal.
@@ -82,20 +85,39 @@ class Task:
         targets: Sequence[Target] = (),
         seed: int = 0,
         reference: MakeupReference | None = None,
+        crop: Crop | None = None,
     ) -> None:
         self.goal = Goal(goal)
         self.surrogates = tuple(surrogates)
         self.targets = tuple(targets)
         self.seed = seed
         self.reference = reference
+        self.crop = crop or Crop()
+
+    @contextmanager
+    def looking(self, photos: Tensor) -> Iterator[None]:
+        """Within the block the surrogates look at edited versions of ``photos``, as the crop says of the photos.
+
+        Args:
+            photos: ``B x 3 x H x W``; surrogates are then asked about as many images, of the same size and in the same
+                order.  Faces are looked for in the photos, once.
+        """
+        views = self.crop.views(photos) if self.surrogates else None
+        with ExitStack() as stack:
+            for surrogate in self.surrogates:
+                stack.enter_context(surrogate.looking(views))
+            yield
 
     def target_embeddings(self, surrogate: Recognizer) -> Tensor:
         """Unit-norm embeddings ``T x D`` of the targets' attack photos (never of the ones scored against).
 
         They are made, and are, where the surrogate is.
         """
+        looks = [self.crop.of_target(target, "image") for target in self.targets]
         with torch.no_grad():
-            return torch.cat([surrogate(target.image[None].to(surrogate.device)) for target in self.targets])
+            return torch.cat([
+                surrogate(image[None].to(surrogate.device), None if view is None else [view]) for image, view in looks
+            ])  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +202,10 @@ class ProtectionMethod(pl.LightningModule, ABC):
     def protect(self, faces: FaceBatch, task: Task, random: ItemRandom) -> Tensor:
         """Protected images ``B x 3 x H x W`` in ``[0, 1]`` for ``faces``.
 
-        Called with gradients enabled.  Draw every random number from ``random``.  An image that comes back with a
-        non-finite value, or that was given to :meth:`fail`, is recorded as failed; the rest of the batch is kept.
+        Called with gradients enabled.  The surrogates look at the part of each image that the protocol's crop says of
+        ``faces``: whoever asks about fewer of them at once does so within :meth:`Task.looking`.  Draw every random
+        number from ``random``.  An image that comes back with a non-finite value, or that was given to :meth:`fail`, is
+        recorded as failed; the rest of the batch is kept.
         """
 
     def warm_up(self, faces: FaceBatch) -> None:
@@ -226,10 +250,11 @@ class ProtectionMethod(pl.LightningModule, ABC):
         del batch_idx
         self._failures: dict[str, str] = {}
         networks = self.networks()
+        looking = self.task.looking(batch.images)
         before = {name: (passes.forward, passes.backward) for name, passes in networks.items()}
         start = time.perf_counter()
         # Trainer.predict disables gradients; methods need them for the image.
-        with torch.inference_mode(False), torch.enable_grad():
+        with looking, torch.inference_mode(False), torch.enable_grad():
             random = ItemRandom(self.task.seed, batch.ids, batch.images.device)
             images = self.protect(batch, self.task, random).detach()
         if images.is_cuda:

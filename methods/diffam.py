@@ -206,7 +206,7 @@ class DiffAM(TrainedMethod):
         images = resized(batch.images, self.diffusion.image_size)
         latents = self._known_latents(batch.ids, images)
         weights = self.phase_weights(self.current_epoch)
-        with with_chunk(self.task.surrogates, self.training_batch):
+        with with_chunk(self.task.surrogates, self.training_batch), self.task.looking(images):
             made = self.network.generate(latents, self.generation_timesteps, checkpointing=self.checkpointing)
             losses = self.losses(made, images, self._parts(batch), style, weights)
         means = {name: loss.mean() for name, loss in losses.items()}
@@ -249,22 +249,24 @@ class DiffAM(TrainedMethod):
         """The reference ``1 x 3 x S x S`` without its makeup, removed once for all targets with these surrogates."""
         recognizers = [surrogate.digest for surrogate in self.task.surrogates]
         networks = (self.diffusion.sha256, self.encoder.sha256, self.perceptual.sha256, *recognizers)
+        networks += tuple(map(str, self.task.crop.identity().values()))
         prompts, steps, learning_rate = self.removal_settings
         settings = (self.version, networks, self.removal_settings)
         folder = self.cache if all(recognizers) else None
         path = None if folder is None else cache_path(folder / "makeup_removal", settings, makeup)
         if path is not None and (kept := load_cached([path], makeup.device)) is not None:
             return kept[0]["bare"]
-        non_makeup = remove_makeup(
-            makeup[0],
-            self.diffusion,
-            self.encoder,
-            self.perceptual,
-            self.task.surrogates,
-            prompts=prompts,
-            steps=steps,
-            learning_rate=learning_rate,
-        )[None]
+        with self.task.looking(makeup):
+            non_makeup = remove_makeup(
+                makeup[0],
+                self.diffusion,
+                self.encoder,
+                self.perceptual,
+                self.task.surrogates,
+                prompts=prompts,
+                steps=steps,
+                learning_rate=learning_rate,
+            )[None]
         if path is not None:
             store_cached(path, {"bare": non_makeup})
         return non_makeup

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from veilbench.datasets.base import FaceDataset
+    from veilbench.models.crops import Crop
     from veilbench.models.recognizers.base import Recognizer
 
 
@@ -100,6 +101,13 @@ class Surroundings(ABC):
     @abstractmethod
     def recognizer(self, name: str) -> Recognizer:
         """A recogniser of the suite.  Raises :class:`~veilbench.errors.UserError` when it has none of that name."""
+
+    @property
+    def crop(self) -> Crop:
+        """What of photos judges look at."""
+        from veilbench.models.crops import Crop  # noqa: PLC0415 (tables need no torch)
+
+        return Crop()
 
     @abstractmethod
     def recognizer_identity(self, name: str) -> Mapping[str, Any]:

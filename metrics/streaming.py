@@ -10,21 +10,30 @@ from itertools import chain, islice
 import torch
 from torch import Tensor, nn
 
+from veilbench.models.crops import Look, View
+
 BATCH = 32
 """Photos in memory at a time."""
 
 
 @torch.no_grad()
-def embeddings(network: nn.Module, images: Iterable[Tensor], device: torch.device) -> Tensor:
+def embeddings(network: nn.Module, images: Iterable[Tensor | Look], device: torch.device) -> Tensor:
     """What ``network`` says of every picture, ``N x D``, on the CPU and in their order.
 
     Args:
         network: from ``B x 3 x H x W`` to ``B x D``.  A row may not depend on its batch: recognisers promise that.
-        images: ``3 x H x W`` in ``[0, 1]``, sizes mixed; may be a stream, which is gone through once.
+        images: ``3 x H x W`` in ``[0, 1]``, sizes mixed, perhaps with what a recogniser looks at; may be a stream,
+            which is gone through once.
         device: where to compute.  The network is put back where it was.
     """
+
+    def embed(batch: Tensor, views: list[View | None]) -> Tensor:
+        found = [view for view in views if view is not None]
+        seen: Tensor = network(batch.to(device), found) if found else network(batch.to(device))
+        return seen.cpu()
+
     with lent(network, device):
-        return by_size(lambda batch: network(batch.to(device)).cpu(), images)
+        return by_size(embed, (one if isinstance(one, Look) else Look(one) for one in images))
 
 
 @contextmanager
@@ -39,26 +48,27 @@ def lent(network: nn.Module, device: torch.device) -> Iterator[None]:
         network.to(home)
 
 
-def by_size(embed: Callable[[Tensor], Tensor], images: Iterable[Tensor]) -> Tensor:
-    """Rows of ``embed`` for pictures of any sizes, in their order; of no pictures ``0 x 0``.
+def by_size(embed: Callable[[Tensor, list[View | None]], Tensor], looks: Iterable[Look]) -> Tensor:
+    """Rows of ``embed`` for pictures of any sizes and their views, in their order; of no pictures ``0 x 0``.
 
     Of every :data:`BATCH` pictures those of one size share a batch.  No more of a stream than that, and a stack of
     them, is held.
     """
     rows: list[Tensor] = []
-    stream = iter(images)
+    stream = iter(looks)
     while held := list(islice(stream, BATCH)):
         rows.extend(_rows(embed, held))
         held.clear()  # or it would live on beside the next
     return torch.stack(rows) if rows else torch.empty(0, 0)
 
 
-def _rows(embed: Callable[[Tensor], Tensor], held: list[Tensor]) -> list[Tensor]:
+def _rows(embed: Callable[[Tensor, list[View | None]], Tensor], held: list[Look]) -> list[Tensor]:
     """One row for each picture."""
     places: dict[torch.Size, list[int]] = defaultdict(list)
-    for place, image in enumerate(held):
-        places[image.shape].append(place)
+    for place, look in enumerate(held):
+        places[look.image.shape].append(place)
     rows: dict[int, Tensor] = {}
     for same in places.values():
-        rows |= dict(zip(same, embed(torch.stack([held[place] for place in same])), strict=True))
+        images, views = zip(*(held[place] for place in same), strict=True)
+        rows |= dict(zip(same, embed(torch.stack(images), list(views)), strict=True))
     return [rows[place] for place in range(len(held))]

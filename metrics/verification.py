@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .base import Column, Pair, Pairs, Score, Surroundings
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
+    from veilbench.models.crops import Crop, Look
     from veilbench.models.recognizers.base import Recognizer
 
 TARGET = "target:"
@@ -68,6 +69,7 @@ class Verification(Score):
     def __init__(self, *, judge: str) -> None:
         self.judge = judge
         self._recognizer: Recognizer | None = None
+        self._crop: Crop | None = None
         self._targets: Tensor | None = None
         # a source is compared to by many protections: its embeddings are kept, its photo is not
         self._sources: dict[int, Tensor] = {}
@@ -79,16 +81,20 @@ class Verification(Score):
         return ()
 
     def depends_on(self, surroundings: Surroundings) -> Mapping[str, Any]:
-        return surroundings.recognizer_identity(self.judge)
+        return {**surroundings.recognizer_identity(self.judge), **surroundings.crop.identity()}
 
     def prepare(self, surroundings: Surroundings) -> None:
         self._recognizer = surroundings.recognizer(self.judge)
+        self._crop = surroundings.crop
 
     def rows(self, pairs: Pairs) -> pd.DataFrame:
         import pandas as pd  # noqa: PLC0415
 
-        asked = list(pairs)
-        embedded = self._embed(pairs, (pair.protected() for pair in asked))
+        asked, crop = list(pairs), self._rule
+        # a source is read again only for rules that go by it
+        sources = (pair.source() if crop.rule == "source_box" else None for pair in asked)
+        looks = (crop.look(pair.protected(), source) for pair, source in zip(asked, sources, strict=True))
+        embedded = self._embed(pairs, looks)
         targets = self._target_embeddings(pairs)
         self._embed_references(pairs, asked)
         found = []
@@ -100,32 +106,38 @@ class Verification(Score):
         names = ["item", *(f"{TARGET}{name}" for name in targets), "other", "clean"]
         return pd.DataFrame(found, columns=names)
 
-    def _embed(self, pairs: Pairs, images: Any) -> Tensor:
+    @property
+    def _rule(self) -> Crop:
+        if self._crop is None:
+            raise RuntimeError("verification: call prepare before rows")
+        return self._crop
+
+    def _embed(self, pairs: Pairs, looks: Iterable[Look]) -> Tensor:
         from .streaming import embeddings  # noqa: PLC0415 (tables need no torch)
 
         if self._recognizer is None:
             raise RuntimeError("verification: call prepare before rows")
-        return embeddings(self._recognizer, images, pairs.device)
+        return embeddings(self._recognizer, looks, pairs.device)
 
     def _target_embeddings(self, pairs: Pairs) -> dict[str, Tensor]:
         targets = pairs.dataset.targets
         if self._targets is None:
-            self._targets = self._embed(pairs, (target.gallery for target in targets))
+            self._targets = self._embed(pairs, (self._rule.of_target(target, "gallery") for target in targets))
         return {target.name: row for target, row in zip(targets, self._targets if targets else (), strict=True)}
 
     def _embed_references(self, pairs: Pairs, asked: Sequence[Pair]) -> None:
         """Embeddings of sources and gallery photos that are not kept yet."""
         new = [pair for pair in asked if pair.place not in self._sources]
-        rows = self._embed(pairs, (pair.source() for pair in new))
+        rows = self._embed(pairs, (self._rule.look(pair.source()) for pair in new))
         self._sources |= {pair.place: row for pair, row in zip(new, rows, strict=True)}
         places: list[int] = []
 
-        def others() -> Any:
+        def others() -> Iterator[Look]:
             for pair in new:
                 photo = pair.gallery()
                 self._others[pair.place] = None
                 if photo is not None:
                     places.append(pair.place)
-                    yield photo
+                    yield self._rule.look(photo)
 
         self._others |= dict(zip(places, self._embed(pairs, others()), strict=False))

@@ -40,7 +40,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: when the file is missing, empty, not a weight file, or holds something besides tensors.
     """
-    head = _head(path)
+    head = first_bytes(path)
     if path.suffix == SAFETENSORS:
         content: object = _read_safetensors(path)
     elif head.startswith((ZIP, PICKLE)):
@@ -50,7 +50,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return _without_prefix(_tensors(content, path))
 
 
-def _head(path: Path) -> bytes:
+def first_bytes(path: Path) -> bytes:
     """The first bytes of a file that may be one of weights."""
     try:
         check_regular(path, path.stat().st_mode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 # Set before torch or a client library is imported; inherited by the processes that tests start.
 os.environ.update(
@@ -12,6 +13,7 @@ os.environ.update(
     OMP_NUM_THREADS="1",
     TRANSFORMERS_OFFLINE="1",
     VEILBENCH_JOBS="1",
+    VEILBENCH_WEIGHTS=os.path.join(tempfile.gettempdir(), "veilbench-tests-have-no-weights"),  # noqa: PTH118
     WANDB_MODE="disabled",
     WANDB_SILENT="true",
 )

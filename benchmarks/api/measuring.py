@@ -11,16 +11,19 @@ import pandas as pd
 from pydantic import BaseModel
 from torch import Tensor
 
+from veilbench.boxes import Fractions
 from veilbench.datasets.photos import from_uint8, to_uint8
 from veilbench.errors import UserError, did_you_mean
 from veilbench.metrics.base import Pair, Pairs, Score, Surroundings
 from veilbench.metrics.countermeasures.base import Countermeasure
 from veilbench.metrics.validity import checked_rows
 from veilbench.metrics.verification import Verification, deciding, fooled
+from veilbench.models.crops import Crop
 from veilbench.models.recognizers.base import Recognizer
 from veilbench.registry import parse
 
 from ..engine.scoring import scoring_device, treated
+from ..specs.crop import CropRule
 from ..specs.recognizers import FalseAcceptRate
 from ..specs.scoring import PartEntry, build_countermeasure, build_score, load_parts
 from .given import GivenFaces, Photos, Targets, as_ids, as_targets, each, stacked
@@ -34,9 +37,10 @@ class _Options(BaseModel):
 
     goal: Literal["impersonate", "dodge"]
     far: FalseAcceptRate
+    crop: CropRule
 
 
-def score(
+def score(  # noqa: PLR0913 (each is a choice that changes numbers)
     protected: Tensor,
     sources: Tensor,
     *,
@@ -47,6 +51,7 @@ def score(
     others: Photos | None = None,
     countermeasure: str | Countermeasure | None = None,
     far: float = 0.01,
+    crop: str | Fractions = "recognizer",
     ids: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Measure protected photos against their sources.
@@ -66,6 +71,7 @@ def score(
         others: to dodge: another photo of each person, in the order of ``sources``, of any size.
         countermeasure: what is done to protected photos before they are measured: a kind (``jpeg``) or an object.
         far: false accept rate of the threshold; each judge has been calibrated at some.
+        crop: what of photos the judges look at; see :class:`~veilbench.models.crops.Crop`.
         ids: names of the photos in the table; by default their places: ``0``, ``1``, ...
 
     Returns:
@@ -78,13 +84,13 @@ def score(
         DataError: when photos are not what they should be.
         WeightsError: when a score's network is not there.
     """
-    options = parse(_Options, {"goal": goal, "far": far}, CALLER)
+    options = parse(_Options, {"goal": goal, "far": far, "crop": crop}, CALLER)
     asked = as_recognizers(judges, f"{CALLER}: judges")
     faces = _faces(sources, ids, targets, others)
     if asked:
         _check_decider(faces, options.goal)
     pairs = _pairs(stacked(protected, f"{CALLER}: protected"), faces, _countermeasure(countermeasure))
-    lent = _Lent(asked)
+    lent = _Lent(asked, Crop(options.crop))
     images = _images(pairs, _scores(scores), lent)
     if not asked:
         return images
@@ -177,8 +183,13 @@ def _judged(pairs: Pairs, judge: Recognizer, lent: Surroundings, options: _Optio
 class _Lent(Surroundings):
     """The judges, for scores that ask for a recogniser."""
 
-    def __init__(self, judges: Sequence[Recognizer]) -> None:
+    def __init__(self, judges: Sequence[Recognizer], crop: Crop) -> None:
         self._judges = {judge.name: judge for judge in judges}
+        self._crop = crop
+
+    @property
+    def crop(self) -> Crop:
+        return self._crop
 
     def recognizer(self, name: str) -> Recognizer:
         if name not in self._judges:

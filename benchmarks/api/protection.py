@@ -12,14 +12,17 @@ from pydantic import BaseModel, Field
 from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
+from veilbench.boxes import Fractions
 from veilbench.datasets.base import FaceParts, MakeupReference, Target
 from veilbench.datasets.photos import pixels_sha256
 from veilbench.errors import UserError
 from veilbench.methods.base import Goal, ProtectedBatch, ProtectionMethod, Task
+from veilbench.models.crops import Crop
 from veilbench.models.recognizers.base import Recognizer
 from veilbench.registry import Seed, Whole, parse
 
 from ..engine.protect import predict
+from ..specs.crop import CropRule
 from .given import GivenFaces, Targets, as_ids, as_targets, stacked
 from .parts import as_recognizers, load_method
 
@@ -31,11 +34,12 @@ class _Options(BaseModel):
 
     goal: Literal["impersonate", "dodge"]
     seed: Seed
+    crop: CropRule
     batch_size: Whole = Field(gt=0)
 
 
 @torch.inference_mode(False)  # methods need gradients, also where the caller needs none
-def protect(
+def protect(  # noqa: PLR0913 (each is a choice that changes photos)
     images: Tensor,
     method: str | Path | ProtectionMethod,
     *,
@@ -46,6 +50,7 @@ def protect(
     ids: Sequence[str] | None = None,
     parts: FaceParts | None = None,
     reference: MakeupReference | None = None,
+    crop: str | Fractions = "recognizer",
     batch_size: int = 16,
 ) -> Tensor:
     """Protect photos.
@@ -66,6 +71,7 @@ def protect(
             pixels, so that a photo is protected alike alone and among others.
         parts: masks of the faces, each ``B x 1 x H x W``, for methods that use them.
         reference: whose makeup to put on, for methods that do that.
+        crop: what of photos the surrogates look at; see :class:`~veilbench.models.crops.Crop`.
         batch_size: photos at once; changes nothing but speed and memory.
 
     Returns:
@@ -75,7 +81,7 @@ def protect(
         UserError: when something is missing, too much, or not known; in one line, with the next step.
         DataError: when a photo is not what it should be, or cannot be protected.
     """
-    options = parse(_Options, {"goal": goal, "seed": seed, "batch_size": batch_size}, CALLER)
+    options = parse(_Options, {"goal": goal, "seed": seed, "crop": crop, "batch_size": batch_size}, CALLER)
     photos = stacked(images, f"{CALLER}: images")
     names = as_ids(ids, [pixels_sha256(photo) for photo in photos], CALLER)
     built = method if isinstance(method, ProtectionMethod) else load_method(method)
@@ -83,7 +89,8 @@ def protect(
     _check(built, Goal(options.goal), people, parts, reference)
     helpers = _surrogates(built, surrogates)
     wanted = people if built.uses_target else ()
-    built.assign(Task(options.goal, helpers, wanted, seed=options.seed, reference=reference))
+    rule = Crop(options.crop)
+    built.assign(Task(options.goal, helpers, wanted, seed=options.seed, reference=reference, crop=rule))
     made = _Collected()
     predict(built, GivenFaces(photos, names, parts=parts), [made], batch_size=options.batch_size)
     return torch.cat(made.images).to(images.device).reshape(images.shape)

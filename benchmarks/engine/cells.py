@@ -112,4 +112,5 @@ class Cells:
             [by_name[name] for name in protection.targets],
             seed=self.plan.suite.spec.seed,
             reference=self.plan.dataset.references[protection.reference] if protection.reference else None,
+            crop=self.plan.attack_crop,
         )

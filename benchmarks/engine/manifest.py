@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from veilbench.metrics.base import Column
 
 if TYPE_CHECKING:
+    from veilbench.models.crops import Crop
+
     from ..specs.asked import Asked
     from ..specs.recognizers import RecognizerSpec
     from .plan import Plan
@@ -38,11 +40,15 @@ class MethodFacts(Facts):
 
 
 class JudgeFacts(Facts):
-    """A recogniser that judges: cosine thresholds by false accept rate, and which part of a photo it sees."""
+    """A recogniser that judges: cosine thresholds by false accept rate, and which part of a photo it sees.
+
+    ``calibrated_crop`` is the rule that the thresholds were measured with.
+    """
 
     thresholds: dict[float, float]
     calibrated_on: str
     crop: str
+    calibrated_crop: str = "recognizer"
 
 
 class CellFacts(Facts):
@@ -102,6 +108,8 @@ class ProtocolFacts(Facts):
     goals: tuple[str, ...]
     surrogates: Literal["leave_one_out", "all"]
     targets: str
+    crop: str = "recognizer"
+    attack_crop: str = "recognizer"
     far: float
     confidence: float
 
@@ -146,7 +154,7 @@ def manifest_of(plan: Plan, asked: Asked, origin: Mapping[str, Any]) -> Manifest
     from .identity import fingerprint  # noqa: PLC0415
 
     suite, everything = plan.suite, plan.items
-    protocol = suite.spec.protocol.model_dump()
+    protocol = {**suite.spec.protocol.model_dump(), "crop": plan.crop.text, "attack_crop": plan.attack_crop.text}
     identity = {
         "asked": asked.digest,
         "data": plan.digest,
@@ -174,7 +182,7 @@ def manifest_of(plan: Plan, asked: Asked, origin: Mapping[str, Any]) -> Manifest
         },
         recognizers=tuple(suite.recognizers),
         surrogates=tuple(suite.surrogates),
-        judges={name: _judge(suite.recognizers[name]) for name in suite.judges},
+        judges={name: _judge(suite.recognizers[name], plan.crop) for name in suite.judges},
         cells=_cells(plan),
         questions=_questions(plan),
         scores=_scores(plan),
@@ -189,10 +197,19 @@ def plain(params: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value if isinstance(value, known) else str(value) for key, value in params.items()}
 
 
-def _judge(spec: RecognizerSpec) -> JudgeFacts:
-    crop = tuple((spec.input or spec.cls.input_spec).crop)
-    text = "whole" if crop == WHOLE else " ".join(f"{side:g}" for side in crop)
-    return JudgeFacts(thresholds=spec.thresholds, calibrated_on=spec.calibrated_on, crop=text)
+def _judge(spec: RecognizerSpec, crop: Crop) -> JudgeFacts:
+    from veilbench.models.crops import crop_text  # noqa: PLC0415 (torch only when a plan is there)
+
+    text = crop.text
+    if crop.rule == "recognizer":
+        own = tuple((spec.input or spec.cls.input_spec).crop)
+        text = "whole" if own == WHOLE else " ".join(f"{side:g}" for side in own)
+    return JudgeFacts(
+        thresholds=spec.thresholds,
+        calibrated_on=spec.calibrated_on,
+        crop=text,
+        calibrated_crop=crop_text(spec.calibrated_crop),
+    )
 
 
 def _cells(plan: Plan) -> dict[str, CellFacts]:

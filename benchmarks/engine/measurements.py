@@ -62,6 +62,8 @@ def measurements(plan: Plan) -> list[Measurement]:
     """
     suite = plan.suite
     scores = [_verification(name, str(suite.where)) for name in suite.judges] + list(suite.scores)
+    if plan.crop.detects and not any(one.cls.kind == "no_face" for one in scores):
+        scores.append(Component("no_face", str(suite.where), registry.find("scores", "no_face"), {}))
     surroundings = PlanSurroundings(plan)
     found: list[Measurement] = []
     for treatment in (None, *suite.countermeasures):

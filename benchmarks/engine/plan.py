@@ -25,6 +25,7 @@ from .measurements import Measurement, measurements
 if TYPE_CHECKING:
     from veilbench.datasets.base import FaceDataset, MakeupReference, Manifest, Target
     from veilbench.methods.base import Goal
+    from veilbench.models.crops import Crop
 
 ANY_TARGET = "any"
 
@@ -141,6 +142,21 @@ class Plan:
         return self._identities[name]
 
     @cached_property
+    def crop(self) -> Crop:
+        """What of photos judges look at."""
+        from veilbench.models.crops import Crop  # noqa: PLC0415 (torch only when needed)
+
+        return Crop(self.suite.spec.protocol.crop)
+
+    @cached_property
+    def attack_crop(self) -> Crop:
+        """What of photos surrogates look at."""
+        from veilbench.models.crops import Crop  # noqa: PLC0415 (torch only when needed)
+
+        own = self.suite.spec.protocol.attack_crop
+        return self.crop if own is None else Crop(own)
+
+    @cached_property
     def measurements(self) -> list[Measurement]:
         """All scores, under each countermeasure."""
         return measurements(self)
@@ -228,6 +244,7 @@ class Plan:
         if items != self.items:
             spec["items"] = list(items)
         if surrogates:
+            spec |= self.attack_crop.identity()
             spec["surrogates"] = sorted((self.recognizer_identity(name) for name in surrogates), key=fingerprint)
             held_out = [name for name in self.suite.surrogates if name not in surrogates]
             readable += [f"not_{name}" for name in held_out]

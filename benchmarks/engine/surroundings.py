@@ -11,6 +11,7 @@ from veilbench.metrics.base import Attacked, Surroundings
 from ..specs.recognizers import build_recognizer
 
 if TYPE_CHECKING:
+    from veilbench.models.crops import Crop
     from veilbench.models.recognizers.base import Recognizer
 
     from .plan import Plan
@@ -28,6 +29,10 @@ class PlanSurroundings(Surroundings):
             self._check(name)
             self._loaded[name] = build_recognizer(name, self._plan.suite.recognizers[name])
         return self._loaded[name]
+
+    @property
+    def crop(self) -> Crop:
+        return self._plan.crop
 
     def recognizer_identity(self, name: str) -> Mapping[str, Any]:
         self._check(name)

@@ -177,10 +177,12 @@ def _provenance(results: Results, cells: Sequence[str], group: pd.DataFrame) -> 
     commits = {str(results.store.protection(cell).cell.get("commit") or "unknown")[:12] for cell in cells}
     crops = [f"{judge}: {facts.crop}" for judge, facts in manifest.judges.items()]
     different = {facts.crop for facts in manifest.judges.values()}
+    protocol = manifest.protocol
+    attacked = "" if protocol.attack_crop == protocol.crop else f" (attacked: {protocol.attack_crop})"
     return {
-        "far": manifest.protocol.far,
+        "far": protocol.far,
         "bits": 8,
-        "crop": "; ".join(crops) if len(different) > 1 else different.pop(),
+        "crop": ("; ".join(crops) if len(different) > 1 else different.pop()) + attacked,
         "seed": manifest.seed,
         "overrides": " ".join(manifest.overrides),
         "commit": " ".join(sorted(commits)),

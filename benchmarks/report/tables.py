@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from veilbench.metrics.base import Column
+
 from ..engine.results import Results
 from .columns import (
     BACKWARD,
@@ -40,37 +42,42 @@ def _goal(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     if len(results.manifest.treatments) > 1:
         found["countermeasure"] = rows["countermeasure"]
     found["family"] = rows["family"]
-    rated = [PSR_WHITE_BOX]
-    if rows["psr_n"].any():
-        judges = [judge_column(judge) for judge in results.manifest.judges]
-        found |= {column.title: rows[column.name].map(_text(column)) for column in present(judges, rows)}
-        rated = [PSR, PSR_WHITE_BOX]
-    for column in rated:
+    judges, overall = black_box_columns(results, rows)
+    found |= {column.title: rows[column.name].map(_text(column)) for column in judges}
+    for column in [*overall, PSR_WHITE_BOX]:
         found[column.title] = [with_interval(column, row) for _, row in rows.iterrows()]
     costs = [SECONDS, *present([TRAINING], rows)]
     found |= {column.title: rows[column.name].map(_text(column)) for column in [*score_columns(results), *costs]}
     passes = [(shown(FORWARD, row[FORWARD.name]), shown(BACKWARD, row[BACKWARD.name])) for _, row in rows.iterrows()]
     found["passes"] = [f"{forward}+{backward}" for forward, backward in passes]
     found |= {column.title: rows[column.name].map(_text(column)) for column in present([UNET], rows)}
-    found["n"] = _decisions(rows).astype(str)
+    found["n"] = decisions(rows).astype(str)
     if rows["failed"].any():
         found["failed"] = rows["failed"].astype(str)
     return pd.DataFrame(found)
+
+
+def black_box_columns(results: Results, rows: pd.DataFrame) -> tuple[list[Column], list[Column]]:
+    """Of one goal's rows: the black-box PSR of each judge, and over all; none where nobody was held out."""
+    if not rows["psr_n"].any():
+        return [], []
+    return present([judge_column(judge) for judge in results.manifest.judges], rows), [PSR]
 
 
 def _text(column: Any) -> Any:
     return lambda value: shown(column, value)
 
 
-def notes(results: Results, table: pd.DataFrame) -> str:
-    """What the numbers mean, in one paragraph for below the table."""
+def notes(results: Results, table: pd.DataFrame, passes: bool = True) -> str:
+    """What the numbers mean, in one paragraph for below the table; ``passes``: it has the column of that name."""
     protocol = results.manifest.protocol
     lines = [
         f"PSR at FAR {protocol.far:g}, from 8-bit PNGs read back from disk; "
         f"{100 * protocol.confidence:.0f} % Wilson intervals.",
         _roles(results),
+        *_other_crops(results),
         "n: decisions behind the PSR, one for each photo, target and held-out recogniser." + _unequal(table),
-        "Passes: recogniser forward+backward passes per image.",
+        *(["Passes: recogniser forward+backward passes per image."] if passes else []),
     ]
     if len(results.manifest.treatments) > 1:
         lines.append("Countermeasure: done to protected photos before recognisers and metrics see them.")
@@ -86,6 +93,20 @@ def notes(results: Results, table: pd.DataFrame) -> str:
     return " ".join(lines)
 
 
+def _other_crops(results: Results) -> list[str]:
+    """A warning where thresholds were measured with another crop than photos are judged with."""
+    crop = results.manifest.protocol.crop
+    found: dict[str, list[str]] = {}
+    for name, judge in results.manifest.judges.items():
+        if judge.calibrated_crop != crop:
+            found.setdefault(judge.calibrated_crop, []).append(name)
+    return [
+        f"Thresholds of {', '.join(names)} were measured with crop {other}, not {crop}: FAR may be another "
+        "(`veilbench calibrate`)."
+        for other, names in found.items()
+    ]
+
+
 def _roles(results: Results) -> str:
     all_attacked = results.manifest.protocol.surrogates == "all"
     if all_attacked and set(results.manifest.judges) - set(results.manifest.surrogates):
@@ -98,14 +119,14 @@ def _roles(results: Results) -> str:
     return "Black-box: judged by the recogniser that the method could not use; white-box: by those that it attacked."
 
 
-def _decisions(table: pd.DataFrame) -> pd.Series[Any]:
+def decisions(table: pd.DataFrame) -> pd.Series[Any]:
     """The n of each row: of the black-box rate, or of the white-box one where there is no other."""
     return table["psr_n"].where(table["psr_n"] > 0, table["psr_white_box_n"]).astype(int)
 
 
 def _unequal(table: pd.DataFrame) -> str:
     """A warning where rows rest on unequal n: other photos or targets were asked about, so rates cannot be compared."""
-    counts = _decisions(table).groupby(table["goal"], sort=False).unique()
+    counts = decisions(table).groupby(table["goal"], sort=False).unique()
     if len({int(n) for values in counts for n in values}) == 1:
         return ""
     found = "; ".join(f"{goal} {', '.join(str(n) for n in sorted(values))}" for goal, values in counts.items())

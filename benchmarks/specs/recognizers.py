@@ -13,9 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from veilbench import registry
 from veilbench.boxes import Fractions, check_fractions
 from veilbench.errors import UserError, did_you_mean
+from veilbench.models.user_weights.folder import kept, weights_folder
 from veilbench.registry import Number, Whole, parse
 
-from .configs import CONFIGS, find_config, names_class, read_yaml
+from .configs import find_config, names_class, read_yaml
+from .crop import CropRule
 
 if TYPE_CHECKING:
     from veilbench.models.recognizers.base import Recognizer
@@ -51,11 +53,14 @@ class RecognizerSpec(BaseModel):
 
     Attributes:
         kind: of a network, or of a class of recognisers; see :mod:`veilbench.registry`.
-        weights, arch: of a network: its weight file and the arguments of its class.
+        weights, arch: of a network: its weight file and the arguments of its class.  Without a file it is the one
+            that :mod:`veilbench.models.user_weights` keeps under the config's name.
         params: of a class: its constructor's parameters.
         input: how it looks at photos; a class may say so itself.
         thresholds, calibrated_on: false accept rate -> cosine, and where that was measured; a class may say so itself.
+        calibrated_crop: what it looked at when they were measured, see :class:`~veilbench.models.crops.Crop`.
         training_data: one line.
+        licence: of the weights, one line.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -68,7 +73,9 @@ class RecognizerSpec(BaseModel):
     input: InputConfig | None = None
     thresholds: dict[FalseAcceptRate, Cosine] = Field(default_factory=dict, min_length=1)
     calibrated_on: str = ""
+    calibrated_crop: CropRule = "recognizer"
     training_data: str = "unknown"
+    licence: str = "unknown"
 
     @property
     def room(self) -> str:
@@ -125,13 +132,16 @@ def _room(kind: str, base: Path) -> str:
     return found[0]
 
 
-def load_recognizer_spec(reference: str | RecognizerSpec, base: Path) -> tuple[str, RecognizerSpec]:
+def load_recognizer_spec(
+    reference: str | RecognizerSpec, base: Path, calibrated: bool = True
+) -> tuple[str, RecognizerSpec]:
     """Read and check a recogniser's config.
 
     Args:
         reference: a shipped name, a path to a YAML file, ``path/to/file.py:Class`` or ``package.module:Class`` of a
             class that brings its thresholds, or the content itself.
         base: folder that relative paths start from; those inside a YAML file start from it.
+        calibrated: whether it needs thresholds.
 
     Returns:
         Its name, and the content with absolute paths and with what only its class says filled in.
@@ -153,10 +163,12 @@ def load_recognizer_spec(reference: str | RecognizerSpec, base: Path) -> tuple[s
     updates: dict[str, Any] = {"kind": registry.absolute(spec.kind, base)}
     if spec.weights is not None:
         updates["weights"] = (base / spec.weights).resolve()
+    elif room == NETWORKS:
+        updates["weights"] = kept(name)
     if room == RECOGNIZERS:
         updates |= _of_class(spec, base, where)
     spec = spec.model_copy(update=updates)
-    _check_keys(spec, room, where)
+    _check_keys(spec, room, where, calibrated)
     return name or registry.find(room, spec.kind).kind, spec
 
 
@@ -176,14 +188,14 @@ def _of_class(spec: RecognizerSpec, base: Path, where: str) -> dict[str, Any]:
     return updates
 
 
-def _check_keys(spec: RecognizerSpec, room: str, where: str) -> None:
+def _check_keys(spec: RecognizerSpec, room: str, where: str, calibrated: bool) -> None:
     """Raise :class:`UserError` for keys that are missing, or that belong to the other sort of recogniser."""
     if room == NETWORKS and spec.params:
         raise UserError(f"{where}: key 'params' is for classes of recognisers; {spec.kind} is a network: use `arch`")
     if room == RECOGNIZERS and (spec.weights is not None or spec.arch):
         key = "weights" if spec.weights is not None else "arch"
         raise UserError(f"{where}: key {key!r} is for networks; {spec.kind} is a recogniser: move it below `params`")
-    needed = ("input", "thresholds", "calibrated_on") if room == NETWORKS else ("thresholds", "calibrated_on")
+    needed = [*(["input"] if room == NETWORKS else []), *(["thresholds", "calibrated_on"] if calibrated else [])]
     lacking = [key for key in needed if not getattr(spec, key)]
     if lacking:
         here = "add it" if room == NETWORKS else "add it, or write it into the class"
@@ -197,7 +209,7 @@ def recognizer_identity(name: str, spec: RecognizerSpec) -> dict[str, Any]:
         UserError: when a file is missing.
     """
     if spec.room == NETWORKS and (spec.weights is None or not spec.weights.is_file()):
-        where = spec.weights or f"`weights` in {CONFIGS.name}/recognizers/{name}.yaml"
+        where = spec.weights or f"neither `weights` in its config nor {weights_folder()} has any"
         raise UserError(f"recogniser {name}: no weights ({where}); {spec.description or 'set the path to your copy'}")
     try:
         identity = spec.cls.identity(spec.arguments)

@@ -22,6 +22,7 @@ from .components import (
     load_component,
 )
 from .configs import find_config, names_class, read_yaml
+from .crop import CropRule
 from .recognizers import FalseAcceptRate, RecognizerSpec, load_recognizer_spec
 from .scoring import PartEntry, load_parts, realism_entries
 from .strict_yaml import load
@@ -97,6 +98,9 @@ class Protocol(Strict):
             not differentiable are never attacked) or ``all`` (every surrogate is attacked; with one list for surrogates
             and judges there are white-box numbers only).
         targets: ``each`` (one protection per target) or ``any`` (one protection; being taken for any of them counts).
+        crop: what of photos recognisers look at, attacked and judging ones, of protected photos, sources, targets and
+            other photos alike; see :class:`~veilbench.models.crops.Crop`.
+        attack_crop: what the attacked ones look at, where that is to be something else; ``crop`` by default.
         far: the false accept rate of the leaderboard's PSR; all calibrated rates are in the tables beside it.
         confidence: level of the intervals.
     """
@@ -104,6 +108,8 @@ class Protocol(Strict):
     goals: tuple[Literal["impersonate", "dodge"], ...] = ("impersonate",)
     surrogates: Literal["leave_one_out", "all"] = "leave_one_out"
     targets: Literal["each", "any"] = "each"
+    crop: CropRule = "recognizer"
+    attack_crop: CropRule | None = None
     far: FalseAcceptRate = 0.01
     confidence: Number = Field(default=0.95, gt=0, lt=1)
 

@@ -14,8 +14,6 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from veilbench.boxes import Box
-
 from ..padded_batches import padded
 from ..per_image_adamw import PerImageAdamW
 
@@ -87,8 +85,7 @@ class Objective:
         surrogates: the ``K`` recognisers to fool.
         references: for each surrogate the embedding to approach, ``1 x D``, or those to leave, ``R x D``.
         impersonate: whether to approach them.
-        boxes: of the faces that the surrogates see, one for each image; None: whole images.
-        broken: images (``R``) that cannot be searched for.
+        count: of the images, ``R``.
         thresholds: of the surrogates' cosines, ``K x 1``, for images that are done early.  None: none is.
         makeup: losses ``B`` of decoded images ``B x 3 x S x S`` in an iteration.  None: no such loss.
     """
@@ -96,18 +93,15 @@ class Objective:
     surrogates: Sequence[Recognizer]
     references: Sequence[Tensor]
     impersonate: bool
-    boxes: list[Box] | None
-    broken: Tensor
+    count: int
     thresholds: Tensor | None = None
     makeup: Callable[[Tensor, int], Tensor] | None = None
 
     def cosines(self, images: Tensor) -> Tensor:
         """``K x R`` cosines of decoded images ``B x 3 x S x S``, of which the first ``R`` count, to the references."""
-        real = len(self.broken)
-        # cut for each surrogate: their gradients are then added up one by one, and another order rounds differently
         return torch.stack(
             [
-                (surrogate(images[:real], self.boxes) * reference).sum(dim=1)
+                (surrogate(images[: self.count]) * reference).sum(dim=1)
                 for surrogate, reference in zip(self.surrogates, self.references, strict=True)
             ]
         )
@@ -201,12 +195,12 @@ class Core:
             objective: of the ``R`` images.
             decode: what the search decodes with.  None: the backbone's own decoder.
         """
-        settings, broken = self.settings, objective.broken
-        real = len(broken)
+        settings, real = self.settings, objective.count
         maps = self.attention_maps(inversion) if settings.structure_weight else None
         moved = self.origin(inversion)
         optimizer = PerImageAdamW(moved, settings.learning_rate)
-        active = torch.cat([~broken, broken.new_zeros(len(moved) - real)])
+        active = torch.arange(len(moved), device=moved.device) < real
+        broken = torch.zeros(real, dtype=torch.bool, device=moved.device)
         for iteration in range(settings.iterations):
             leaf = moved.detach().requires_grad_(True)
             image, structure = self.forward(leaf, inversion, maps, decode)

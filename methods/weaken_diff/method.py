@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from veilbench.boxes import Box
 from veilbench.datasets.base import FaceBatch
 from veilbench.models.clip.folder import CLIP
-from veilbench.models.detectors.lbp import find_face
 from veilbench.models.diffusion.folder import PIPELINE, TINY_AUTOENCODER
 from veilbench.models.folders import EMBEDDED
 from veilbench.models.recognizers.base import PassCounter
@@ -72,9 +70,6 @@ class WeakenDiff(ProtectionMethod):
             and code; the code loads CLIP all the same.
         makeup_prompt: that prompt.
         clip: ``embedded``, folder of a ``CLIPModel``, or a Hub name that is in the local cache.
-        crop: what the surrogates see: the whole image, or the box of the face that was found once in the photo
-            (``lbp``: see :mod:`veilbench.models.detectors.lbp`; the literature uses MTCNN).  A photo without a face
-            fails.
         group_size: images that the networks see at once; smaller batches are padded, so that no image depends on its
             batch.  Larger is faster and needs more memory.
         precision: ``float32``, or autocast to ``bfloat16`` or ``float16``.
@@ -114,7 +109,6 @@ class WeakenDiff(ProtectionMethod):
         makeup_weight: float = 0.0,
         makeup_prompt: str = "red lipstick",
         clip: str = EMBEDDED,
-        crop: Literal["none", "lbp"] = "none",
         group_size: int = 8,
         precision: Literal["float32", "bfloat16", "float16"] = "float32",
         channels_last: bool = False,
@@ -147,7 +141,6 @@ class WeakenDiff(ProtectionMethod):
         self.search_decoder = None if search_decoder is None else load_tiny_autoencoder(search_decoder)
         self.makeup = load_makeup_prompt(CLIP.find(clip), makeup_prompt) if makeup_weight else None
         self.image_size = _image_size(image_size or self.backbone.image_size, self.backbone.size_step, pipeline)
-        self.crop = crop
         self.group_size = group_size
 
     @property
@@ -202,10 +195,8 @@ class WeakenDiff(ProtectionMethod):
             inversion = self._inversion(images, noise, real)
             moved, broken = self.search(inversion, images[:real], task, views)
             protected = self.core.render(moved, inversion)
-        for item, photo, wrong in zip(ids, images, broken.tolist(), strict=False):
-            if wrong and self.crop == "lbp" and find_face(photo) is None:
-                self.fail(item, "no face found in it; try crop=none, or leave the photo out")
-            elif wrong:
+        for item, wrong in zip(ids, broken.tolist(), strict=True):
+            if wrong:
                 self.fail(item, "the optimisation met a value that is not finite; try a smaller learning_rate")
         return protected[:real]
 
@@ -250,21 +241,17 @@ class WeakenDiff(ProtectionMethod):
                 they are.
             task: what to achieve.
             views: with a makeup prompt, ``R x iterations x 4 x 2``: the perspectives in which it sees the images.
-
-        Raises:
-            ValueError: when faces are cropped and there is none in the target's photo.
         """
-        boxes, broken = self._boxes(images)
-        objective = Objective(
-            task.surrogates,
-            self._references(images, boxes, task),
-            task.goal is Goal.IMPERSONATE,
-            boxes,
-            broken,
-            self._thresholds(images, task),
-            self._makeup(inversion, views),
-        )
-        return self.core.search(inversion, objective, self.search_decoder)
+        with task.looking(images):
+            objective = Objective(
+                task.surrogates,
+                reference_embeddings(images, task),
+                task.goal is Goal.IMPERSONATE,
+                len(images),
+                self._thresholds(images, task),
+                self._makeup(inversion, views),
+            )
+            return self.core.search(inversion, objective, self.search_decoder)
 
     def _thresholds(self, images: Tensor, task: Task) -> Tensor | None:
         """The surrogates' thresholds, ``K x 1``; None where no image is done early."""
@@ -281,28 +268,6 @@ class WeakenDiff(ProtectionMethod):
             before = makeup.encoder.embed_images(self.core.render(self.core.origin(inversion), inversion))
         corners = padded(views, len(before))
         return lambda images, iteration: makeup.losses(images, before, corners[:, iteration])
-
-    def _boxes(self, images: Tensor) -> tuple[list[Box] | None, Tensor]:
-        """Where the faces are, once for all iterations, and which images have none; None: nothing is cut out."""
-        if self.crop == "none":
-            return None, torch.zeros(len(images), dtype=torch.bool, device=images.device)
-        found = [find_face(image) for image in images]
-        whole = Box(0, 0, images.shape[-1], images.shape[-2])
-        lacking = torch.tensor([box is None for box in found], device=images.device)
-        return [box or whole for box in found], lacking
-
-    def _references(self, images: Tensor, boxes: list[Box] | None, task: Task) -> list[Tensor]:
-        """For each surrogate what to approach, ``1 x D``, or what to leave, ``R x D``."""
-        if boxes is None:
-            return reference_embeddings(images, task)
-        if task.goal is Goal.IMPERSONATE:
-            target = task.targets[0]
-            box = find_face(target.image)
-            if box is None:
-                raise ValueError(f"no face found in the photo of target {target.name}; try crop=none")
-            images, boxes = target.image[None].to(images.device), [box]
-        with torch.no_grad():
-            return [surrogate(images, boxes) for surrogate in task.surrogates]
 
 
 @lru_cache(maxsize=1)

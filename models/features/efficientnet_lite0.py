@@ -9,6 +9,7 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..recognizers.networks.same_padding import SameConv2d
 from ..weights import load_weights
 from .base import FeatureNetwork
 
@@ -28,18 +29,6 @@ STAGES = (
 STEM, HEAD = 32, 1280
 
 
-class SameConv(nn.Conv2d):
-    """A convolution with TensorFlow's padding ``SAME``: an odd number of zeros has one more below and to the right."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        padding: list[int] = []
-        for axis in (1, 0):  # `pad` begins with the last axis
-            size, kernel, stride = features.shape[2 + axis], self.kernel_size[axis], self.stride[axis]
-            zeros = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-            padding += [zeros // 2, zeros - zeros // 2]
-        return super().forward(F.pad(features, padding))
-
-
 class Block(nn.Module):
     """An inverted residual block without squeeze-and-excitation; names are those of the weight file."""
 
@@ -47,11 +36,11 @@ class Block(nn.Module):
         super().__init__()
         width = inputs * expansion
         if expansion > 1:
-            self._expand_conv = SameConv(inputs, width, 1, bias=False)
+            self._expand_conv = SameConv2d(inputs, width, 1, bias=False)
             self._bn0 = nn.BatchNorm2d(width, EPSILON)
-        self._depthwise_conv = SameConv(width, width, kernel, stride, groups=width, bias=False)
+        self._depthwise_conv = SameConv2d(width, width, kernel, stride, groups=width, bias=False)
         self._bn1 = nn.BatchNorm2d(width, EPSILON)
-        self._project_conv = SameConv(width, outputs, 1, bias=False)
+        self._project_conv = SameConv2d(width, outputs, 1, bias=False)
         self._bn2 = nn.BatchNorm2d(outputs, EPSILON)
         self._expands = expansion > 1
         self._skips = stride == 1 and inputs == outputs
@@ -68,7 +57,7 @@ class Network(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._conv_stem = SameConv(3, STEM, 3, 2, bias=False)
+        self._conv_stem = SameConv2d(3, STEM, 3, 2, bias=False)
         self._bn0 = nn.BatchNorm2d(STEM, EPSILON)
         inputs, blocks = STEM, []
         for expansion, kernel, stride, outputs, count in STAGES:
@@ -76,7 +65,7 @@ class Network(nn.Module):
                 blocks.append(Block(inputs, expansion, kernel, stride if place == 0 else 1, outputs))
                 inputs = outputs
         self._blocks = nn.Sequential(*blocks)
-        self._conv_head = SameConv(inputs, HEAD, 1, bias=False)
+        self._conv_head = SameConv2d(inputs, HEAD, 1, bias=False)
         self._bn1 = nn.BatchNorm2d(HEAD, EPSILON)
 
     def forward(self, photos: Tensor) -> Tensor:

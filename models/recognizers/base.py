@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, ABCMeta, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from veilbench.boxes import Box, Fractions
 from veilbench.files import file_sha256
 from veilbench.registry import without_defaults
+
+from ..crops import View, cut
 
 CHUNK = 8
 
@@ -56,12 +59,12 @@ class InputSpec:
     std: float = 0.5
     crop: Fractions = (0.0, 0.0, 1.0, 1.0)
 
-    def prepare(self, images: Tensor, boxes: Sequence[Box] | None = None) -> Tensor:
+    def prepare(self, images: Tensor, views: Sequence[View] | None = None) -> Tensor:
         """Crop, resize (bilinear, ``align_corners=False``, no antialias, as in the literature) and normalise.
 
         Args:
             images: ``B x 3 x H x W`` in ``[0, 1]``, any ``H`` and ``W``.
-            boxes: one for each image, to cut out instead of ``crop``.
+            views: one for each image, to cut out instead of ``crop``; see :class:`~veilbench.models.crops.Crop`.
 
         Returns:
             ``B x 3 x height x width``, differentiable with respect to ``images``.
@@ -69,10 +72,9 @@ class InputSpec:
         Raises:
             DataError: when ``crop`` has no area, or none in photos as small as these.
         """
-        if boxes is not None:
-            each = zip(images, boxes, strict=True)
-            cut = [self._resized(image[None, :, box.rows, box.columns]) for image, box in each]
-            return (torch.cat(cut) - self.mean) / self.std
+        if views is not None:
+            parts = [cut(image, view, self.height, self.width) for image, view in zip(images, views, strict=True)]
+            return (torch.stack(parts) - self.mean) / self.std
         box = Box.from_fractions(self.crop, *images.shape[-2:])
         return (self._resized(images[..., box.rows, box.columns]) - self.mean) / self.std
 
@@ -153,6 +155,7 @@ class Recognizer(nn.Module, ABC, metaclass=_Freezing):
         super().__init__()
         self.name = self.kind
         self.passes = PassCounter()
+        self._views: Sequence[View] | None = None
         self.register_buffer("_place", torch.empty(0), persistent=False)
 
     @classmethod
@@ -187,21 +190,43 @@ class Recognizer(nn.Module, ABC, metaclass=_Freezing):
         del mode
         return super().train(False)
 
-    def prepare(self, images: Tensor, boxes: Sequence[Box] | None = None) -> Tensor:
-        """What the network sees of photos; see :meth:`InputSpec.prepare`.  One that aligns faces does it here."""
-        return self.input_spec.prepare(images, boxes)
+    def prepare(self, images: Tensor, views: Sequence[View] | None = None) -> Tensor:
+        """What the network sees of photos; see :meth:`InputSpec.prepare`."""
+        return self.input_spec.prepare(images, views)
 
-    def forward(self, images: Tensor, boxes: Sequence[Box] | None = None) -> Tensor:
+    def forward(self, images: Tensor, views: Sequence[View] | None = None) -> Tensor:
         """Unit-norm embeddings ``B x D`` of ``images`` (``B x 3 x H x W`` in ``[0, 1]``, any size), on their device.
 
-        With ``boxes``, one for each image, of what is inside them.
-
         Counts passes in :attr:`passes`: one forward an image, and one backward an image when a gradient flows back.
+
+        Args:
+            images: the photos.
+            views: what is looked at of each.  None: those of :meth:`looking`, else the part that ``input_spec`` names.
+
+        Raises:
+            ValueError: within :meth:`looking`, for another number of photos than it has views.
         """
+        if views is None and self._views is not None:
+            if len(images) != len(self._views):
+                raise ValueError(
+                    f"{self.name}: {len(images)} photos, and the batch that is being protected has {len(self._views)}; "
+                    "give `views` with photos that are not the batch's, one by one"
+                )
+            views = self._views
         with torch.set_grad_enabled(self.differentiable and torch.is_grad_enabled()):
-            embeddings = F.normalize(self._chunked(self.prepare(images, boxes)).to(images.device))
+            embeddings = F.normalize(self._chunked(self.prepare(images, views)).to(images.device))
         self.passes.count(len(images), embeddings)
         return embeddings
+
+    @contextmanager
+    def looking(self, views: Sequence[View] | None) -> Iterator[None]:
+        """Within the block photos are looked at as these views say, one for each photo of a batch; None: as before."""
+        before = self._views
+        self._views = before if views is None else tuple(views)
+        try:
+            yield
+        finally:
+            self._views = before
 
     def _chunked(self, inputs: Tensor) -> Tensor:
         """:meth:`embed` of ``chunk`` images at a time, the last chunk padded with zeros.

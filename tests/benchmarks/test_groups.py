@@ -31,7 +31,7 @@ def grouped(world: Path) -> Path:
     """The suite of ``world`` over a LADN of nine photos in four groups."""
     prepare(LADN.layout, make_ladn(world / "ladn"), count=9)
     suite = yaml.safe_load((world / "suite.yaml").read_text(encoding="utf-8"))
-    params = {"prepared": "ladn/ladn.json", "target_crop": "whole", "size": 24, "grouping": "groups"}
+    params = {"prepared": "ladn/ladn.json", "size": 24, "grouping": "groups"}
     suite["dataset"] = {"kind": "ladn", "params": params}
     suite["protocol"] = {"goals": ["impersonate"]}
     (world / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")

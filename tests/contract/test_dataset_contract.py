@@ -56,12 +56,12 @@ def make_celeba(place: Path) -> CelebAHQ:
     root = make_celeba_hq(place / "celeba", numbers=(3, 2001, 29999))
     for seed, photo in enumerate(sorted((root / "CelebA-HQ-img").iterdir())):
         save_noise(root / "other" / photo.name, 300 + seed)
-    return CelebAHQ(prepared=prepare(CelebAHQ.layout, root, count=3).record, target_crop="whole", size=24)
+    return CelebAHQ(prepared=prepare(CelebAHQ.layout, root, count=3).record, size=24)
 
 
 def make_makeup(place: Path) -> LADN:
     record = prepare(LADN.layout, make_ladn(place / "ladn", before=5), count=5, use=4).record
-    return LADN(prepared=record, target_crop="whole", grouping="groups", size=24)
+    return LADN(prepared=record, grouping="groups", size=24)
 
 
 def make_synthetic_makeup(_: Path) -> SyntheticMakeup:

@@ -155,7 +155,7 @@ def test_the_record_may_lie_elsewhere(ladn: Path, tmp_path: Path) -> None:
     done = prepare(LADN.layout, ladn, tmp_path / "elsewhere", count=9, use=8)
     assert done.record == tmp_path / "elsewhere" / "ladn.json"
     assert sorted(ladn.rglob("*")) == before
-    assert len(LADN(prepared=done.record, target_crop="whole", size=24)) == 8
+    assert len(LADN(prepared=done.record, size=24)) == 8
 
 
 def test_targets_may_lie_elsewhere(ladn: Path, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_targets_may_lie_elsewhere(ladn: Path, tmp_path: Path) -> None:
     shutil.move(ladn / "target", assets / "target_images")
     shutil.move(ladn / "test", assets / "test_images")
     done = prepare(LADN.layout, ladn, count=9, targets=assets)
-    faces = LADN(prepared=done.record, target_crop="whole", size=24)
+    faces = LADN(prepared=done.record, size=24)
     assert [f"{target.name}.jpg" for target in faces.targets] == list(TARGET_FILES)
 
 

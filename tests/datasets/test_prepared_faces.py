@@ -20,7 +20,7 @@ from veilbench.datasets.preparation import prepare
 from veilbench.datasets.protocol import TARGETS, consecutive_groups
 from veilbench.errors import DataError
 
-from ..fake_copies import FACE, make_celeba_hq, make_ladn, mask_path, save_mask, save_noise, save_targets
+from ..fake_copies import FACE, make_celeba_hq, make_ladn, mask_path, save_mask, save_noise
 
 SIZE = 24
 
@@ -54,9 +54,9 @@ def reduced(mask: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 
 
 def test_all_sources_go_with_every_target_unless_they_are_grouped(ladn: Path) -> None:
-    faces = LADN(prepared=ladn, target_crop="whole", size=SIZE)
+    faces = LADN(prepared=ladn, size=SIZE)
     assert {faces.group(target.name) for target in faces.targets} == {None}
-    grouped = LADN(prepared=ladn, target_crop="whole", size=SIZE, grouping="groups")
+    grouped = LADN(prepared=ladn, size=SIZE, grouping="groups")
     assert [grouped.group(target.name) for target in grouped.targets] == [
         ("00000", "00001"), ("00002", "00003"), ("00004", "00005"), ("00006", "00007")
     ]  # fmt: skip
@@ -64,7 +64,7 @@ def test_all_sources_go_with_every_target_unless_they_are_grouped(ladn: Path) ->
     with pytest.raises(DataError, match="no target 'anna'; there are: 005869"):
         grouped.group("anna")
     with pytest.raises(DataError, match="3 sources cannot be divided by 4 targets"):
-        LADN(prepared=ladn, target_crop="whole", size=SIZE, grouping="groups", limit=3)
+        LADN(prepared=ladn, size=SIZE, grouping="groups", limit=3)
 
 
 @pytest.mark.parametrize(("total", "sizes"), [(332, [83] * 4), (1000, [250] * 4), (7, [2, 2, 2, 1]), (4, [1] * 4)])
@@ -76,14 +76,14 @@ def test_groups_share_nothing_and_leave_nothing_out(total: int, sizes: list[int]
 
 
 def test_makeup_references(ladn: Path) -> None:
-    faces = LADN(prepared=ladn, target_crop="whole", size=SIZE)
+    faces = LADN(prepared=ladn, size=SIZE)
     assert list(faces.references) == ["10000", "10001", "10002"]
     with Image.open(ladn.parent / "after" / "10001.jpg") as photo:
         expected = np.asarray(photo.convert("RGB"))
     reference = faces.references["10001"]
     np.testing.assert_array_equal((reference.makeup * 255).round().permute(1, 2, 0).numpy(), expected)
     assert (reference.name, reference.non_makeup, reference.parts) == ("10001", None, None)
-    smaller = LADN(prepared=ladn, target_crop="whole", size=SIZE // 2).references
+    smaller = LADN(prepared=ladn, size=SIZE // 2).references
     assert len({one.sha256 for faces in (faces.references, smaller) for one in faces.values()}) == 6
 
 
@@ -91,7 +91,7 @@ def test_other_photos_make_identities(tmp_path: Path) -> None:
     root = make_celeba_hq(tmp_path / "celeba", masks=False)
     for seed, photo in enumerate(sorted((root / "CelebA-HQ-img").iterdir())):
         save_noise(root / "other" / photo.name, 300 + seed)
-    faces = CelebAHQ(prepared=prepare(CelebAHQ.layout, root, count=5).record, target_crop="whole", size=SIZE)
+    faces = CelebAHQ(prepared=prepare(CelebAHQ.layout, root, count=5).record, size=SIZE)
     for index in range(len(faces)):
         other, face = faces.gallery_photo(index), faces[index]
         assert face.identity == face.id
@@ -112,22 +112,25 @@ def test_fixed_boxes_are_cut_out_and_stretched(tmp_path: Path) -> None:
         Image.fromarray(gradient).save(root / "test" / pair.gallery, quality=98)
     faces = CelebAHQ(prepared=prepare(CelebAHQ.layout, root, count=4).record, size=32)
     for target, pair in zip(faces.targets, TARGETS, strict=True):
-        for image, folder, name, box in (
-            (target.image, "target", pair.photo, pair.photo_box),
-            (target.gallery, "test", pair.gallery, pair.gallery_box),
+        for image, face, folder, name, box in (
+            (target.image, target.image_face, "target", pair.photo, pair.photo_box),
+            (target.gallery, target.gallery_face, "test", pair.gallery, pair.gallery_box),
         ):
             with Image.open(root / folder / name) as photo:
-                expected = photo.crop(box).resize((32, 32), Image.Resampling.BILINEAR)
-            np.testing.assert_allclose((image * 255).permute(1, 2, 0).numpy(), np.asarray(expected), atol=1.01)
+                whole = photo.resize((32, 32), Image.Resampling.BILINEAR)
+                boxed = photo.crop(box)
+            np.testing.assert_allclose((image * 255).permute(1, 2, 0).numpy(), np.asarray(whole), atol=1.01)
+            assert face is not None
+            np.testing.assert_array_equal((face * 255).round().permute(1, 2, 0).numpy(), np.asarray(boxed))
 
 
 def test_fixed_boxes_fit_the_original_size_only(ladn: Path) -> None:
-    with pytest.raises(DataError, match=r"005869.jpg: 24 high and 24 wide; .*1024 x 1024; .*`target_crop` to whole"):
-        LADN(prepared=ladn)
+    """In a copy of another size the face is found as in any photo."""
+    assert {(target.image_face, target.gallery_face) for target in LADN(prepared=ladn).targets} == {(None, None)}
 
 
 def test_masks_are_the_drawn_ones(celeba: Path) -> None:
-    parts = CelebAHQ(prepared=celeba, target_crop="whole", size=512).parts(3)
+    parts = CelebAHQ(prepared=celeba, size=512).parts(3)
     assert parts is not None
     features = np.maximum.reduce([drawn(part) for part in ("l_eye", "r_eye", "mouth", "u_lip", "l_lip")])
     skin = drawn("skin") - np.maximum.reduce([features, drawn("hair") * drawn("skin"), drawn("neck") * drawn("skin")])
@@ -138,7 +141,7 @@ def test_masks_are_the_drawn_ones(celeba: Path) -> None:
 
 
 def test_masks_shrink_with_the_image_and_become_soft(celeba: Path) -> None:
-    parts = CelebAHQ(prepared=celeba, target_crop="whole", size=60).parts(0)
+    parts = CelebAHQ(prepared=celeba, size=60).parts(0)
     assert parts is not None
     np.testing.assert_allclose(parts.lips[0].numpy(), reduced(drawn("u_lip", "l_lip"), 60), atol=1 / 255)
     for mask in parts.named().values():
@@ -182,7 +185,7 @@ def test_hidden_parts_are_empty_but_lips_are_needed(tmp_path: Path) -> None:
     mask_path(root, 1, "u_lip").unlink()
     save_mask(mask_path(root, 1, "l_lip"), None)
     record = prepare(CelebAHQ.layout, root, count=4).record
-    faces = CelebAHQ(prepared=record, target_crop="whole", size=SIZE)
+    faces = CelebAHQ(prepared=record, size=SIZE)
     parts = faces.parts(0)
     assert parts is not None
     assert not parts.right_eye.any()
@@ -192,7 +195,7 @@ def test_hidden_parts_are_empty_but_lips_are_needed(tmp_path: Path) -> None:
 
 
 def test_a_mask_that_changed_or_went_is_named(celeba: Path) -> None:
-    faces = CelebAHQ(prepared=celeba, target_crop="whole", size=SIZE)
+    faces = CelebAHQ(prepared=celeba, size=SIZE)
     save_mask(mask_path(celeba.parent, 0, "skin"), (0, 500, 0, 500))
     mask_path(celeba.parent, 1, "u_lip").unlink()
     with pytest.raises(DataError, match=r"00000_skin.png: the file changed since it was checked"):
@@ -202,7 +205,7 @@ def test_a_mask_that_changed_or_went_is_named(celeba: Path) -> None:
 
 
 def test_ladn_has_no_masks(ladn: Path) -> None:
-    assert LADN(prepared=ladn, target_crop="whole", size=SIZE).parts(0) is None
+    assert LADN(prepared=ladn, size=SIZE).parts(0) is None
 
 
 def lose_two(root: Path) -> None:
@@ -230,14 +233,14 @@ def same_photo(root: Path) -> None:
 def test_files_that_are_no_longer_the_same(damage: Callable[[Path], None], message: str, ladn: Path) -> None:
     damage(ladn.parent)
     with pytest.raises(DataError, match=message):
-        LADN(prepared=ladn, target_crop="whole", size=SIZE)
+        LADN(prepared=ladn, size=SIZE)
 
 
 def test_a_copy_may_be_moved_with_its_record(ladn: Path, tmp_path: Path) -> None:
-    before = LADN(prepared=ladn, target_crop="whole", size=SIZE)
+    before = LADN(prepared=ladn, size=SIZE)
     image = before[0].image
     moved = shutil.move(ladn.parent, tmp_path / "moved")
-    after = LADN(prepared=Path(moved) / "ladn.json", target_crop="whole", size=SIZE)
+    after = LADN(prepared=Path(moved) / "ladn.json", size=SIZE)
     assert after.manifest == before.manifest
     assert torch.equal(after[0].image, image)
 
@@ -267,30 +270,26 @@ def test_without_a_record_it_says_what_to_do() -> None:
 
 
 def test_masks_are_part_of_the_identity(celeba: Path) -> None:
-    before = CelebAHQ(prepared=celeba, target_crop="whole", size=SIZE).manifest
+    before = CelebAHQ(prepared=celeba, size=SIZE).manifest
     save_mask(mask_path(celeba.parent, 1999, "r_eye"), (190, 221, 160, 220))
     prepare(CelebAHQ.layout, celeba.parent, count=5)
-    after = CelebAHQ(prepared=celeba, target_crop="whole", size=SIZE).manifest
+    after = CelebAHQ(prepared=celeba, size=SIZE).manifest
     assert after.entries == before.entries
     assert after.digest != before.digest
 
 
-def test_size_and_crop_are_part_of_the_identity(tmp_path: Path) -> None:
-    root = make_ladn(tmp_path / "ladn")
-    save_targets(root, 1024)  # the boxes are for this size
-    record = prepare(LADN.layout, root, count=9, use=8).record
-    one, other = LADN(prepared=record, size=16), LADN(prepared=record, size=16, target_crop="whole")
-    assert one.manifest.digest == other.manifest.digest
+def test_the_size_is_part_of_the_identity(ladn: Path) -> None:
+    one, other = LADN(prepared=ladn, size=16), LADN(prepared=ladn, size=17)
+    assert one.manifest.digest != other.manifest.digest
     assert {target.sha256 for target in one.targets}.isdisjoint(target.sha256 for target in other.targets)
-    assert LADN(prepared=record, size=17).manifest.digest != one.manifest.digest
 
 
 def test_photos_after_the_sources_are_there_to_train_on(celeba: Path) -> None:
-    faces = CelebAHQ(prepared=celeba, target_crop="whole", size=SIZE, limit=2)
+    faces = CelebAHQ(prepared=celeba, size=SIZE, limit=2)
     sources = {entry.id for entry in faces.manifest.entries}
     training = faces.training(2)
     trained = [entry.id for entry in training.manifest.entries]
-    whole = [entry.id for entry in CelebAHQ(prepared=celeba, target_crop="whole", size=SIZE).manifest.entries]
+    whole = [entry.id for entry in CelebAHQ(prepared=celeba, size=SIZE).manifest.entries]
     assert trained == whole[2:4]
     assert not sources & set(trained)
     assert training.targets == ()
@@ -299,4 +298,4 @@ def test_photos_after_the_sources_are_there_to_train_on(celeba: Path) -> None:
     with pytest.raises(DataError, match="4 photos to train on are asked for and 3 are left beside 2 sources"):
         faces.training(4)
     with pytest.raises(DataError, match="set `limit` lower, or prepare more photos"):
-        CelebAHQ(prepared=celeba, target_crop="whole", size=SIZE).training(1)
+        CelebAHQ(prepared=celeba, size=SIZE).training(1)

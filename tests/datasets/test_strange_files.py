@@ -188,7 +188,7 @@ def test_records_that_are_damaged(damage: Callable[[dict[str, Any]], bytes], mes
     with pytest.raises(
         DataError, match=f"ladn.json: .*{message}.*`veilbench prepare ladn --from PATH` again"
     ) as caught:
-        LADN(prepared=record, target_crop="whole", size=8)
+        LADN(prepared=record, size=8)
     one_line(caught)
 
 

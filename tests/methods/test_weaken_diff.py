@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,11 +14,11 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor
 
 from veilbench.benchmarks.experiments.performance.plain_weaken_diff import PlainResult, PlainWeakenDiff
-from veilbench.boxes import Box
 from veilbench.datasets.base import FaceBatch, Target
 from veilbench.methods.base import Goal, Task
 from veilbench.methods.weaken_diff import NullTextInversion, WeakenDiff
 from veilbench.models.clip.folder import CLIP
+from veilbench.models.crops import Crop
 from veilbench.models.diffusion.attention import SelfAttentionTape
 from veilbench.models.diffusion.backbone import DiffusionBackbone, stable_diffusion_schedule
 from veilbench.models.diffusion.folder import TINY_AUTOENCODER
@@ -402,29 +403,20 @@ def test_bottleneck_offsets_have_gradients_of_the_second_half(method: Callable[.
     assert (gradient.flatten(1).abs().sum(dim=1) > 0).all()
 
 
-@pytest.mark.slow
-def test_surrogates_see_the_face_that_was_found(
-    method: Callable[..., WeakenDiff], task: Callable[..., Task], monkeypatch: pytest.MonkeyPatch
+def test_surrogates_look_at_the_part_that_the_crop_says(
+    method: Callable[..., WeakenDiff], task: Callable[..., Task]
 ) -> None:
-    """A photo without a face fails, its neighbours do not, and the box is the one of the clean photo."""
-    images, asked = photos(3, torch.float32), []
-    boxes = {0: Box(4, 6, 30, 28), 1: None, 2: Box(0, 0, 32, 32)}
-
-    def look(image: Tensor) -> Box | None:
-        asked.append(image)
-        places = [place for place in range(3) if torch.equal(images[place], image)]
-        return boxes[places[0]] if places else Box(2, 2, 20, 20)
-
-    monkeypatch.setattr("veilbench.methods.weaken_diff.method.find_face", look)
-    results = {}
-    for crop in ("none", "lbp"):
-        ours = method(dtype=torch.float32, crop=crop)
-        ours.assign(task(dtype=torch.float32))
-        results[crop] = ours.predict_step(FaceBatch(("a", "b", "c"), images, (None,) * 3))
-    assert set(results["lbp"].errors) == {"b"}
-    assert "no face found" in results["lbp"].errors["b"]
-    assert not torch.equal(results["lbp"].images[0], results["none"].images[0])
-    assert len(asked) == 3 + 1 + 1  # each photo once, the target, and once more to say why one failed
+    """Also with groups smaller than a batch, each with its own views: as recognisers that see that part anyway."""
+    part, images, results = (0.1, 0.2, 0.9, 1.0), photos(3), {}
+    for way in ("whole", "input", "crop"):
+        ours, asked = method(group_size=2), task()
+        asked.crop = Crop(part if way == "crop" else "recognizer")
+        for surrogate in asked.surrogates if way == "input" else ():
+            surrogate.input_spec = replace(surrogate.input_spec, crop=part)
+        ours.assign(asked)
+        results[way] = ours.predict_step(FaceBatch(("a", "b", "c"), images, (None,) * 3)).images
+    torch.testing.assert_close(results["crop"], results["input"], atol=1e-9, rtol=0)
+    assert (results["crop"] - results["whole"]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(

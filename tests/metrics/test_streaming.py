@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from veilbench.metrics.streaming import BATCH, by_size, embeddings, lent
+from veilbench.models.crops import Look, View
 from veilbench.models.recognizers.base import Recognizer
 
 CPU = torch.device("cpu")
@@ -39,19 +40,23 @@ def test_sizes_in_turns_share_batches_and_no_more_than_a_batch_is_held() -> None
     alive: weakref.WeakSet[Tensor] = weakref.WeakSet()
     batches, most = [], []
 
-    def embed(batch: Tensor) -> Tensor:
+    def embed(batch: Tensor, views: list[View | None]) -> Tensor:
+        assert views == [None] * len(batch)
         batches.append(len(batch))
         most.append(len(alive))
         return batch.flatten(1)[:, :2]
 
-    by_size(embed, photos(alive))
+    by_size(embed, (Look(photo) for photo in photos(alive)))
     assert max(most) == BATCH
     assert batches == [16, 15, 1, 16, 15, 1, 4, 3]
     assert len(alive) == 0
 
 
 def test_no_photos_have_no_rows() -> None:
-    assert by_size(lambda batch: batch, iter(())).shape == (0, 0)
+    def embed(batch: Tensor, views: list[View | None]) -> Tensor:
+        raise AssertionError(f"asked of {len(batch)} photos, {len(views)} views")
+
+    assert by_size(embed, iter(())).shape == (0, 0)
 
 
 class Moved(nn.Linear):

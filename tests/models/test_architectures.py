@@ -1,7 +1,8 @@
 """The full-size networks are the literature's: same keys, shapes, counts and outputs, from a weight-free recipe.
 
 The expected values were computed with the reference implementations, whose code is not here: each key's tensor is
-drawn from a generator seeded with the key's MD5.
+drawn from a generator seeded with the key's MD5.  The reference implementations of the networks that packages bring are
+dlib 20.0, LiteRT 2.3 and TensorFlow.js 4.22 themselves, with these tensors written into the packages' files.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from veilbench.models.recognizers.state_dict import build_backbone
+from veilbench.models.user_weights.packages import BROUGHT
 from veilbench.registry import known_kinds
 
 
@@ -31,6 +33,8 @@ class Reference:
     outputs: tuple[float, float, float, float]
     cosine: float
     norms: tuple[float, float]
+    low: float = -1
+    """Least value of the images, which go up to 1."""
 
 
 REFERENCES = {
@@ -52,6 +56,18 @@ REFERENCES = {
         "inception_resnet", {"num_classes": 8631}, 160, 716, 27_910_327, "8f54ee390c9eabfb",
         (-0.051891, -0.012762, -0.011427, 0.031986), 0.999853, (1, 1),
     ),
+    "dlib_resnet29": Reference(
+        "dlib_resnet", {}, 150, 117, 5_614_592, "7c07bf1f46d29055",
+        (-0.472373, -0.342262, 0.784852, 0.502692), 0.999871, (4.692789, 4.704288), low=0,
+    ),
+    "mobilefacenet_tf": Reference(
+        "mobilefacenet_tf", {}, 112, 137, 1_292_992, "b1633bf7fa4376f6",
+        (-4.591627, 0.094444, 5.085871, 3.494591), 0.229636, (57.49003, 62.264427),
+    ),
+    "faceres": Reference(
+        "mobilenet_v1", {}, 224, 54, 3_196_032, "6f7e067be4c02e1c",
+        (0.037475, 0.047414, 0, 0), 1.0, (1.548452, 1.548510), low=0,
+    ),
 }  # fmt: skip
 
 
@@ -64,7 +80,7 @@ def _draw(key: str, tensor: Tensor) -> Tensor:
         drawn = torch.rand(tensor.shape, generator=generator) * 0.5 + 0.75
     elif tensor.ndim >= 2:
         drawn = torch.randn(tensor.shape, generator=generator) / float(tensor[0].numel()) ** 0.5
-    elif not key.endswith("weight"):  # biases and running means
+    elif not key.endswith(("weight", "gamma")):  # biases and running means
         drawn = torch.randn(tensor.shape, generator=generator) * 0.05
     elif tensor.numel() == 1:
         drawn = torch.full_like(tensor, 0.25)
@@ -89,9 +105,11 @@ def test_keys_shapes_and_outputs_are_the_reference_ones(name: str) -> None:
     layout = json.dumps([(key, list(tensor.shape)) for key, tensor in state.items()])
     assert hashlib.sha256(layout.encode()).hexdigest()[:16] == reference.signature
     side = reference.side
-    images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    if name in BROUGHT:
+        images = (images * 255).round() / 255
     with torch.no_grad():
-        embeddings = network(images)
+        embeddings = network(reference.low + (1 - reference.low) * images)
     # float32 sums in another order on another processor: a few parts in 1e5 of the norm
     scale = reference.norms[0]
     torch.testing.assert_close(embeddings[0, :4], torch.tensor(reference.outputs), rtol=1e-4, atol=2e-6 * scale)
@@ -122,7 +140,7 @@ def test_facenet_without_its_head_embeds_the_same() -> None:
         (
             "resnet",
             {},
-            "unknown kind 'resnet'.*known: inception_resnet, ir, mobilefacenet",
+            "unknown kind 'resnet'.*known: dlib_resnet, inception_resnet, ir, mobilefacenet",
         ),
         (
             "ir",

@@ -21,9 +21,10 @@ from torch import Tensor
 from veilbench.datasets.photos import read_photo, write_png
 from veilbench.errors import WeightsError
 from veilbench.models.features.base import FeatureNetwork
-from veilbench.models.features.efficientnet_lite0 import PACKAGE, EfficientNetLite0, SameConv
+from veilbench.models.features.efficientnet_lite0 import PACKAGE, EfficientNetLite0
 from veilbench.models.features.inception import Inception
 from veilbench.models.features.networks import FEATURE_NETWORKS
+from veilbench.models.recognizers.networks.same_padding import SameConv2d
 
 from ..feature_files import random_efficientnet, stand_in_inception
 
@@ -170,7 +171,7 @@ def test_the_package_is_found_and_not_imported(tmp_path: Path, monkeypatch: pyte
 )
 def test_padding_is_tensorflows_same(size: int, kernel: int, stride: int) -> None:
     """ceil(size / stride) outputs; of the zeros that this needs the half rounded down comes first."""
-    layer = SameConv(1, 1, kernel, stride, bias=False)
+    layer = SameConv2d(1, 1, kernel, stride, bias=False)
     picture = torch.rand(1, 1, size, size)
     count = -(-size // stride)
     zeros = max((count - 1) * stride + kernel - size, 0)

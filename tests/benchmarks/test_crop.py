@@ -1,0 +1,120 @@
+"""``protocol.crop``: one rule for attack and judgement, in the row and in the identity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+from skimage.data import astronaut
+
+from veilbench.benchmarks.engine.plan import Plan
+from veilbench.benchmarks.specs.suite import load_suite
+
+from .conftest import Outcome, tables_of
+
+Veilbench = Callable[..., Outcome]
+PART = [0.1, 0.2, 0.9, 1.0]
+
+
+def change(path: Path, **content: Any) -> None:
+    known = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump({**known, **content}), encoding="utf-8")
+
+
+def run(world: Path, veilbench: Veilbench, results: str, *words: str) -> pd.DataFrame:
+    outcome = veilbench("run", world / "suite.yaml", "--results", world / results, "--tracker", "none", *words)
+    assert outcome.code == 0, outcome
+    return pd.read_parquet(tables_of(world / results) / "items.parquet")
+
+
+def test_a_fixed_part_is_as_if_every_recogniser_named_it(world: Path, veilbench: Veilbench) -> None:
+    change(world / "suite.yaml", realism=None)
+    ruled = run(world, veilbench, "r", "--set", f"suite.protocol.crop={PART}")
+    for name in ("one", "two"):
+        change(world / f"{name}.yaml", input={"height": 32, "width": 32, "crop": PART})
+    named = run(world, veilbench, "s")
+    order = ["method", "goal", "target", "held_out", "judge", "item"]
+    for column in ("similarity", "similarity_source", "psnr"):
+        one, other = (items.sort_values(order)[column].to_numpy() for items in (ruled, named))
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    boards = [pd.read_csv(tables_of(world / results) / "leaderboard.csv") for results in ("r", "s")]
+    assert {crop for board in boards for crop in board["crop"]} == {"0.1 0.2 0.9 1"}
+
+
+def test_the_rule_is_in_the_identity_of_what_it_changes_alone(world: Path) -> None:
+    def cells(*settings: str) -> set[str]:
+        return set(Plan(load_suite(str(world / "suite.yaml"), list(settings))).protections)
+
+    def scores(*settings: str) -> set[str]:
+        return {one.id for one in Plan(load_suite(str(world / "suite.yaml"), list(settings))).measurements}
+
+    whole, attacked = "suite.protocol.crop=whole", "suite.protocol.attack_crop=whole"
+    assert cells() == cells("suite.protocol.crop=recognizer")
+    clean = {cell for cell in cells() if cell.startswith("clean")}
+    assert cells() & cells(whole) == clean
+    assert cells(attacked) == cells(whole)
+    assert cells(whole, "suite.protocol.attack_crop=recognizer") == cells()
+    assert scores(attacked) == scores()
+    assert {one.split("-")[0] for one in scores() & scores(whole)} == {"fidelity", "realism"}
+
+
+def portraits(world: Path) -> None:
+    """A suite over one photo with a face and one without, each with another photo."""
+    face = Image.fromarray(astronaut()[:256, 96:352])
+    nobody = Image.fromarray(np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8))
+    for role in ("sources", "others"):
+        (world / "photos" / role).mkdir(parents=True)
+        for name, photo in (("face", face), ("nobody", nobody)):
+            (photo if role == "sources" else photo.rotate(3)).save(world / "photos" / role / f"{name}.png")
+    params = {"root": "photos/sources", "others": "photos/others", "size": 256}
+    change(
+        world / "suite.yaml",
+        dataset={"kind": "folder", "params": params},
+        protocol={"goals": ["dodge"]},
+        methods=["clean", {"method": "pgd", "params": {"steps": 1}}],
+        realism=None,
+    )
+
+
+def test_faces_are_found_and_those_that_are_not_are_counted(world: Path, veilbench: Veilbench) -> None:
+    portraits(world)
+    items = run(world, veilbench, "r", "--set", "suite.protocol.crop=detected")
+    clean = items[items["method"] == "clean"]
+    assert dict(zip(clean["item"], clean["no_face"], strict=True)) == {"face": 0.0, "nobody": 1.0}
+    board = pd.read_csv(tables_of(world / "r") / "leaderboard.csv")
+    row = board[board["method"] == "clean"].iloc[0]
+    assert (row["crop"], row["no_face"], row["no_face_n"]) == ("detected", 0.5, 2)
+    assert "no face %" in (tables_of(world / "r") / "leaderboard.md").read_text(encoding="utf-8")
+    apart = ["--set", "suite.protocol.crop=aligned", "--set", "suite.protocol.attack_crop=whole"]
+    run(world, veilbench, "r", *apart)
+    board = pd.read_csv(tables_of(world / "r") / "leaderboard.csv")
+    assert set(board["crop"]) == {"aligned (attacked: whole)"}
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("wohle", "key 'protocol.crop' has value 'wohle'"),
+        ("[0.5, 0, 0.5, 1]", "has no area or leaves the photo"),
+        ("[0, 0, 1]", "key 'protocol.crop'"),
+    ],
+)
+def test_a_rule_that_is_none_is_one_line(world: Path, veilbench: Veilbench, value: str, line: str) -> None:
+    outcome = veilbench("plan", world / "suite.yaml", "--set", f"suite.protocol.crop={value}")
+    assert outcome.code == 2
+    assert line in outcome.err
+    assert outcome.err.startswith(f"veilbench: --set suite.protocol.crop={value}: ")
+    assert outcome.err.count("\n") == 1
+
+
+def test_no_face_needs_a_rule_that_looks_for_faces(world: Path, veilbench: Veilbench) -> None:
+    change(world / "suite.yaml", scores=["fidelity", "no_face"])
+    out = " ".join(veilbench("plan", world / "suite.yaml", "--results", world / "r").out.split())
+    why = "protocol.crop is recognizer, which looks for no faces; set it to detected"
+    assert f"no_face cannot be computed: {why}" in out
