@@ -11,12 +11,15 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from veilbench.errors import DataError
+
+from .gallery import Enrolled, Gallery
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +216,43 @@ class FaceDataset(Dataset[Face], ABC):
     @abstractmethod
     def gallery_photo(self, index: int) -> Tensor | None:
         """The gallery photo of the person in item ``index``, ``3 x H x W``, another than the item; None without one."""
+
+    @property
+    def distractors(self) -> Sequence[Enrolled]:
+        """Photos of further people, nobody among sources and targets, that make the gallery larger (may be empty)."""
+        return ()
+
+    def gallery(self) -> Gallery:
+        """Whom an identification searches among: gallery photos of all sources and targets, and the distractors.
+
+        It is the same whatever is asked: whoever impersonates a target must come before his own gallery photo, too.
+        Items without a gallery photo are not enrolled.
+
+        Raises:
+            DataError: when no item has a gallery photo: nobody could be found.
+        """
+        sources: dict[str, str] = {}
+        enrolled: list[Enrolled] = []
+        for place, entry in enumerate(self.manifest.entries):
+            if entry.gallery_sha256 is not None:
+                sources[entry.id] = f"source {entry.identity or entry.id}"
+                photo = partial(self._enrolled_photo, place)
+                enrolled.append(Enrolled(sources[entry.id], entry.gallery_sha256, photo))
+        if not sources:
+            raise DataError(
+                f"{self.name}: no source has another photo to be enrolled with; give some (`others` of a folder)"
+            )
+        targets = {target.name: f"target {target.name}" for target in self.targets}
+        for target in self.targets:
+            photo = partial(getattr, target, "gallery")
+            enrolled.append(Enrolled(targets[target.name], target.sha256, photo, target))
+        return Gallery((*enrolled, *self.distractors), sources, targets)
+
+    def _enrolled_photo(self, index: int) -> Tensor:
+        photo = self.gallery_photo(index)
+        if photo is None:
+            raise DataError(f"{self.name}: item {index} has no gallery photo though its manifest names one")
+        return photo
 
     def parts(self, index: int) -> FaceParts | None:
         """Masks of the parts of the face in item ``index``, each ``1 x H x W``; None where the data set has none.

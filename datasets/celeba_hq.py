@@ -25,6 +25,8 @@ class CelebAHQ(PreparedFaces):
         size: side of the square images; the centre square of a photo is resized.
         limit: use only the first so many sources; methods that train can have the photos after them.
         references: folder of makeup references; see :mod:`veilbench.datasets.makeup_pairs`.
+        distractors: folder with photos of people who are neither sources nor targets, by which an identification's
+            gallery grows.
 
     Raises:
         DataError: in one line, without a record, or when photos are missing or changed.

@@ -1,14 +1,14 @@
-"""Your own photos: one per file, in up to four folders.
+"""Your own photos: one per file, in up to five folders.
 
 ``root`` holds the sources.  ``others`` (the *pairs* layout) holds another photo of each source under the same stem
 (the file name without its ending): one stem, one person.  ``targets`` and ``targets_other`` hold the identities to
-impersonate.
+impersonate, ``distractors`` further people for the gallery of an identification.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Literal, get_args
@@ -19,20 +19,23 @@ from veilbench.boxes import Box
 from veilbench.errors import DataError
 
 from .base import Face, FaceDataset, Manifest, ManifestEntry, Target
+from .gallery import Enrolled
 from .photo_files import (
     FORMAT_VERSION,
     PhotoFile,
     check_different,
+    check_distractors,
     check_photos,
     list_photos,
     pair_by_stem,
+    photo_distractors,
     photo_target,
     pick,
     raise_problems,
     some,
 )
 
-Role = Literal["root", "others", "targets", "targets_other"]
+Role = Literal["root", "others", "targets", "targets_other", "distractors"]
 
 
 class FolderFaces(FaceDataset):
@@ -49,14 +52,17 @@ class FolderFaces(FaceDataset):
         target_pairs: file in ``targets`` -> file in ``targets_other``, in protocol order; exactly these are used.
             Without it both folders must hold the same stems: sorted order is never taken for a pairing, because one
             more file would silently shift everybody's identity.
+        distractors: folder with photos of people who are neither sources nor targets, by which an identification's
+            gallery grows; one a person, or more.
         size: side of the square images.  Without a crop box, the centre square of a photo is resized.
-        crop: per folder (``root``, ``others``, ``targets``, ``targets_other``), file name -> ``[y0, y1, x0, x1]`` in
-            pixels of the upright photo.  The box is stretched to the square.
+        crop: per folder (``root``, ``others``, ``targets``, ``targets_other``, ``distractors``), file name ->
+            ``[y0, y1, x0, x1]`` in pixels of the upright photo.  The box is stretched to the square.
         limit: use only the first so many sources, sorted by stem.
 
     Raises:
         DataError: in one line, for a missing or empty folder, photos that cannot be read, stems that are not unique or
-            not safe as ids, sources or targets without their gallery photo, and boxes that fit no photo.
+            not safe as ids, sources or targets without their gallery photo, distractors that are one of their photos,
+            and boxes that fit no photo.
     """
 
     kind = "folder"
@@ -70,6 +76,7 @@ class FolderFaces(FaceDataset):
         targets: Path | None = None,
         targets_other: Path | None = None,
         target_pairs: dict[str, str] | None = None,
+        distractors: Path | None = None,
         size: int = 256,
         crop: dict[Role, dict[str, tuple[int, int, int, int]]] | None = None,
         limit: int | None = None,
@@ -98,6 +105,9 @@ class FolderFaces(FaceDataset):
         target_files = list(zip(attack_files, scored_files, strict=True))
         for photo, other in [*zip(source_files, other_files, strict=False), *target_files]:
             check_different(photo, other)
+        further = {} if distractors is None else _list("distractors", distractors, boxes)
+        known = [*source_files, *other_files, *attack_files, *scored_files]
+        self._distractors = check_distractors(further.values(), boxes.get("distractors", {}), known)
         self._targets = tuple(photo_target(attack, other, size) for attack, other in target_files)
 
     def __len__(self) -> int:
@@ -110,6 +120,11 @@ class FolderFaces(FaceDataset):
     def gallery_photo(self, index: int) -> Tensor | None:
         """The gallery photo of source ``index``, ``3 x size x size``; None without the folder ``others``."""
         return self._others[index].load(self.size) if self._others else None
+
+    @property
+    def distractors(self) -> Sequence[Enrolled]:
+        """The photos of the folder ``distractors``, sorted by stem."""
+        return photo_distractors(self._distractors, self.size)
 
     @property
     def targets(self) -> tuple[Target, ...]:

@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from torch import Tensor
@@ -17,6 +17,7 @@ from veilbench.boxes import Box
 from veilbench.errors import DataError
 
 from .base import Target
+from .gallery import Enrolled
 from .photos import Pixels, check_box, decode_pixels, fit_photo, from_uint8, read_file, to_uint8
 
 logger = logging.getLogger(__name__)
@@ -216,6 +217,43 @@ def photo_target(attack: PhotoFile, other: PhotoFile, size: int) -> Target:
     content = [FORMAT_VERSION, size, attack.sha256, attack.crop, other.sha256, other.crop]
     sha256 = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     return Target(attack.path.stem, attack.load(size), other.load(size), sha256)
+
+
+def check_distractors(paths: Iterable[Path], boxes: Mapping[str, Box], known: Iterable[PhotoFile]) -> list[PhotoFile]:
+    """Photos of further people for a gallery, each checked; of copies of one file the first, and a warning.
+
+    Args:
+        paths: the files.
+        boxes: of some, by file name.
+        known: the photos of sources and targets.  Who is in a photo is not known, but a file that is theirs is.
+
+    Raises:
+        DataError: for photos that cannot be used, or that are one of ``known``.
+    """
+    problems: list[str] = []
+    files = check_photos(paths, boxes, problems)
+    raise_problems(problems)
+    theirs = {file.sha256: file.path for file in known}
+    first: dict[str, PhotoFile] = {}
+    for file in files:
+        if file.sha256 in theirs:
+            raise DataError(
+                f"{file.path}: the same photo as {theirs[file.sha256]}; distractors are other people, remove it"
+            )
+        first.setdefault(file.sha256, file)
+    copies = [file.path.name for file in files if first[file.sha256] is not file]
+    if copies:
+        _warn(f"{files[0].path.parent}: {len(copies)} distractors are copies of others, left out: {some(copies)}")
+    return list(first.values())
+
+
+def photo_distractors(files: Iterable[PhotoFile], size: int) -> tuple[Enrolled, ...]:
+    """Enrolled photos of ``3 x size x size``; the hash of each covers everything that decides its pixels."""
+
+    def sha256(file: PhotoFile) -> str:
+        return hashlib.sha256(json.dumps([FORMAT_VERSION, size, file.sha256, file.crop]).encode()).hexdigest()
+
+    return tuple(Enrolled(f"distractor {file.path.stem}", sha256(file), partial(file.load, size)) for file in files)
 
 
 def raise_problems(problems: Collection[str]) -> None:

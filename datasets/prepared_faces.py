@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -17,8 +17,17 @@ from veilbench.boxes import Box
 from veilbench.errors import DataError
 
 from .base import Face, FaceDataset, MakeupReference, Manifest, ManifestEntry, Target
+from .gallery import Enrolled
 from .makeup_pairs import MakeupPhotos, read_makeup_pairs
-from .photo_files import FORMAT_VERSION, PhotoFile, check_different, photo_target
+from .photo_files import (
+    FORMAT_VERSION,
+    PhotoFile,
+    check_different,
+    check_distractors,
+    list_photos,
+    photo_distractors,
+    photo_target,
+)
 from .photos import fit_photo, from_uint8, to_uint8
 from .preparation import Layout
 from .prepared import read_record
@@ -44,6 +53,7 @@ class PreparedFaces(FaceDataset, ABC):
         size: int = 256,
         limit: int | None = None,
         references: Path | None = None,
+        distractors: Path | None = None,
     ) -> None:
         for key, value in (("size", size), ("limit", limit)):
             if value is not None and value < 1:
@@ -71,6 +81,10 @@ class PreparedFaces(FaceDataset, ABC):
             check_different(*pair)
         self._targets = tuple(_target(photo, other, size) for photo, other in record.targets)
         self._groups = None if grouping == "all" else self._divide()
+        further = {} if distractors is None else list_photos(distractors, "distractors")
+        mine = [photo for item in self._items for photo in (item.photo, item.gallery) if photo is not None]
+        known = [*mine, *(photo for pair in record.targets for photo in pair)]
+        self._distractors = check_distractors(further.values(), {}, known)
 
     def _divide(self) -> dict[str, tuple[str, ...]]:
         if len(self._items) < len(self._targets):
@@ -102,6 +116,11 @@ class PreparedFaces(FaceDataset, ABC):
         return self._groups[target]
 
     @property
+    def distractors(self) -> Sequence[Enrolled]:
+        """The photos of the folder ``distractors``, sorted by stem."""
+        return photo_distractors(self._distractors, self.size)
+
+    @property
     def targets(self) -> tuple[Target, ...]:
         """The four of the protocol, named by their attack photo."""
         return self._targets
@@ -126,7 +145,7 @@ class PreparedFaces(FaceDataset, ABC):
             )
         faces = copy.copy(self)
         faces._items, faces._rest = self._rest[:count], ()
-        faces._targets, faces._groups = (), None
+        faces._targets, faces._groups, faces._distractors = (), None, []
         return faces
 
     @property

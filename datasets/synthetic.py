@@ -6,8 +6,11 @@ Nothing measured on them is a result about real faces.
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,6 +20,7 @@ from veilbench.errors import DataError
 from .base import Face, FaceDataset, FaceParts, Manifest, ManifestEntry, Target
 from .faces.parameters import sample_identities, sample_nuisances
 from .faces.render import render
+from .gallery import Enrolled
 from .photos import pixels_sha256
 
 GENERATOR_VERSION = "1"
@@ -32,6 +36,7 @@ class Split(Enum):
     SOURCES = range(300_000, 400_000)
     TARGETS = range(400_000, 500_000)
     REFERENCES = range(500_000, 600_000)
+    DISTRACTORS = range(600_000, 700_000)
 
 
 def render_shots(seed: int, identities: Sequence[int], shots: Sequence[int], size: int = 64) -> Tensor:
@@ -60,6 +65,25 @@ def face_parts(masks: Mapping[str, Tensor]) -> FaceParts:
     return FaceParts(masks["skin"] * (1 - left - right), masks["lips"], left, right)
 
 
+class _Shots:
+    """A photo each of many people, of which a chunk is kept: rendering one at a time takes three times as long."""
+
+    def __init__(self, seed: int, people: Sequence[int], size: int) -> None:
+        self._seed = seed
+        self._people = people
+        self._size = size
+        self._start = -1
+        self._chunk = torch.empty(0)
+
+    def photo(self, place: int) -> Tensor:
+        """``3 x size x size`` in ``[0, 1]`` of the person at ``place``."""
+        start = place // CHUNK * CHUNK
+        if start != self._start:
+            people = self._people[start : start + CHUNK]
+            self._start, self._chunk = start, render_shots(self._seed, people, [0] * len(people), self._size)
+        return self._chunk[place - start].float() / 255
+
+
 class SyntheticFaces(FaceDataset):
     """People of the embedded world: sources with two photos each, targets with two photos each.
 
@@ -68,14 +92,19 @@ class SyntheticFaces(FaceDataset):
         targets: how many identities to impersonate.
         size: side of the pictures in pixels.
         seed: of the world; recognisers shipped with the project were trained on seed 0.
+        distractors: how many further people are in the gallery of an identification, one photo each.
     """
 
     kind = "synthetic"
     name = "synthetic"
     synthetic = True
 
-    def __init__(self, *, sources: int = 16, targets: int = 4, size: int = 64, seed: int = 0) -> None:
-        for name, value, split in (("sources", sources, Split.SOURCES), ("targets", targets, Split.TARGETS)):
+    def __init__(
+        self, *, sources: int = 16, targets: int = 4, size: int = 64, seed: int = 0, distractors: int = 500
+    ) -> None:
+        given = ((sources, Split.SOURCES), (targets, Split.TARGETS), (distractors, Split.DISTRACTORS))
+        for value, split in given:
+            name = split.name.lower()
             if not 0 <= value <= len(split.value):
                 raise DataError(f"{name} is {value}; choose a number from 0 to {len(split.value)}")
         if sources == 0:
@@ -89,6 +118,7 @@ class SyntheticFaces(FaceDataset):
         self._others: Tensor | None = self._shoot(self._people, 1)
         self._parts: dict[int, FaceParts] = {}
         self._targets = self._make_targets(list(Split.TARGETS.value[:targets]))
+        self._distractors = Split.DISTRACTORS.value[:distractors]
 
     def _shoot(self, people: list[int], shot: int) -> Tensor:
         return render_shots(self._seed, people, [shot] * len(people), self._size)
@@ -125,7 +155,20 @@ class SyntheticFaces(FaceDataset):
         faces._photos = faces._shoot(faces._people, 0)
         faces._others = None
         faces._targets = ()
+        faces._distractors = range(0)
         return faces
+
+    @property
+    def distractors(self) -> Sequence[Enrolled]:
+        """One photo each, rendered when they are asked for; hashed as what they are rendered from, not as pixels."""
+        shots = _Shots(self._seed, self._distractors, self._size)
+
+        def sha256(person: int) -> str:
+            content = [f"synthetic-{GENERATOR_VERSION}", self._seed, person, self._size]
+            return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+        people = enumerate(self._distractors)
+        return tuple(Enrolled(f"id{person}", sha256(person), partial(shots.photo, at)) for at, person in people)
 
     def parts(self, index: int) -> FaceParts:
         """Exact masks from the generator, each ``1 x size x size``, without what hair or a hand hides."""

@@ -49,7 +49,7 @@ class SyntheticMakeup(SyntheticFaces):
     References show other people, one each: from the front, beardless, with nothing in front of the face.
 
     Args:
-        sources, targets, size, seed: see :class:`~.synthetic.SyntheticFaces`.
+        sources, targets, size, seed, distractors: see :class:`~.synthetic.SyntheticFaces`.
         styles: names from :data:`STYLES`, in the order wanted.  None: all.
 
     Raises:
@@ -67,8 +67,9 @@ class SyntheticMakeup(SyntheticFaces):
         size: int = 64,
         seed: int = 0,
         styles: list[str] | None = None,
+        distractors: int = 500,
     ) -> None:
-        super().__init__(sources=sources, targets=targets, size=size, seed=seed)
+        super().__init__(sources=sources, targets=targets, size=size, seed=seed, distractors=distractors)
         names = list(STYLES) if styles is None else styles
         if unknown := [name for name in names if name not in STYLES]:
             raise DataError(f"styles: {unknown[0]!r} is unknown; known: {', '.join(STYLES)}")

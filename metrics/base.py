@@ -32,7 +32,9 @@ class Column:
         format: how it is shown, as in ``format(value, ".3f")``.
         better: which way is better, where one is.
         of: ``image``: every image has one, and a row of the leaderboard their mean; ``row``: all images of a row
-            together have one.
+            together have one; ``judge``: every image has yes (1) or no (0) from the score's judge, whoever it is to be
+            taken for, and a row the share of yes from judges that were held out; ``target``: the same for every target,
+            in columns ``<name>:<target>`` of the rows, of which those that are asked about count.
         note: one sentence for below the table: what the number is, and what it may not be compared with.
     """
 
@@ -40,8 +42,13 @@ class Column:
     title: str
     format: str = ".3f"
     better: Literal["higher", "lower", ""] = ""
-    of: Literal["image", "row"] = "image"
+    of: Literal["image", "row", "judge", "target"] = "image"
     note: str = ""
+
+    @property
+    def judged(self) -> bool:
+        """Whether it holds a judge's answers: they depend on whether the method attacked that judge."""
+        return self.of in {"judge", "target"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +134,9 @@ class Score(ABC):
         version: raise it when the same images get other numbers than before.
         keeps_reference: :meth:`rows` of the clean sources themselves are computed, too, and handed to :meth:`reduce`.
         uses_targets: whether it looks at the data set's targets: its numbers then depend on them.
+        uses_gallery: whether it searches the data set's gallery: its numbers then depend on who is enrolled.
+        judged: it has columns of ``judge`` or ``target`` and a parameter ``judge``, the name of a recogniser.  A suite
+            that does not set it asks each of its judges.
 
     Parameters are keyword-only; one that has a default and is not set is in no identity.
     """
@@ -135,6 +145,8 @@ class Score(ABC):
     version: ClassVar[str] = "1"
     keeps_reference: ClassVar[bool] = False
     uses_targets: ClassVar[bool] = False
+    uses_gallery: ClassVar[bool] = False
+    judged: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -146,8 +158,8 @@ class Score(ABC):
         """Measure.  Goes through ``pairs`` once and holds no more than a batch of photos.
 
         Returns:
-            One row for each pair in their order: ``item``, a number for every column of an image, and whatever
-            :meth:`reduce` needs.
+            One row for each pair in their order: ``item``, a number for every column of an image, of a judge (1, 0 or
+            NaN) and of a target (the same, one for each), and whatever :meth:`reduce` needs.
         """
 
     def reduce(self, rows: pd.DataFrame, reference: pd.DataFrame | None) -> Mapping[str, float]:

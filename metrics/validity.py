@@ -42,8 +42,8 @@ def _check_column(column: Column) -> None:
         raise ValueError(f"{name}: its title is {column.title!r}; give a line")
     if column.better not in {"higher", "lower", ""}:
         raise ValueError(f"{name}: better is {column.better!r}; it is higher, lower or empty")
-    if column.of not in {"image", "row"}:
-        raise ValueError(f"{name}: of is {column.of!r}; it is image or row")
+    if column.of not in {"image", "row", "judge", "target"}:
+        raise ValueError(f"{name}: of is {column.of!r}; it is image, row, judge or target")
     if column.note and not is_sentence(column.note):
         raise ValueError(
             f"{name}: its note is {column.note[:60]!r}; make it one sentence on one line, with its full stop"
@@ -89,13 +89,23 @@ def checked_rows(columns: Sequence[Column], rows: Any, items: Sequence[str]) -> 
         raise ValueError(
             f"items are {found} of {len(rows)}, not {wanted} of {len(items)}: one row a pair, in their order"
         )
-    for name in (column.name for column in columns if column.of == "image"):
+    numbers = {}
+    for name, column in [(name, one) for one in columns for name in _stored(one, rows)]:
         if name not in rows:
             raise ValueError(f"rows have no column {name!r}, which `columns` announces; add it")
         if not pd.api.types.is_numeric_dtype(rows[name]) or pd.api.types.is_complex_dtype(rows[name]):
             raise ValueError(f"{name} holds {rows[name].dtype}, not numbers; NaN where there is none")
-    numbers = {column.name: rows[column.name].astype("float64") for column in columns if column.of == "image"}
+        numbers[name] = rows[name].astype("float64")
+        if column.judged and not numbers[name].dropna().isin([0.0, 1.0]).all():
+            raise ValueError(f"{name} holds other numbers than 1 (yes) and 0 (no); NaN where there is no answer")
     return rows.assign(**numbers)
+
+
+def _stored(column: Column, rows: pd.DataFrame) -> list[str]:
+    """Under which names the rows of a score hold a column's numbers."""
+    if column.of == "target":
+        return [name for name in map(str, rows.columns) if name.startswith(f"{column.name}:")]
+    return [] if column.of == "row" else [column.name]
 
 
 def checked_numbers(columns: Sequence[Column], numbers: Any) -> dict[str, float]:

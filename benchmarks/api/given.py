@@ -130,8 +130,10 @@ class GivenFaces(FaceDataset):
 
     @property
     def manifest(self) -> Manifest:
-        hashed = zip(self._ids, map(pixels_sha256, self._images), strict=True)
-        return Manifest(self.name, "1", tuple(ManifestEntry(name, sha256) for name, sha256 in hashed))
+        others = map(pixels_sha256, self._others) if self._others else [None] * len(self._ids)
+        hashed = zip(self._ids, map(pixels_sha256, self._images), others, strict=True)
+        entries = (ManifestEntry(name, sha256, gallery_sha256=other) for name, sha256, other in hashed)
+        return Manifest(self.name, "1", tuple(entries))
 
 
 def _unstacked(parts: FaceParts, images: Tensor) -> list[FaceParts]:

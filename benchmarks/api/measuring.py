@@ -23,6 +23,7 @@ from veilbench.models.recognizers.base import Recognizer
 from veilbench.registry import parse
 
 from ..engine.scoring import scoring_device, treated
+from ..specs.components import find_class
 from ..specs.crop import CropRule
 from ..specs.recognizers import FalseAcceptRate
 from ..specs.scoring import PartEntry, build_countermeasure, build_score, load_parts
@@ -136,6 +137,8 @@ def _scores(given: str | Score | Sequence[str | Score]) -> list[Score]:
     found: list[Score] = []
     for one in [given] if isinstance(given, str | Score) else given:
         if isinstance(one, str):
+            if find_class("scores", one, Path(), CALLER).judged:
+                raise UserError(f"{CALLER}: {one} is asked of a suite's judges; list it under `scores` of a suite")
             (component,) = load_parts("scores", [PartEntry(kind=one)], CALLER, Path())
             found.append(build_score(component))
         else:

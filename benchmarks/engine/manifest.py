@@ -76,9 +76,10 @@ class QuestionFacts(Facts):
 
 
 class ScoreFacts(Facts):
-    """A score under one countermeasure (``treatment``); ``judge`` is empty where it is not a recogniser's.
+    """A score under one countermeasure (``treatment``).
 
-    ``caution`` came later: manifests from before have none.
+    ``judge`` is empty where it is not a recogniser's, ``gallery`` 0 where it searches none.  Older manifests have no
+    ``caution``.
     """
 
     id: str
@@ -89,6 +90,7 @@ class ScoreFacts(Facts):
     treatment: str
     reference_id: str
     missing: str
+    gallery: int = 0
     caution: str = ""
 
 
@@ -160,6 +162,8 @@ def manifest_of(plan: Plan, asked: Asked, origin: Mapping[str, Any]) -> Manifest
         "data": plan.digest,
         "recognizers": [plan.recognizer_identity(name) for name in suite.recognizers],
     }
+    if galleries := sorted({one.spec["gallery"] for one in plan.measurements if "gallery" in one.spec}):
+        identity["galleries"] = galleries
     return Manifest(
         suite=suite.name,
         file=str(asked.path),
@@ -253,6 +257,7 @@ def _scores(plan: Plan) -> tuple[ScoreFacts, ...]:
             treatment=one.treatment,
             reference_id=one.reference_id,
             missing=one.missing,
+            gallery=one.gallery,
             caution=one.caution,
         )
         for one in plan.measurements

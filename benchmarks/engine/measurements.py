@@ -1,8 +1,8 @@
 """Which scores a plan has: each of the suite's under each countermeasure, with its identity.
 
 Identity holds the score's kind, version, parameters that are not defaults and column names, the weights that it uses,
-the data set, and the countermeasure.  A column more or a raised version makes another identity, so that this score
-alone is computed again.
+the data set, the gallery that it searches, and the countermeasure.  A column more or a raised version makes another
+identity, so that this score alone is computed again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from veilbench.files import file_sha256
 from ..specs.components import Component
 from ..specs.scoring import build_countermeasure, build_score
 from .identity import canonical, readable_id
-from .names import UNTREATED, check_names, checked_caution, checked_columns, checked_title
+from .names import UNTREATED, VERIFICATION, check_names, checked_caution, checked_columns, checked_title
 from .surroundings import PlanSurroundings
 
 if TYPE_CHECKING:
@@ -35,10 +35,11 @@ class Measurement:
     Attributes:
         id: name of its files.
         spec: everything that its numbers depend on, besides the images.
-        judge: the recogniser that it asks whether a photo is recognised; empty for other scores.
+        judge: the recogniser that it asks whom a photo is taken for; empty for other scores.
         treatment: title of the countermeasure, or :data:`~.names.UNTREATED`.
         reference_id: of the clean sources' own rows; empty where none are kept.
         missing: why it cannot be computed; empty where it can.
+        gallery: photos in the gallery that it searches; 0 where it searches none.
         caution: what the suite does to its numbers, for below the table; may be empty.
     """
 
@@ -51,6 +52,7 @@ class Measurement:
     treatment: str = UNTREATED
     reference_id: str = ""
     missing: str = ""
+    gallery: int = 0
     caution: str = ""
 
 
@@ -73,7 +75,7 @@ def measurements(plan: Plan) -> list[Measurement]:
 
 
 def _verification(judge: str, where: str) -> Component:
-    return Component("verification", where, registry.find("scores", "verification"), {"judge": judge})
+    return Component(VERIFICATION, where, registry.find("scores", VERIFICATION), {"judge": judge})
 
 
 def _measurement(
@@ -81,10 +83,11 @@ def _measurement(
 ) -> Measurement:
     score = build_score(component)
     columns = checked_columns(score, component.where)
-    missing, depends_on = "", {}
+    missing, depends_on, gallery = "", {}, None
     try:
         depends_on = canonical(score.depends_on(surroundings))
         params = _identity(component)
+        gallery = plan.gallery if score.uses_gallery else None
     except (VeilbenchError, OSError) as error:
         missing, params = str(error), {}
     except Exception as error:  # a class from outside may raise anything; the other scores go on
@@ -99,6 +102,8 @@ def _measurement(
     }
     if score.uses_targets:
         spec["targets"] = [[target.name, target.sha256] for target in plan.dataset.targets]
+    if gallery is not None:
+        spec["gallery"] = gallery.digest
     parts = [score.kind, *(value for value in component.params.values() if isinstance(value, str))]
     reference = readable_id(parts, spec) if score.keeps_reference else ""
     title = UNTREATED
@@ -111,11 +116,12 @@ def _measurement(
         component=component,
         columns=columns,
         spec=spec,
-        judge=component.params["judge"] if score.kind == "verification" else "",
+        judge=component.params["judge"] if score.judged or score.kind == VERIFICATION else "",
         countermeasure=treatment,
         treatment=title,
         reference_id=reference,
         missing=missing,
+        gallery=0 if gallery is None else len(gallery),
         caution="" if missing else checked_caution(score, surroundings, component.where),
     )
 

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 UNTREATED = "none"
 """What tables call photos as they are, where others went through a countermeasure."""
+VERIFICATION = "verification"
+"""Kind of the score that every judge has: PSR is made of it."""
+WHITE_BOX_ENDING = "_white_box"
+"""What is put after the name of a column that judges answer, for those that the method attacked."""
 
 _WORDS = (
     "accelerator backward backward_per_image batch_size bits cell commit countermeasure crop dataset devices "
-    "dirty error failed family far forward forward_per_image goal held_out high images item judge low manifest method "
-    "n overrides peak_host_bytes processor protocol psr role score seconds seconds_per_image "
+    "dirty error failed family far forward forward_per_image gallery goal held_out high images item judge low manifest "
+    "method n overrides peak_host_bytes processor protocol psr role score seconds seconds_per_image "
     "seconds_per_training seed similarity similarity_source sources success suite target threads threshold "
     "training training_seconds training_steps trainings warm_up_seconds"
 )
@@ -28,8 +32,8 @@ TABLES = frozenset(_WORDS.split())
 """Columns that tables have whatever is measured, in small letters."""
 OF_TABLES = ("psr_",)
 ENDINGS = ("_passes", "_passes_per_image")
-TITLES = frozenset({"method", "countermeasure", "family", "passes", "n", "failed", "black-box PSR %", "white-box PSR %",
-                    "s/image", "s/training", "UNet passes"})  # fmt: skip
+TITLES = frozenset({"method", "countermeasure", "family", "passes", "n", "failed", "gallery", "black-box PSR %",
+                    "white-box PSR %", "s/image", "s/training", "UNet passes"})  # fmt: skip
 
 
 def checked_columns(score: Score, where: str) -> tuple[Column, ...]:
@@ -48,6 +52,11 @@ def checked_columns(score: Score, where: str) -> tuple[Column, ...]:
     except Exception as error:  # a class from outside may raise anything
         reason = str(error) if isinstance(error, ValueError) else one_line(error)
         raise UserError(f"{where}: {score.kind}: {reason}") from error
+    if not score.judged and any(column.judged for column in columns):
+        raise UserError(
+            f"{where}: {score.kind}: judges answer some of its columns, and none is asked; set judged = True and take "
+            "a parameter `judge`"
+        )
     for column in columns:
         name = column.name.lower()
         if name in TABLES or name.startswith(OF_TABLES) or name.endswith(ENDINGS):
@@ -90,20 +99,41 @@ def checked_title(countermeasure: Countermeasure, where: str) -> str:
 
 
 def check_names(found: Sequence[Measurement], judges: Sequence[str], where: str) -> None:
-    """Raise :class:`UserError` when two scores give a column of one name or title, or two countermeasures one title."""
+    """Raise :class:`UserError` when two scores give a column of one name or title, or two countermeasures one title.
+
+    Scores of one kind by several judges share the columns that judges answer.
+    """
     seen: dict[str, str] = {judge.removeprefix("embedded_"): f"judge {judge}" for judge in judges}
     for one in found:
         if one.treatment != UNTREATED:
             continue
         for column in one.columns:
-            for word in dict.fromkeys((column.name, column.title, *(f"{column.name}{ending}" for ending in BESIDE))):
-                first = seen.setdefault(word, one.id)
-                if first != one.id:
+            twin = next(other for other in found if _share(one, other, column))
+            for word in _words(column):
+                first = seen.setdefault(word, twin.id)
+                if first != twin.id:
                     raise UserError(
                         f"{where}: {one.component.name} and another score, or one countermeasure twice, give column "
                         f"{word!r}; leave one out, or rename one"
                     )
     # each judge is asked once for each countermeasure; a slash is none in keys of W&B
-    titles = [one.treatment.replace("/", "_") for one in found if one.judge == found[0].judge]
+    first_of_each = [one for one in found if (one.spec["kind"], one.judge) == (VERIFICATION, judges[0])]
+    titles = [one.treatment.replace("/", "_") for one in first_of_each]
     if len(set(titles)) < len(titles):
         raise UserError(f"{where}: two countermeasures are called {max(titles, key=titles.count)!r}; leave one out")
+
+
+def _words(column: Column) -> Sequence[str]:
+    """What a column takes up in tables: its name, its title, and what stands beside it."""
+    names = [column.name]
+    if column.judged:
+        names.append(f"{column.name}{WHITE_BOX_ENDING}")
+    return list(dict.fromkeys([column.title, *names, *(f"{name}{ending}" for name in names for ending in BESIDE)]))
+
+
+def _share(one: Measurement, other: Measurement, column: Column) -> bool:
+    """Whether two scores give one column together: the same score, or one of its kind by another judge."""
+    if one.id == other.id:
+        return True
+    alike = (one.component.cls, one.treatment) == (other.component.cls, other.treatment)
+    return column.judged and alike and column in other.columns and one.judge != other.judge

@@ -24,6 +24,7 @@ from .measurements import Measurement, measurements
 
 if TYPE_CHECKING:
     from veilbench.datasets.base import FaceDataset, MakeupReference, Manifest, Target
+    from veilbench.datasets.gallery import Gallery
     from veilbench.methods.base import Goal
     from veilbench.models.crops import Crop
 
@@ -112,6 +113,11 @@ class Plan:
     def manifest(self) -> Manifest:
         """Of the data set, made once: it hashes what the data set holds."""
         return self.dataset.manifest
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        """Of the data set.  Raises :class:`~veilbench.errors.DataError` where it has none."""
+        return self.dataset.gallery()
 
     @cached_property
     def digest(self) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from veilbench.metrics.base import Column
 
+from ..engine.names import WHITE_BOX_ENDING
 from ..engine.results import Results
 
 PSR = Column("psr", "black-box PSR %", ".1%", "higher", "row")
@@ -47,10 +49,21 @@ def score_columns(results: Results) -> list[Column]:
     return list({column.name: column for score in results.manifest.scores for column in score.columns}.values())
 
 
+def gallery_size(results: Results) -> int:
+    """Photos in the gallery that identifications search; 0 where there is none."""
+    return max((score.gallery for score in results.manifest.scores), default=0)
+
+
+def white_box(column: Column) -> Column:
+    """Beside a column that judges answer: the same of judges that the method attacked."""
+    return replace(column, name=f"{column.name}{WHITE_BOX_ENDING}", title=f"white-box {column.title}")
+
+
 def board_columns(results: Results) -> list[Column]:
     """All columns of a leaderboard that hold a measured number."""
     judges = [judge_column(judge) for judge in results.manifest.judges]
-    return [*judges, PSR, PSR_WHITE_BOX, *score_columns(results), *COSTS, FORWARD, BACKWARD]
+    scores = [two for one in score_columns(results) for two in ([one, white_box(one)] if one.judged else [one])]
+    return [*judges, PSR, PSR_WHITE_BOX, *scores, *COSTS, FORWARD, BACKWARD]
 
 
 def shown(column: Column, value: Any) -> str:

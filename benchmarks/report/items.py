@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import count, product
 from typing import Any
 
 import pandas as pd
 
+from veilbench.metrics.base import Column
 from veilbench.metrics.verification import deciding, fooled
 
 from ..engine.manifest import QuestionFacts
 from ..engine.results import Results
-from .stored import read_cosines, read_images
+from .stored import judged_columns, read_answers, read_cosines, read_images
 
 BLACK_BOX, WHITE_BOX = "black_box", "white_box"
 LABELS = ["suite", "method", "family", "goal", "target", "held_out", "countermeasure", "judge", "role", "cell"]
+KEYS = ["cell", "judge", "countermeasure", "item"]
 PLACE, ROW = "~place", "~row"  # by which the table is sorted: merging keeps no order; no score has such columns
 
 
@@ -30,7 +33,8 @@ def collect(results: Results, cell: str | None = None) -> pd.DataFrame:
         Columns: ``suite, method, family, goal, target, held_out, countermeasure, judge, role, cell, protocol, item,
         similarity`` (to what decides success: the target's other photo, or another photo of the source),
         ``similarity_source`` (to the clean source), ``success@<far>`` for every calibrated FAR, ``threshold`` and
-        ``success`` (at the suite's FAR), the columns of every score of an image, ``seconds, forward, backward``
+        ``success`` (at the suite's FAR), the columns that judges answer (1, 0, or NaN without an answer; those of a
+        target for the question's targets), the columns of every score of an image, ``seconds, forward, backward``
         (passes of recognisers), ``<network>_passes`` (both ways, of every other network that a method counts).
     """
     questions = [question for question in results.manifest.questions if cell in (None, question.cell)]
@@ -39,6 +43,7 @@ def collect(results: Results, cell: str | None = None) -> pd.DataFrame:
     if images.empty or cosines.empty:
         return pd.DataFrame()
     asked, cosines = pd.DataFrame(_asked(results, questions)), cosines.assign(**{ROW: range(len(cosines))})
+    answers, answered = read_answers(results, cells), judged_columns(results.manifest.scores)
     # one frame for all that is decided alike: hundreds of frames, one for each question and judge, would take seconds
     found = []
     for goal, targets in dict.fromkeys((one.goal, one.targets) for one in questions):
@@ -49,8 +54,28 @@ def collect(results: Results, cell: str | None = None) -> pd.DataFrame:
         rows = rows[pd.Series(belongs, rows.index, dtype=bool)]
         rows = rows[[PLACE, ROW, *LABELS, "protocol", "item"]].join(deciding(rows, goal, targets), how="inner")
         found.append(pd.concat([rows, _successes(results, rows, goal)], axis=1))
+        found[-1] = answering(found[-1].merge(answers, how="left", on=KEYS), answered, goal, targets)
     decided = pd.concat(found).merge(images, on=["countermeasure", "cell", "item"])
     return decided.sort_values([PLACE, ROW], ignore_index=True).drop(columns=[PLACE, ROW])
+
+
+def answering(rows: pd.DataFrame, columns: Sequence[Column], goal: str, targets: Sequence[str]) -> pd.DataFrame:
+    """``rows`` with what judges answer to one kind of question.
+
+    Args:
+        rows: with the columns of a judge, and of a target one for each.
+        columns: those that judges answer.
+        goal: ``impersonate`` or ``dodge``; when dodging nobody is asked about targets.
+        targets: names of those of whom any one counts.
+    """
+    found: dict[str, Any] = {}
+    for column in columns:
+        asked = [column.name] if column.of == "judge" else [f"{column.name}:{target}" for target in targets]
+        known = [name for name in asked if name in rows and (column.of == "judge" or goal == "impersonate")]
+        found[column.name] = rows[known].max(axis=1) if known else math.nan
+    parts = tuple(f"{name}:" for name in found)
+    others = [name for name in map(str, rows) if name not in found and not name.startswith(parts)]
+    return rows[others].assign(**found)
 
 
 def judges_of(results: Results, question: QuestionFacts) -> Iterator[tuple[str, str]]:

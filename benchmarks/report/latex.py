@@ -18,10 +18,10 @@ from veilbench.metrics.base import Column
 
 from ..engine.results import Results
 from ..specs.published import Published
-from .columns import PSR_WHITE_BOX, SECONDS, TRAINING, UNET, present, score_columns, shown
+from .columns import PSR_WHITE_BOX, SECONDS, TRAINING, UNET, present, shown
 from .leaderboard import FAMILIES
 from .published import protocols, source
-from .tables import black_box_columns, decisions, notes
+from .tables import black_box_columns, decisions, notes, shown_scores
 
 ARROWS = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", "": ""}
 NOT_OF_ALL = (TRAINING, UNET)  # a method that has no number there is spared that cost, and would be the best
@@ -123,7 +123,7 @@ def _goal(results: Results, rows: pd.DataFrame, goal: str, intervals: bool) -> s
     treated = len(results.manifest.treatments) > 1
     words = ["method", "countermeasure"] if treated else ["method"]
     judges, overall = black_box_columns(results, rows)
-    rest = [PSR_WHITE_BOX, *score_columns(results), *present([SECONDS, TRAINING, UNET], rows)]
+    rest = [PSR_WHITE_BOX, *shown_scores(results, rows), *present([SECONDS, TRAINING, UNET], rows)]
     columns, counts = [*judges, *overall, *rest], _counts(rows)
     cells = [rows[word].map(str).map(escape) for word in words]
     cells += [_numbers(column, rows, intervals) for column in columns]

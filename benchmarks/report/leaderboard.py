@@ -8,14 +8,16 @@ from typing import Any
 import pandas as pd
 
 from veilbench.errors import UserError
-from veilbench.metrics.statistics import clustered_mean, wilson_interval
+from veilbench.metrics.base import Column
+from veilbench.metrics.statistics import clustered_mean, clustered_rate, wilson_interval
 from veilbench.metrics.validity import BESIDE
 
 from ..engine.kept_rows import read_row, row_key
 from ..engine.results import Results
 from ..progress import grouped
-from .columns import PSR, PSR_WHITE_BOX, judge_column, score_columns
+from .columns import PSR, PSR_WHITE_BOX, gallery_size, judge_column, score_columns, white_box
 from .items import BLACK_BOX, WHITE_BOX
+from .stored import judged_columns
 
 FAMILIES = ("none", "noise", "makeup", "diffusion")
 ROW = ["goal", "countermeasure", "method"]
@@ -41,6 +43,30 @@ def rates(items: pd.DataFrame, confidence: float) -> pd.DataFrame:
             outcomes = group[f"success@{far}"].dropna().astype(bool)
             if len(outcomes):
                 rows.append({**dict(zip(keys, values, strict=True)), "far": float(far), **_rate(outcomes, confidence)})
+    return pd.DataFrame(rows)
+
+
+def answers(results: Results, items: pd.DataFrame) -> pd.DataFrame:
+    """What judges answer for every goal, countermeasure, method, judge and role.
+
+    Args:
+        results: of the comparison.
+        items: rows of :func:`~benchmarks.report.items.collect`.
+
+    Returns:
+        Columns ``goal, countermeasure, method, family, judge, role, column, gallery, rate, low, high, n``: a row for
+        each column that judges answer, without those of which nothing is known.  Rates are in ``[0, 1]``, with
+        intervals clustered by source; ``gallery`` is the number of photos in the gallery.
+    """
+    rows: list[dict[str, Any]] = []
+    keys = [*ROW, "family", "judge", "role"]
+    for score in {one.kind: one for one in results.manifest.scores if judged_columns([one])}.values():
+        for values, group in items.groupby(keys, sort=False):
+            for column in judged_columns([score]):
+                rate = _answer("rate", group, column, results.manifest.protocol.confidence)
+                if rate["rate_n"]:
+                    label = {**dict(zip(keys, values, strict=True)), "column": column.name, "gallery": score.gallery}
+                    rows.append(label | {key.removeprefix("rate_"): one for key, one in rate.items()})
     return pd.DataFrame(rows)
 
 
@@ -107,6 +133,9 @@ def _row(results: Results, group: pd.DataFrame) -> dict[str, Any]:
     images = group.drop_duplicates(["cell", "item"])
     cells = results.row_cells(row["method"], row["goal"])
     row |= _scores(results, images, row["countermeasure"], cells)
+    for column in judged_columns(results.manifest.scores):
+        row |= _answer(column.name, black, column, confidence)
+        row |= _answer(white_box(column).name, white, column, confidence)
     passes = [name for name in map(str, images) if name.endswith("_passes")]
     return {
         **row,
@@ -127,6 +156,15 @@ def _rate(outcomes: Iterable[Any], confidence: float) -> dict[str, Any]:
     return {"psr": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
 
 
+def _answer(name: str, group: pd.DataFrame, column: Column, confidence: float) -> dict[str, Any]:
+    """The share of yes in a column that judges answer; photos of one source are not independent of each other."""
+    known = group[group[column.name].notna()]
+    if known.empty:
+        return {name: None, f"{name}_low": None, f"{name}_high": None, f"{name}_n": 0}
+    rate = clustered_rate([bool(one) for one in known[column.name]], known["item"].tolist(), confidence)
+    return {name: rate.value, f"{name}_low": rate.low, f"{name}_high": rate.high, f"{name}_n": rate.n}
+
+
 def _prefixed(name: str, rate: dict[str, Any]) -> dict[str, Any]:
     return {name: rate["psr"], f"{name}_low": rate["low"], f"{name}_high": rate["high"], f"{name}_n": rate["n"]}
 
@@ -137,6 +175,8 @@ def _scores(results: Results, images: pd.DataFrame, treatment: str, cells: Seque
     kept = kept_numbers(results, treatment, cells)
     for column in score_columns(results):
         name = column.name
+        if column.judged:
+            continue
         if column.of == "row":
             row |= {key: kept[key] for key in (name, *(f"{name}{ending}" for ending in BESIDE)) if key in kept}
             continue
@@ -183,6 +223,7 @@ def _provenance(results: Results, cells: Sequence[str], group: pd.DataFrame) -> 
         "far": protocol.far,
         "bits": 8,
         "crop": ("; ".join(crops) if len(different) > 1 else different.pop()) + attacked,
+        **({"gallery": size} if (size := gallery_size(results)) else {}),
         "seed": manifest.seed,
         "overrides": " ".join(manifest.overrides),
         "commit": " ".join(sorted(commits)),

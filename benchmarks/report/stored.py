@@ -9,7 +9,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from veilbench.metrics.base import Column
+
 from ..engine.manifest import ScoreFacts
+from ..engine.names import VERIFICATION
 from ..engine.records import ItemRecord
 from ..engine.results import Results
 from ..engine.score_files import table_about
@@ -48,9 +51,43 @@ def read_cosines(results: Results, cells: Sequence[str]) -> pd.DataFrame:
         _rows(results, score, cells).assign(judge=score.judge, countermeasure=treatment)
         for treatment in results.manifest.treatments
         for score in results.scores(treatment)
-        if score.judge
+        if score.kind == VERIFICATION
     ]
     return pd.concat(found, ignore_index=True)
+
+
+def read_answers(results: Results, cells: Sequence[str]) -> pd.DataFrame:
+    """A row for every scored image, countermeasure and judge that scores have answers of.
+
+    Returns:
+        Columns ``cell, judge, countermeasure, item``, and those of a judge or a target (``<name>:<target>``) of all
+        scores, NaN where one has none; no row and no other column where no score asks judges.
+    """
+    keys = ["cell", "judge", "countermeasure", "item"]
+    found = pd.DataFrame(columns=keys, dtype=str)
+    for kind in dict.fromkeys(score.kind for score in results.manifest.scores if judged_columns([score])):
+        rows = [
+            _answers(_rows(results, score, cells), judged_columns([score])).assign(
+                judge=score.judge, countermeasure=treatment
+            )
+            for treatment in results.manifest.treatments
+            for score in results.scores(treatment)
+            if score.kind == kind
+        ]
+        found = found.merge(pd.concat(rows, ignore_index=True), how="outer", on=keys)
+    return found
+
+
+def _answers(rows: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
+    """Of a score's rows, those columns that judges answer."""
+    whole = {column.name for column in columns if column.of == "judge"}
+    parts = tuple(f"{column.name}:" for column in columns if column.of == "target")
+    return rows[[name for name in map(str, rows) if name in {"cell", "item", *whole} or name.startswith(parts)]]
+
+
+def judged_columns(scores: Iterable[ScoreFacts]) -> list[Column]:
+    """The columns of scores that judges answer, each once."""
+    return list(dict.fromkeys(column for score in scores for column in score.columns if column.judged))
 
 
 def item_columns(results: Results) -> Iterable[str]:

@@ -17,10 +17,12 @@ from .columns import (
     SECONDS,
     TRAINING,
     UNET,
+    gallery_size,
     judge_column,
     present,
     score_columns,
     shown,
+    white_box,
     with_interval,
 )
 from .failures import missing_scores
@@ -47,7 +49,14 @@ def _goal(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     for column in [*overall, PSR_WHITE_BOX]:
         found[column.title] = [with_interval(column, row) for _, row in rows.iterrows()]
     costs = [SECONDS, *present([TRAINING], rows)]
-    found |= {column.title: rows[column.name].map(_text(column)) for column in [*score_columns(results), *costs]}
+    measured = shown_scores(results, rows)
+    last = max((at for at, column in enumerate(measured) if column.judged), default=-1)
+    for at, column in enumerate(measured):
+        text = [with_interval(column, row) for _, row in rows.iterrows()] if column.judged else None
+        found[column.title] = text or rows[column.name].map(_text(column))
+        if at == last and gallery_size(results):
+            found["gallery"] = rows["gallery"].astype(str)
+    found |= {column.title: rows[column.name].map(_text(column)) for column in costs}
     passes = [(shown(FORWARD, row[FORWARD.name]), shown(BACKWARD, row[BACKWARD.name])) for _, row in rows.iterrows()]
     found["passes"] = [f"{forward}+{backward}" for forward, backward in passes]
     found |= {column.title: rows[column.name].map(_text(column)) for column in present([UNET], rows)}
@@ -55,6 +64,20 @@ def _goal(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     if rows["failed"].any():
         found["failed"] = rows["failed"].astype(str)
     return pd.DataFrame(found)
+
+
+def shown_scores(results: Results, rows: pd.DataFrame) -> list[Column]:
+    """Columns of the scores for some rows of a leaderboard.
+
+    Of what judges answer, attacked ones' only where no other has any; when dodging nobody is asked about targets.
+    """
+    found: list[Column] = []
+    for column in score_columns(results):
+        if column.of == "target" and set(rows["goal"]) == {"dodge"}:
+            continue
+        attacked = column.judged and not rows[f"{column.name}_n"].any() and rows[f"{white_box(column).name}_n"].any()
+        found.append(white_box(column) if attacked else column)
+    return found
 
 
 def black_box_columns(results: Results, rows: pd.DataFrame) -> tuple[list[Column], list[Column]]:
@@ -86,6 +109,7 @@ def notes(results: Results, table: pd.DataFrame, passes: bool = True) -> str:
     lines += dict.fromkeys(one.caution for one in results.manifest.scores if one.caution)
     lines += [f"{one.kind} is empty: {one.missing}." for one in missing_scores(results)]
     lines += _few_images(results, table)
+    lines += _answers(results, table)
     if results.manifest.overrides:
         lines.append(f"Overrides: {' '.join(results.manifest.overrides)}.")
     if results.manifest.dataset.synthetic:
@@ -144,6 +168,25 @@ def _few_images(results: Results, table: pd.DataFrame) -> list[str]:
     return [f"{', '.join(titles)}: of n = {', '.join(map(str, sorted(counts)))} images."]
 
 
+def _answers(results: Results, table: pd.DataFrame) -> list[str]:
+    """Who answered what judges were asked, how often, and among whom they searched."""
+    lines, size = [], gallery_size(results)
+    counted: dict[str, list[str]] = {}
+    for column in shown_scores(results, table):
+        counts = sorted({int(n) for n in table[f"{column.name}_n"] if n}) if column.judged else []
+        if counts:
+            counted.setdefault(", ".join(map(str, counts)), []).append(column.title.removesuffix(" %"))
+    if counted:
+        parts = [f"{', '.join(titles)}: of n = {counts} answers" for counts, titles in counted.items()]
+        lines.append(f"{'; '.join(parts)}; their intervals are clustered by source.")
+    if size:
+        lines.append(
+            f"Gallery: {size:,} photos, the same for every row: another one of each source, those of the targets, and "
+            "distractors; compare at equal size only."
+        )
+    return lines
+
+
 def to_markdown(results: Results, table: pd.DataFrame) -> str:
     """The leaderboard as Markdown."""
     parts = []
@@ -192,8 +235,9 @@ def _fitting(results: Results, text: pd.DataFrame, width: int) -> tuple[pd.DataF
     """The columns that fit into ``width`` characters, and the names of those that were dropped for it."""
     of_rows = [column.title for column in score_columns(results) if column.of == "row"]
     later = [column.title for column in score_columns(results) if column.of == "image"][2:]
+    answered = [one.title for column in score_columns(results) if column.judged for one in (column, white_box(column))]
     judges = [judge_column(judge).title for judge in results.manifest.judges]
-    lesser = ["family", "n", "passes", UNET.title, *reversed(of_rows), *reversed(later)]
+    lesser = ["family", "n", "gallery", "passes", UNET.title, *reversed(of_rows), *reversed(later), *reversed(answered)]
     lesser += [*reversed(judges), TRAINING.title, SECONDS.title]
     left_out: list[str] = []
     for name in lesser:

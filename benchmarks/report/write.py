@@ -14,8 +14,8 @@ from ..engine.results import Results
 from .failures import failures
 from .grid import comparison
 from .items import collect
-from .leaderboard import leaderboard, rates
-from .stored import item_columns
+from .leaderboard import answers, leaderboard, rates
+from .stored import item_columns, judged_columns
 from .tables import to_markdown
 from .tradeoff import tradeoff
 
@@ -57,7 +57,7 @@ def write_tables(results: Results) -> pd.DataFrame:
     """Collect everything scored and write the tables into the comparison's folder.
 
     The files: ``items.parquet`` and ``items.csv`` (the same rows), ``cells.csv``, ``psr.csv``, ``leaderboard.csv``,
-    ``leaderboard.md`` and ``failures.csv``.
+    ``leaderboard.md``, ``failures.csv``, and ``answers.csv`` where scores ask judges.
 
     Returns:
         The leaderboard.
@@ -74,6 +74,8 @@ def write_tables(results: Results) -> pd.DataFrame:
     _write_csv(folder / "items.csv", items)
     _write_csv(folder / "cells.csv", cells(results, items))
     _write_csv(folder / "psr.csv", rates(items, results.manifest.protocol.confidence))
+    if len(answered := answers(results, items)):
+        _write_csv(folder / "answers.csv", answered)
     _write_csv(folder / "leaderboard.csv", table)
     write_bytes(folder / "leaderboard.md", to_markdown(results, table).encode())
     return table
@@ -104,6 +106,7 @@ def cells(results: Results, items: pd.DataFrame) -> pd.DataFrame:
         psr=("success", "mean"),
         similarity=("similarity", "mean"),
         **{name: (name, "mean") for name in item_columns(results)},
+        **{column.name: (column.name, "mean") for column in judged_columns(results.manifest.scores)},
         seconds_per_image=("seconds", "mean"),
         forward_per_image=("forward", "mean"),
         backward_per_image=("backward", "mean"),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from veilbench.errors import UserError, did_you_mean
+from veilbench.errors import UserError, did_you_mean, shown
 
-from .components import Component, ComponentSpec, Section, build, load_component
+from .components import Component, ComponentSpec, Section, build, find_class, load_component
 
 if TYPE_CHECKING:
     from veilbench.metrics.base import Score
@@ -81,6 +81,30 @@ def load_parts(section: Section, entries: Sequence[PartEntry], where: str, base:
             raise UserError(f"{where}: {entry.kind} is listed twice with the same parameters; remove one")
         found.append(component)
     return tuple(found)
+
+
+def asked_of_judges(entries: Sequence[PartEntry], judges: Sequence[str], where: str, base: Path) -> Iterator[PartEntry]:
+    """The scores; one that asks a judge and names none stands once for each.
+
+    Args:
+        entries: as in the suite.
+        judges: of the suite.
+        where: the file and key that they are from, for errors.
+        base: folder that relative paths start from.
+
+    Raises:
+        UserError: for an unknown kind, or one that names a recogniser that is no judge.
+    """
+    for entry in entries:
+        if not find_class("scores", entry.kind, base, f"{where}: scores").judged:
+            yield entry
+            continue
+        named = entry.params.get("judge")
+        if isinstance(named, str) and named not in judges:
+            known = did_you_mean(named, judges)
+            raise UserError(f"{where}: scores: {entry.kind}: {shown(repr(named))} is no judge of this suite; {known}")
+        for judge in judges if named is None else [named]:
+            yield PartEntry(kind=entry.kind, params={**entry.params, "judge": judge})
 
 
 def build_score(component: Component) -> Score:

@@ -24,7 +24,7 @@ from .components import (
 from .configs import find_config, names_class, read_yaml
 from .crop import CropRule
 from .recognizers import FalseAcceptRate, RecognizerSpec, load_recognizer_spec
-from .scoring import PartEntry, load_parts, realism_entries
+from .scoring import PartEntry, asked_of_judges, load_parts, realism_entries
 from .strict_yaml import load
 
 if TYPE_CHECKING:
@@ -173,7 +173,8 @@ class Suite:
         self.judges: tuple[str, ...] = listed or self._listed("judges", spec.judges)
         self.surrogates: tuple[str, ...] = self._attackable(listed or self._listed("surrogates", spec.surrogates))
         self.methods = self._load_methods()
-        scores = [*spec.scores, *realism_entries(spec.realism, self.recognizers, self._at("realism"))]
+        listed_scores = asked_of_judges(spec.scores, self.judges, self._at("scores"), where.parent)
+        scores = [*listed_scores, *realism_entries(spec.realism, self.recognizers, self._at("realism"))]
         self.scores = load_parts("scores", scores, self._at("scores"), where.parent)
         self.countermeasures = load_parts(
             "countermeasures", spec.countermeasures, self._at("countermeasures"), where.parent

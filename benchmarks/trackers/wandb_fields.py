@@ -10,7 +10,7 @@ from ..engine.results import Results, Trial
 from ..engine.store import read_json
 from ..report.columns import board_columns
 from ..report.leaderboard import kept_numbers
-from ..report.stored import item_columns
+from ..report.stored import item_columns, judged_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +92,8 @@ def summary(results: Results, cell: str, items: pd.DataFrame) -> dict[str, float
 
     ``psr/black_box`` and ``psr/white_box`` are there where one goal is asked: a mean over goals would mean nothing.
     ``psr/<role>/<goal>`` is always there, and ``psr/<role>/<goal>/<target>/<judge>`` tells the parts.  Every column of
-    a score stands under its own name.  With countermeasures their title comes first: ``JPEG 75/psr/black_box``.
+    a score stands under its own name, one that judges answer as ``<column>/<role>/<goal>``.  With countermeasures their
+    title comes first: ``JPEG 75/psr/black_box``.
     """
     values = _costs(results, cell)
     for treatment in results.manifest.treatments if len(items) else ():
@@ -101,6 +102,7 @@ def summary(results: Results, cell: str, items: pd.DataFrame) -> dict[str, float
         images = mine.drop_duplicates("item")
         found = {
             **_rates(mine),
+            **_answers(results, mine),
             **{one: images[one].mean() for one in (*item_columns(results), "seconds", "forward", "backward")},
             **kept_numbers(results, treatment, [cell]),
         }
@@ -143,6 +145,15 @@ def _rates(items: pd.DataFrame) -> dict[str, float]:
         for role, group in items.groupby("role"):
             values[f"psr/{role}"] = float(group["success"].mean())
     return values
+
+
+def _answers(results: Results, items: pd.DataFrame) -> dict[str, float]:
+    """``<column>/<role>/<goal>`` of every column that judges answer."""
+    return {
+        "/".join((column.name, *map(str, parts))): float(group[column.name].mean())
+        for column in judged_columns(results.manifest.scores)
+        for parts, group in items.groupby(["role", "goal"])
+    }
 
 
 def _sortable(values: Mapping[str, Any]) -> dict[str, float]:

@@ -242,6 +242,7 @@ def dull() -> vb.Recognizer:
         (lambda: protect(surrogates=[]), "protect: pgd attacks recognisers and there are none; give `surrogates`"),
         (lambda: protect(surrogates=dull()), "recogniser 'dull' is not differentiable and cannot be a surrogate"),
         (lambda: protect(surrogates=[toy_recognizer()] * 2), "two recognisers are called 'toy'"),
+        (lambda: score(scores="identification"), "score: identification is asked of a suite's judges; list it under"),
         (lambda: protect(method="diffam_embedded"), "diffam trains a network first, which is kept with a suite's res"),
         (
             lambda: protect(reference=SyntheticMakeup(sources=1, targets=1, size=32).references["evening"]),

@@ -223,7 +223,7 @@ def test_configs_are_checked_by_name_and_by_path(world: Path, veilbench: Veilben
     )
     outcome = veilbench("check", world / "people.yaml")
     assert outcome.code == 0, outcome
-    assert outcome.out.count("holds") == 9
+    assert outcome.out.count("holds") == 10
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,11 @@ def test_an_interval_that_reduce_gives_stands_beside_its_number(world: Path, vei
         ('[Column("mae", "M\\nAE")]', "mae: its title is 'M\\nAE'; give a line"),
         ('[Column("success", "MAE")]', "tables have a column 'success' already; give it another name"),
         ('[Column("Judge", "MAE")]', "tables have a column 'Judge' already; give it another name"),
+        (
+            '[Column("mae", "MAE", of="judge")]',
+            "judges answer some of its columns, and none is asked; set judged = True",
+        ),
+        ('[Column("mae", "MAE", of="question")]', "of is 'question'; it is image, row, judge or target"),
         ('[Column("psr_one", "MAE")]', "tables have a column 'psr_one' already; give it another name"),
         ('[Column("mae", "n")]', "tables have a column titled 'n' already; give mae another title"),
         ('[Column("psnr", "MAE")]', "and another score, or one countermeasure twice, give column 'psnr'"),

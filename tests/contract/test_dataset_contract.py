@@ -31,6 +31,7 @@ def make_folder(place: Path) -> FolderFaces:
         "b": ["000001.png", "000005.png", "000015.png"],
         "targets": list(target_pairs),
         "targets_other": list(target_pairs.values()),
+        "more": ["x.png", "y.png"],
     }
     random = np.random.default_rng(0)
     for folder, files in names.items():
@@ -43,20 +44,23 @@ def make_folder(place: Path) -> FolderFaces:
         targets=place / "targets",
         targets_other=place / "targets_other",
         target_pairs=target_pairs,
+        distractors=place / "more",
         crop={"targets": {"005869.jpg": (2, 38, 1, 29)}},
         size=32,
     )
 
 
 def make_synthetic(_: Path) -> SyntheticFaces:
-    return SyntheticFaces(sources=3, targets=2, size=32)
+    return SyntheticFaces(sources=3, targets=2, size=32, distractors=70)
 
 
 def make_celeba(place: Path) -> CelebAHQ:
     root = make_celeba_hq(place / "celeba", numbers=(3, 2001, 29999))
     for seed, photo in enumerate(sorted((root / "CelebA-HQ-img").iterdir())):
         save_noise(root / "other" / photo.name, 300 + seed)
-    return CelebAHQ(prepared=prepare(CelebAHQ.layout, root, count=3).record, size=24)
+        save_noise(place / "more" / photo.name, 400 + seed)
+    record = prepare(CelebAHQ.layout, root, count=3).record
+    return CelebAHQ(prepared=record, size=24, distractors=place / "more")
 
 
 def make_makeup(place: Path) -> LADN:

@@ -126,6 +126,55 @@ def test_crop_box_is_stretched_to_the_square(world: Path) -> None:
     np.testing.assert_allclose(as_pixels(dataset.targets[1].image).astype(int), np.asarray(expected), atol=1)
 
 
+def test_distractors_are_enrolled_beside_sources_and_targets(world: Path) -> None:
+    for seed, stem in enumerate(("y", "x")):
+        save_photo(world / "more" / f"{stem}.png", 400 + seed)
+    dataset = with_targets(world, others=world / "b", distractors=world / "more")
+    plain = with_targets(world, others=world / "b")
+    assert dataset.manifest == plain.manifest  # who else is in the gallery changes no protection
+    gallery = dataset.gallery()
+    assert len(gallery) == len(plain.gallery()) + 2 == 9
+    assert gallery.sources == {stem: f"source {stem}" for stem in ("000001", "000005", "000015")}
+    assert [one.person for one in gallery.enrolled[-2:]] == ["distractor x", "distractor y"]
+    files = [*sorted((world / "b").iterdir()), *(world / "targets_other" / name for name in TARGET_FILES.values())]
+    files += [world / "more" / "x.png", world / "more" / "y.png"]
+    boxes = {"distractors": {"x.png": (0, 8, 0, 8)}}
+    boxed = with_targets(world, others=world / "b", distractors=world / "more", crop=boxes)
+    pairs = list(zip(gallery.enrolled, files, strict=True))
+    for one, path in [*pairs[:3], *pairs[-2:]]:  # photos of targets are larger
+        np.testing.assert_array_equal(as_pixels(one.photo()), pixels_of(path))
+    assert len({gallery.digest, plain.gallery().digest, boxed.gallery().digest}) == 3
+    assert not torch.equal(boxed.distractors[0].photo(), dataset.distractors[0].photo())
+
+
+@pytest.mark.parametrize("copied", ["a/000001.png", "b/000005.png", "targets/005869.jpg"])
+def test_a_distractor_is_nobody_else(world: Path, copied: str) -> None:
+    save_photo(world / "more" / "other.png", 400)
+    shutil.copy(world / copied, world / "more" / f"z{Path(copied).suffix}")
+    with pytest.raises(DataError, match=rf"z\.\w+: the same photo as .*{Path(copied).name}; .*other people, remove it"):
+        with_targets(world, others=world / "b", distractors=world / "more")
+
+
+def test_copies_of_a_distractor_are_enrolled_once(world: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for seed, stem in enumerate(("y", "x", "w")):
+        save_photo(world / "more" / f"{stem}.png", 400 + seed)
+    shutil.copy(world / "more" / "x.png", world / "more" / "z.png")
+    dataset = faces(world, others=world / "b", distractors=world / "more")
+    assert [one.person for one in dataset.distractors] == ["distractor w", "distractor x", "distractor y"]
+    assert "more: 1 distractors are copies of others, left out: z.png" in caplog.text
+
+
+def test_distractors_are_checked_like_all_photos(world: Path) -> None:
+    (world / "more").mkdir()
+    with pytest.raises(DataError, match=r"more: no photos among 0 files; `distractors` needs"):
+        faces(world, distractors=world / "more")
+    (world / "more" / "x.png").write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"x\.png: "):
+        faces(world, distractors=world / "more")
+    with pytest.raises(DataError, match=r"folder: no source has another photo to be enrolled with"):
+        faces(world).gallery()
+
+
 def test_manifest_hashes_the_files(world: Path) -> None:
     for entry in faces(world, others=world / "b").manifest.entries:
         assert entry.sha256 == hashlib.sha256((world / "a" / f"{entry.id}.png").read_bytes()).hexdigest()

@@ -101,6 +101,25 @@ def test_other_photos_make_identities(tmp_path: Path) -> None:
         np.testing.assert_array_equal((other * 255).round().permute(1, 2, 0).numpy(), expected)
 
 
+def test_distractors_come_from_a_folder(tmp_path: Path) -> None:
+    root = make_celeba_hq(tmp_path / "celeba", numbers=range(3), masks=False)
+    for seed, source in enumerate(sorted((root / "CelebA-HQ-img").iterdir())):
+        save_noise(root / "other" / source.name, 300 + seed)
+    record = prepare(CelebAHQ.layout, root, count=3).record
+    save_noise(tmp_path / "more" / "x.png", 400)
+    faces = CelebAHQ(prepared=record, size=SIZE, distractors=tmp_path / "more")
+    gallery = faces.gallery()
+    assert [len(gallery), len(gallery.sources), len(gallery.targets)] == [8, 3, 4]
+    assert faces.manifest == CelebAHQ(prepared=record, size=SIZE).manifest
+    with Image.open(tmp_path / "more" / "x.png") as photo:
+        expected = np.asarray(photo.convert("RGB"))
+    last = gallery.enrolled[-1].photo()
+    np.testing.assert_array_equal((last * 255).round().permute(1, 2, 0).numpy(), expected)
+    shutil.copy(root / "other" / "0.jpg", tmp_path / "more" / "y.jpg")
+    with pytest.raises(DataError, match=r"y.jpg: the same photo as .*0.jpg"):
+        CelebAHQ(prepared=record, size=SIZE, distractors=tmp_path / "more")
+
+
 def test_fixed_boxes_are_cut_out_and_stretched(tmp_path: Path) -> None:
     root = make_celeba_hq(tmp_path / "celeba", numbers=range(4), masks=False)
     gradient = np.zeros((1024, 1024, 3), dtype=np.uint8)

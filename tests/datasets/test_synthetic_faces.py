@@ -71,9 +71,36 @@ def test_the_same_face_at_any_size() -> None:
     assert float((small - shrunk).abs().mean()) < 0.03
 
 
+def test_distractors_are_further_people_rendered_in_any_order() -> None:
+    faces = SyntheticFaces(sources=2, targets=1, size=32, distractors=70)
+    first = Split.DISTRACTORS.value.start
+    assert [one.person for one in faces.distractors] == [f"id{first + place}" for place in range(70)]
+    assert len({one.sha256 for one in faces.distractors}) == 70
+    assert len(faces.gallery()) == 73
+    for place in (69, 0, 3, 64):
+        expected = render_shots(0, [first + place], [0], 32)[0].int()
+        photo = (faces.distractors[place].photo() * 255).round().int()
+        assert int((photo - expected).abs().max()) <= 1  # another batch may sum in another order
+    for other in (SyntheticFaces(seed=1, size=32), SyntheticFaces(size=16)):
+        assert not {one.sha256 for one in other.distractors} & {one.sha256 for one in faces.distractors}
+
+
+def test_distractors_change_the_gallery_alone() -> None:
+    few, many = (SyntheticFaces(sources=2, targets=1, size=32, distractors=count) for count in (3, 4))
+    assert few.manifest == many.manifest
+    assert few.gallery().digest != many.gallery().digest
+    with pytest.raises(DataError, match="no source has another photo"):
+        few.training(3).gallery()
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
-    [({"sources": 0}, "sources is 0"), ({"targets": -1}, "targets is -1"), ({"size": 8}, "size is 8")],
+    [
+        ({"sources": 0}, "sources is 0"),
+        ({"targets": -1}, "targets is -1"),
+        ({"size": 8}, "size is 8"),
+        ({"distractors": -1}, "distractors is -1"),
+    ],
 )
 def test_sizes_that_make_no_sense_are_refused(params: dict[str, int], message: str) -> None:
     with pytest.raises(DataError, match=message):

@@ -1,14 +1,15 @@
-"""Wilson's interval against scipy's."""
+"""Intervals of rates against scipy's and by their definitions, and whether they hold what they promise."""
 
 from __future__ import annotations
 
 import doctest
 
+import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm, t
 
 from veilbench.metrics import statistics
-from veilbench.metrics.statistics import wilson_interval
+from veilbench.metrics.statistics import clustered_rate, wilson_interval
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
@@ -25,6 +26,68 @@ def test_equals_scipy(successes: int, n: int, confidence: float) -> None:
 def test_refuses_what_is_no_rate(successes: int, n: int, confidence: float) -> None:
     with pytest.raises(ValueError, match=r"no rate|confidence"):
         wilson_interval(successes, n, confidence)
+
+
+@pytest.mark.parametrize("successes", [0, 3, 8])
+def test_a_rate_of_single_trials_is_wilsons(successes: int) -> None:
+    outcomes = [place < successes for place in range(8)]
+    assert clustered_rate(outcomes, list("abcdefgh")) == wilson_interval(successes, 8)
+
+
+def wilson_at(rate: float, n: float) -> tuple[float, float]:
+    """Where the score test of a rate is just significant: the roots of its quadratic."""
+    z2 = norm.ppf(0.975) ** 2
+    low, high = sorted(np.roots([1 + z2 / n, -(2 * rate + z2 / n), rate**2]).real)
+    return low, high
+
+
+def test_a_clustered_rate_rests_on_the_robust_variance() -> None:
+    """The sandwich of a regression on a constant, with every pair of trials of one group in its middle."""
+    random = np.random.default_rng(3)
+    groups = np.repeat(np.arange(30), random.integers(1, 7, 30))
+    outcomes = random.random(len(groups)) < random.beta(1, 1, 30)[groups]
+    rate = outcomes.mean()
+    middle = (outcomes - rate) @ (groups[:, None] == groups) @ (outcomes - rate)
+    variance = 30 / 29 * middle / len(groups) ** 2
+    effective = rate * (1 - rate) / variance * (norm.ppf(0.975) / t.ppf(0.975, 29)) ** 2
+    assert len(groups) ** 2 / (np.bincount(groups) ** 2).sum() < effective < len(groups)
+    found = clustered_rate(outcomes.tolist(), [str(group) for group in groups])
+    assert (found.value, found.n) == (rate, len(groups))
+    assert (found.low, found.high) == pytest.approx(wilson_at(rate, effective), abs=1e-9)
+
+
+@pytest.mark.parametrize("outcome", [True, False])
+def test_trials_that_all_agree_are_one_for_each_source(outcome: bool) -> None:
+    found = clustered_rate([outcome] * 64, [str(place % 16) for place in range(64)])
+    alone = wilson_interval(16 * outcome, 16)
+    assert (found.low, found.high, found.n) == (alone.low, alone.high, 64)
+    halves = clustered_rate([place < 8 for place in range(16)] * 4, [str(place) for place in range(16)] * 4)
+    alone = wilson_interval(8, 16)
+    assert (halves.low, halves.high) == pytest.approx((alone.low, alone.high))
+
+
+def test_a_clustered_interval_is_no_narrower_than_that_of_as_many_single_trials() -> None:
+    """Groups that differ less than by chance prove no more."""
+    found = clustered_rate([True, False] * 20, [str(place // 2) for place in range(40)])
+    alone = wilson_interval(20, 40)
+    assert (found.low, found.high) == pytest.approx((alone.low, alone.high))
+    with pytest.raises(ValueError, match="no rate"):
+        clustered_rate([], [])
+
+
+@pytest.mark.parametrize(("rate", "share"), [(0.1, 0.8), (0.3, 0.8)])
+def test_clustered_intervals_hold_the_rate(rate: float, share: float) -> None:
+    """Sources that agree with themselves: Wilson's intervals of 64 trials are far too narrow."""
+    random, groups = np.random.default_rng(0), [str(place // 4) for place in range(64)]
+    held = {"clustered": 0, "plain": 0}
+    for _ in range(400):
+        people = random.random(16) < rate
+        trials = np.where(random.random((16, 4)) < share, people[:, None], random.random((16, 4)) < rate).ravel()
+        clustered, plain = clustered_rate(trials.tolist(), groups), wilson_interval(int(trials.sum()), 64)
+        held["clustered"] += clustered.low <= rate <= clustered.high
+        held["plain"] += plain.low <= rate <= plain.high
+    assert held["clustered"] >= 0.92 * 400
+    assert held["plain"] < 0.85 * 400
 
 
 def test_examples_in_docstrings() -> None:

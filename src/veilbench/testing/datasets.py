@@ -16,6 +16,7 @@ from .base import Check, must
 Maker = Callable[[], FaceDataset]
 SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
+FEW = 3  # distractors that are looked at: there may be thousands
 LEVELS = 255  # of an 8-bit PNG
 
 
@@ -158,12 +159,34 @@ def faces_collate(make: Maker) -> None:
     must(len(batch.images) == len(dataset), "the batch has another number of faces")
 
 
+def a_gallery_enrols_everybody(make: Maker) -> None:
+    """Sources that have a gallery photo, targets, and distractors who are neither, with photos like all others."""
+    dataset = make()
+    known = [entry for entry in dataset.manifest.entries if entry.gallery_sha256 is not None]
+    if not known:
+        return  # nobody could be found: `gallery` says so
+    gallery, distractors = dataset.gallery(), dataset.distractors
+    wanted = len(known) + len(dataset.targets) + len(distractors)
+    must(len(gallery) == wanted, f"{len(gallery)} photos are enrolled, not {wanted}; leave `gallery` as it is")
+    must(gallery.digest == make().gallery().digest, "two galleries have different digests; seed what is random")
+    people = {*gallery.sources.values(), *gallery.targets.values()}
+    mine = {entry.sha256 for entry in dataset.manifest.entries} | {entry.gallery_sha256 for entry in known}
+    for one in distractors:
+        must(one.person not in people, f"distractor {one.person!r} is a source or a target, too; name them apart")
+        must(bool(SHA256.fullmatch(one.sha256)), f"distractor {one.person}: {one.sha256!r} is not a sha256 in hex")
+        must(one.sha256 not in mine, f"distractor {one.person} has the hash of a source's photo; take other people")
+    for one in distractors[:FEW]:
+        _check_image(f"distractor {one.person}", one.photo(), dataset[0].image.shape)
+        must(torch.equal(one.photo(), one.photo()), f"distractor {one.person}: another picture when it is read again")
+
+
 DATASET_CHECKS: Sequence[Check[Maker]] = (
     images_are_rgb_of_one_size,
     ids_are_unique_and_safe,
     the_manifest_lists_the_items_in_order,
     building_it_again_gives_the_same,
     gallery_photos_are_other_photos,
+    a_gallery_enrols_everybody,
     groups_share_nobody,
     masks_fit_their_image,
     references_are_made_up_faces,

@@ -106,7 +106,10 @@ class NoisePhotos(FaceDataset):
 
     @property
     def manifest(self) -> Manifest:
-        entries = [ManifestEntry(f"face{index}", f"{index:064x}", str(index)) for index in range(self.count)]
+        others = [None if index % 3 == 1 else f"{self.count + index:064x}" for index in range(self.count)]
+        entries = [
+            ManifestEntry(f"face{index}", f"{index:064x}", str(index), other) for index, other in enumerate(others)
+        ]
         return Manifest(self.name, "1", tuple(entries))
 
     def photo(self, role: str, index: int) -> Tensor:
@@ -181,6 +184,8 @@ def columns_are_fit_for_files_and_tables(case: ScoreCase) -> None:
     must(bool(columns) or isinstance(case.build(), Verification), "columns is empty; name at least one")
     with no_complaint():
         check_columns(columns)
+    asks = any(column.judged for column in columns)
+    must(not asks or case.build().judged, "judges answer some columns; set judged = True, and take a parameter `judge`")
     must(list(case.prepared().columns) == columns, "columns change by prepare; make them of parameters alone")
     for how in get_args(Attacked):
         caution = case.build().caution(ToySuite(how))
