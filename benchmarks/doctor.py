@@ -40,6 +40,7 @@ def check(results: Path) -> tuple[Table, bool]:
         _weights(),
         *_recognizers(),
         *_lpips(),
+        *_features(),
     ]
     table = Table(title="veilbench doctor", title_justify="left")
     for column in ("check", "state", "found"):
@@ -147,4 +148,17 @@ def _lpips() -> list[Finding]:
             findings.append((f"lpips {net}", "ok", str(find_trunk(net, None, ADVICE))))
         except WeightsError as error:
             findings.append((f"lpips {net}", "note", str(error)))
+    return findings
+
+
+def _features() -> list[Finding]:
+    """FID without its network is no fault: its columns are empty then."""
+    from veilbench.models.features.networks import FEATURE_NETWORKS  # noqa: PLC0415
+
+    findings = []
+    for kind, network in FEATURE_NETWORKS.items():
+        try:
+            findings.append((f"fid {kind}", "ok", str(network.find())))
+        except WeightsError as error:
+            findings.append((f"fid {kind}", "note", str(error)))
     return findings

@@ -98,6 +98,10 @@ class Pairs:
         return iter(self._pairs)
 
 
+Attacked = Literal["never", "sometimes", "always"]
+"""Whether a recogniser is among the surrogates: of no protection, of those that do not hold it out, or of all."""
+
+
 class Surroundings(ABC):
     """What a suite lends to its scores."""
 
@@ -115,6 +119,11 @@ class Surroundings(ABC):
     @abstractmethod
     def recognizer_identity(self, name: str) -> Mapping[str, Any]:
         """What the embeddings of a recogniser depend on.  Loads nothing; raises as :meth:`recognizer`."""
+
+    def attacked(self, name: str) -> Attacked:
+        """Whether methods attack a recogniser of the suite."""
+        del name
+        return "never"
 
 
 class Score(ABC):
@@ -174,6 +183,11 @@ class Score(ABC):
         """
         del surroundings
         return {}
+
+    def caution(self, surroundings: Surroundings) -> str:
+        """One sentence for below the table about what the suite does to its numbers; empty where there is none."""
+        del surroundings
+        return ""
 
     def prepare(self, surroundings: Surroundings) -> None:  # noqa: B027 (most scores need nothing)
         """Get ready to measure: load networks.  Called once, before :meth:`rows`."""

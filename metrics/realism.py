@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,11 @@ import pandas as pd
 from cleanfid.fid import frechet_distance, kernel_distance
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgWarning
-from torch import Tensor
+from torch import Tensor, nn
 
-from veilbench.models.recognizers.base import Recognizer
+from veilbench.errors import UserError
+from veilbench.files import file_sha256
+from veilbench.models.features.networks import FEATURE_NETWORKS
 
 from .base import Column, Pairs, Score, Surroundings
 from .streaming import embeddings
@@ -28,6 +31,7 @@ FEWEST = 2  # images that have a covariance
 ENOUGH = 2048  # images from which on FID is taken as comparable between papers; fewer bias it upwards
 KID_SUBSET = 1000
 KID_SUBSETS = 100
+FEATURES = "features"  # column of a feature network's rows
 
 
 def fid(real: NDArray[Any], made: NDArray[Any]) -> float:
@@ -85,46 +89,87 @@ def _seeded() -> Iterator[None]:
 
 
 class Realism(Score):
-    """FID and KID of all protected photos of a row against the clean sources.
+    """FID and KID of all protected photos of a row against the clean sources, on the features of one network.
 
-    Not the literature's numbers, which are on Inception's features: these are on a recogniser's embeddings.
+    ``inception`` is the literature's FID: Inception's features, photos resized as clean-fid does in its mode ``clean``.
+    Any other network stands in the names of its columns, too, and its numbers are no FID of the literature's.
 
     Args:
-        features: name of the suite's recogniser whose embeddings describe the photos.
+        features: ``inception``, ``efficientnet_lite0``, or the name of a recogniser of the suite that methods do not
+            attack.
+        weights: file of a feature network; by default the one in torch's own cache, or where clean-fid or the package
+            keeps it.  Nothing is downloaded.
     """
 
     kind = "realism"
     keeps_reference = True
 
-    def __init__(self, *, features: str) -> None:
+    def __init__(self, *, features: str, weights: Path | None = None) -> None:
         self.features = features
-        self._recognizer: Recognizer | None = None
+        self.weights = weights
+        self._source = FEATURE_NETWORKS.get(features)
+        self._network: nn.Module | None = None
+        if weights is not None and self._source is None:
+            raise ValueError(
+                f"realism: `weights` are of a feature network ({', '.join(FEATURE_NETWORKS)}), and {features!r} is "
+                "none; leave them out"
+            )
 
     @property
     def columns(self) -> Sequence[Column]:
+        if self._source is None:
+            what = f"on the embeddings of {self.features}, not on Inception: comparable within this table and"
+        else:
+            what = f"on {self._source.description}: comparable"
         note = (
-            f"on the embeddings of {self.features}, not on Inception: comparable within this table and at equal n only;"
+            f"FID and KID [{self.features}] compare a row's protected photos with the clean sources, {what} at equal "
+            f"n (of the smaller set) only; fewer than {ENOUGH:,} images bias FID upwards, and KID, unbiased, may be "
+            "below zero."
         )
         return (
-            Column(
-                f"fid[{self.features}]", f"FID [{self.features}]", ".3f", better="lower", of="row",
-                note=f"FID is {note} fewer than {ENOUGH:,} images bias it upwards.",
-            ),
-            Column(
-                f"kid[{self.features}]", f"KID [{self.features}]", ".4f", better="lower", of="row",
-                note=f"KID is {note} unbiased, so it may be below zero, and varies below {ENOUGH:,} images.",
-            ),
-        )  # fmt: skip
+            Column(f"fid[{self.features}]", f"FID [{self.features}]", ".3f", better="lower", of="row", note=note),
+            Column(f"kid[{self.features}]", f"KID [{self.features}]", ".4f", better="lower", of="row", note=note),
+        )
+
+    def caution(self, surroundings: Surroundings) -> str:
+        """Says where methods attack the recogniser whose features are compared."""
+        if self._source is not None or surroundings.attacked(self.features) == "never":
+            return ""
+        return (
+            f"FID and KID [{self.features}]: methods attack {self.features} itself wherever it is not the one held "
+            "out, and move the very features that are compared."
+        )
 
     def depends_on(self, surroundings: Surroundings) -> Mapping[str, Any]:
-        return {"features": surroundings.recognizer_identity(self.features)}
+        """Hash of the network's weights.
+
+        Raises:
+            WeightsError: when a feature network's file is missing, or another.
+            UserError: when every method attacks the recogniser.
+        """
+        if self._source is not None:
+            return {"weights": file_sha256(self._source.find(self.weights))}
+        if surroundings.attacked(self.features) == "always":
+            raise UserError(
+                f"{self.features} is a surrogate that all methods attack, so distances on its embeddings would measure "
+                f"the attack; name {', '.join(FEATURE_NETWORKS)}, or a recogniser that is no surrogate"
+            )
+        return surroundings.recognizer_identity(self.features)
 
     def prepare(self, surroundings: Surroundings) -> None:
-        self._recognizer = surroundings.recognizer(self.features)
+        """Load the network.
+
+        Raises:
+            WeightsError: when a feature network's file is missing, or another.
+        """
+        if self._source is None:
+            self._network = surroundings.recognizer(self.features)
+        else:
+            self._network = self._source(self._source.find(self.weights))
 
     def rows(self, pairs: Pairs) -> pd.DataFrame:
-        """Embeddings: ``item, f0, f1, ...``."""
-        if self._recognizer is None:
+        """Features: ``item, f0, f1, ...`` of a recogniser; of a feature network ``item, features``."""
+        if self._network is None:
             raise RuntimeError("realism: call prepare before rows")
         items: list[str] = []
 
@@ -133,8 +178,10 @@ class Realism(Score):
                 items.append(pair.item)
                 yield pair.protected()
 
-        values = embeddings(self._recognizer, photos(), pairs.device)
-        frame = pd.DataFrame(values.numpy(), columns=[f"f{number}" for number in range(values.shape[1])])
+        values = embeddings(self._network, photos(), pairs.device).numpy()
+        if self._source is not None:  # a column each would take 1 MB of every file, however few the photos
+            return pd.DataFrame({"item": items, FEATURES: list(values)})
+        frame = pd.DataFrame(values, columns=[f"f{number}" for number in range(values.shape[1])])
         frame.insert(0, "item", items)
         return frame
 
@@ -143,7 +190,14 @@ class Realism(Score):
         fid_name, kid_name = (column.name for column in self.columns)
         if reference is None:
             raise RuntimeError("realism: reduce needs the rows of the clean sources")
-        real, made = (features.drop(columns="item").to_numpy() for features in (reference, rows))
-        n = min(len(real), len(made))
-        distances = (fid(real, made), kid(real, made)) if n >= FEWEST else (math.nan, math.nan)
+        n = min(len(reference), len(rows))
+        distances = (math.nan, math.nan)
+        if n >= FEWEST:
+            real, made = _matrix(reference), _matrix(rows)
+            distances = (fid(real, made), kid(real, made))
         return {fid_name: distances[0], kid_name: distances[1], f"{fid_name}_n": n, f"{kid_name}_n": n}
+
+
+def _matrix(rows: pd.DataFrame) -> NDArray[Any]:
+    """Features ``N x D`` of rows."""
+    return np.stack(rows[FEATURES].tolist()) if FEATURES in rows else rows.drop(columns="item").to_numpy()

@@ -44,7 +44,7 @@ def _check_column(column: Column) -> None:
         raise ValueError(f"{name}: better is {column.better!r}; it is higher, lower or empty")
     if column.of not in {"image", "row", "judge", "target"}:
         raise ValueError(f"{name}: of is {column.of!r}; it is image, row, judge or target")
-    if column.note and not (is_line(column.note) and column.note.endswith(".")):
+    if column.note and not is_sentence(column.note):
         raise ValueError(
             f"{name}: its note is {column.note[:60]!r}; make it one sentence on one line, with its full stop"
         )
@@ -57,6 +57,11 @@ def _check_column(column: Column) -> None:
 def is_line(text: object) -> bool:
     """Whether it is a text of one line that a terminal can print, with more than blanks in it."""
     return isinstance(text, str) and text.isprintable() and bool(text.strip())
+
+
+def is_sentence(text: object) -> bool:
+    """Whether it is a line with its full stop."""
+    return isinstance(text, str) and is_line(text) and text.endswith(".")
 
 
 def checked_rows(columns: Sequence[Column], rows: Any, items: Sequence[str]) -> pd.DataFrame:

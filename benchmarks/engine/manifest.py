@@ -78,7 +78,8 @@ class QuestionFacts(Facts):
 class ScoreFacts(Facts):
     """A score under one countermeasure (``treatment``).
 
-    ``judge`` is empty where it is not a recogniser's, ``gallery`` 0 where it searches none.
+    ``judge`` is empty where it is not a recogniser's, ``gallery`` 0 where it searches none.  Older manifests have no
+    ``caution``.
     """
 
     id: str
@@ -90,6 +91,7 @@ class ScoreFacts(Facts):
     reference_id: str
     missing: str
     gallery: int = 0
+    caution: str = ""
 
 
 class DatasetFacts(Facts):
@@ -256,6 +258,7 @@ def _scores(plan: Plan) -> tuple[ScoreFacts, ...]:
             reference_id=one.reference_id,
             missing=one.missing,
             gallery=one.gallery,
+            caution=one.caution,
         )
         for one in plan.measurements
     )

@@ -19,7 +19,7 @@ from veilbench.files import file_sha256
 from ..specs.components import Component
 from ..specs.scoring import build_countermeasure, build_score
 from .identity import canonical, readable_id
-from .names import UNTREATED, VERIFICATION, check_names, checked_columns, checked_title
+from .names import UNTREATED, VERIFICATION, check_names, checked_caution, checked_columns, checked_title
 from .surroundings import PlanSurroundings
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Measurement:
         reference_id: of the clean sources' own rows; empty where none are kept.
         missing: why it cannot be computed; empty where it can.
         gallery: photos in the gallery that it searches; 0 where it searches none.
+        caution: what the suite does to its numbers, for below the table; may be empty.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Measurement:
     reference_id: str = ""
     missing: str = ""
     gallery: int = 0
+    caution: str = ""
 
 
 def measurements(plan: Plan) -> list[Measurement]:
@@ -120,6 +122,7 @@ def _measurement(
         reference_id=reference,
         missing=missing,
         gallery=0 if gallery is None else len(gallery),
+        caution="" if missing else checked_caution(score, surroundings, component.where),
     )
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from veilbench.errors import UserError, one_line
-from veilbench.metrics.validity import BESIDE, check_columns, is_line
+from veilbench.metrics.validity import BESIDE, check_columns, is_line, is_sentence
 
 if TYPE_CHECKING:
-    from veilbench.metrics.base import Column, Score
+    from veilbench.metrics.base import Column, Score, Surroundings
     from veilbench.metrics.countermeasures.base import Countermeasure
 
     from .measurements import Measurement
@@ -69,6 +69,17 @@ def checked_columns(score: Score, where: str) -> tuple[Column, ...]:
                 f"{column.name} another title"
             )
     return columns
+
+
+def checked_caution(score: Score, surroundings: Surroundings, where: str) -> str:
+    """The caution of a score.  Raises :class:`UserError`, beginning with ``where``, for one that is no sentence."""
+    try:
+        caution = score.caution(surroundings)
+    except Exception as error:  # a class from outside may raise anything
+        raise UserError(f"{where}: {score.kind}: caution: {one_line(error)}") from error
+    if caution != "" and not is_sentence(caution):
+        raise UserError(f"{where}: {score.kind}: its caution is {caution!r}; give one line with a full stop, or none")
+    return caution
 
 
 def checked_title(countermeasure: Countermeasure, where: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from veilbench.errors import UserError, did_you_mean
-from veilbench.metrics.base import Surroundings
+from veilbench.metrics.base import Attacked, Surroundings
 
 from ..specs.recognizers import build_recognizer
 
@@ -37,6 +37,9 @@ class PlanSurroundings(Surroundings):
     def recognizer_identity(self, name: str) -> Mapping[str, Any]:
         self._check(name)
         return self._plan.recognizer_identity(name)
+
+    def attacked(self, name: str) -> Attacked:
+        return self._plan.suite.attacked(name)
 
     def _check(self, name: str) -> None:
         known = self._plan.suite.recognizers

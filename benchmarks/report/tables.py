@@ -106,6 +106,7 @@ def notes(results: Results, table: pd.DataFrame, passes: bool = True) -> str:
         lines.append("Countermeasure: done to protected photos before recognisers and metrics see them.")
     columns = [*present([UNET, TRAINING], table), *score_columns(results)]
     lines += dict.fromkeys(column.note for column in columns if column.note)
+    lines += dict.fromkeys(one.caution for one in results.manifest.scores if one.caution)
     lines += [f"{one.kind} is empty: {one.missing}." for one in missing_scores(results)]
     lines += _few_images(results, table)
     lines += _answers(results, table)
@@ -158,11 +159,12 @@ def _unequal(table: pd.DataFrame) -> str:
 
 def _few_images(results: Results, table: pd.DataFrame) -> list[str]:
     """On how many images numbers rest that all images of a row have together."""
-    names = [column.name for column in score_columns(results) if column.of == "row"]
-    counts = {int(n) for name in names for n in table[f"{name}_n"].dropna()}
+    of_rows = [column for column in score_columns(results) if column.of == "row"]
+    columns = [column for column in of_rows if table[f"{column.name}_n"].notna().any()]  # others are missing altogether
+    counts = {int(n) for column in columns for n in table[f"{column.name}_n"].dropna()}
     if not counts:
         return []
-    titles = [column.title for column in score_columns(results) if column.of == "row"]
+    titles = [column.title for column in columns]
     return [f"{', '.join(titles)}: of n = {', '.join(map(str, sorted(counts)))} images."]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,36 @@ class PartEntry(BaseModel):
     @classmethod
     def _from_kind(cls, value: Any) -> Any:
         return {"kind": value} if isinstance(value, str) else value
+
+
+def realism_entries(given: str | Sequence[str] | None, recognizers: Collection[str], where: str) -> list[PartEntry]:
+    """What a suite's ``realism`` is short for: the score of that kind on the features of each network.
+
+    Args:
+        given: feature networks and recognisers; one, several or none.
+        recognizers: names of the suite's.
+        where: the file and key that the names are from, for errors.
+
+    Raises:
+        UserError: for a name that neither has, or both.
+    """
+    names = (given,) if isinstance(given, str) else given or ()
+    if names:
+        from veilbench.models.features.networks import FEATURE_NETWORKS  # noqa: PLC0415 (torch only when needed)
+
+        known = [*recognizers, *FEATURE_NETWORKS]
+        for name in names:
+            if name not in known:
+                raise UserError(
+                    f"{where}: realism names {name!r}, which is neither a recogniser of this suite nor a feature "
+                    f"network; {did_you_mean(name, known)}"
+                )
+            if known.count(name) > 1:
+                raise UserError(
+                    f"{where}: realism names {name!r}, a feature network and a recogniser of this suite; rename the "
+                    "recogniser's file"
+                )
+    return [PartEntry(kind="realism", params={"features": name}) for name in names]
 
 
 def load_parts(section: Section, entries: Sequence[PartEntry], where: str, base: Path) -> tuple[Component, ...]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -24,8 +24,11 @@ from .components import (
 from .configs import find_config, names_class, read_yaml
 from .crop import CropRule
 from .recognizers import FalseAcceptRate, RecognizerSpec, load_recognizer_spec
-from .scoring import PartEntry, asked_of_judges, load_parts
+from .scoring import PartEntry, asked_of_judges, load_parts, realism_entries
 from .strict_yaml import load
+
+if TYPE_CHECKING:
+    from veilbench.metrics.base import Attacked
 
 # Raise it whenever a change makes old and new numbers incomparable; a leaderboard refuses to mix versions.
 PROTOCOL_VERSION = "1"
@@ -119,7 +122,7 @@ class SuiteSpec(Strict):
         surrogates, judges: a list each.  All surrogates are attacked; a judge that is none of them is black-box.
         scores: what is measured besides PSR.
         countermeasures: what protected photos go through; each is one more row beside the photos as they are.
-        realism: short for the score ``realism`` with this recogniser's features: FID and KID.
+        realism: short for the score ``realism``, FID and KID, on the features of one network or of several.
     """
 
     description: str = ""
@@ -131,7 +134,7 @@ class SuiteSpec(Strict):
     protocol: Protocol = Protocol()
     scores: tuple[PartEntry, ...] = (PartEntry(kind="fidelity"),)
     countermeasures: tuple[PartEntry, ...] = ()
-    realism: str | None = None
+    realism: str | tuple[str, ...] | None = None
     batch_size: Whole = Field(default=16, gt=0)
     seed: Seed = 0
 
@@ -171,7 +174,7 @@ class Suite:
         self.surrogates: tuple[str, ...] = self._attackable(listed or self._listed("surrogates", spec.surrogates))
         self.methods = self._load_methods()
         listed_scores = asked_of_judges(spec.scores, self.judges, self._at("scores"), where.parent)
-        scores = [*listed_scores, *self._realism()]
+        scores = [*listed_scores, *realism_entries(spec.realism, self.recognizers, self._at("realism"))]
         self.scores = load_parts("scores", scores, self._at("scores"), where.parent)
         self.countermeasures = load_parts(
             "countermeasures", spec.countermeasures, self._at("countermeasures"), where.parent
@@ -180,9 +183,11 @@ class Suite:
             check_kinds((part.cls for part in parts), str(where))
         self._check_protocol()
 
-    def _realism(self) -> list[PartEntry]:
-        name = self.spec.realism
-        return [] if name is None else [PartEntry(kind="realism", params={"features": name})]
+    def attacked(self, name: str) -> Attacked:
+        """Whether methods attack a recogniser: in all protections, or in those that do not hold it out."""
+        if name not in self.surrogates:
+            return "never"
+        return "always" if self.spec.protocol.surrogates == "all" else "sometimes"
 
     def _at(self, key: str) -> str:
         """Where the suite's value at a dotted key is from."""
@@ -285,11 +290,6 @@ class Suite:
                     f"{self._at('protocol.far')}: protocol.far is {protocol.far:g} but recogniser {name!r} "
                     f"has thresholds at {known}"
                 )
-        if self.spec.realism is not None and self.spec.realism not in self.recognizers:
-            raise UserError(
-                f"{self._at('realism')}: realism names {self.spec.realism!r}, which is not a recogniser of this suite; "
-                f"{did_you_mean(self.spec.realism, self.recognizers)}"
-            )
 
 
 def load_suite(

@@ -149,7 +149,7 @@ def test_protecting_works_wherever_it_is_called_from_and_leaves_photos_alone() -
 def test_scores_without_judges_are_one_row_a_photo_at_8_bits() -> None:
     protected = (PHOTOS + 0.03).clamp(0, 1)
     table = vb.score(protected, PHOTOS)
-    assert list(table.columns) == ["item", "psnr", "ssim"]
+    assert list(table.columns) == ["item", "psnr", "ssim", "ssim_uniform"]
     assert table["item"].tolist() == [str(place) for place in range(6)]
     rounded = (protected * 255).round() / 255
     assert table["psnr"].tolist() == pytest.approx(psnr(rounded, PHOTOS).tolist())

@@ -53,7 +53,7 @@ def test_few_photos_have_an_fid_with_a_warning(world: Path, veilbench: Veilbench
     assert (table["fid[one]"] >= 0).all()
     assert set(table.loc[table["method"] == "clean", "fid[one]_n"]) == {6}
     assert "of n = 6 images" in one_line(outcome.out)
-    assert "fewer than 2,048 images bias it upwards" in one_line(outcome.out)
+    assert "fewer than 2,048 images bias FID upwards" in one_line(outcome.out)
 
 
 def test_unequal_n_is_pointed_out(world: Path, veilbench: Veilbench) -> None:

@@ -22,7 +22,7 @@ from veilbench.benchmarks.engine.results import Results
 from veilbench.datasets.base import Face, FaceDataset, Manifest, ManifestEntry, Target
 from veilbench.datasets.photos import read_photo, write_png
 from veilbench.metrics.base import Pair, Pairs, Score, Surroundings
-from veilbench.metrics.fidelity import Fidelity, psnr, ssim
+from veilbench.metrics.fidelity import Fidelity, psnr, ssim, ssim_uniform
 from veilbench.metrics.realism import Realism
 from veilbench.metrics.streaming import BATCH
 from veilbench.metrics.verification import Verification
@@ -127,7 +127,8 @@ def test_streamed_scores_are_those_of_single_photos_to_the_bit(
         assert (other is None) == cosines["other"].isna()[pair.item]
         if other is not None:
             assert cosines.loc[pair.item, "other"] == float(alone @ recognizer(other[None])[0])
-        assert tuple(quality.loc[pair.item]) == (float(psnr(image, source)), float(ssim(image, source)))
+        expected = (float(psnr(image, source)), float(ssim(image, source)), ssim_uniform(image[0], source[0]))
+        assert tuple(quality.loc[pair.item]) == expected
         assert features.loc[[pair.item]].to_numpy()[0].tolist() == alone.tolist()
 
 

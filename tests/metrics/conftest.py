@@ -12,7 +12,7 @@ from torch import Tensor
 
 from veilbench.datasets.base import Face, FaceDataset, Manifest, ManifestEntry, Target
 from veilbench.errors import UserError
-from veilbench.metrics.base import Pair, Pairs, Surroundings
+from veilbench.metrics.base import Attacked, Pair, Pairs, Surroundings
 from veilbench.models.recognizers.base import Recognizer
 
 MakePairs = Callable[..., Pairs]
@@ -45,8 +45,12 @@ class Given(FaceDataset):
 class Lent(Surroundings):
     """A suite of one recogniser."""
 
-    def __init__(self, recognizer: Recognizer) -> None:
+    def __init__(self, recognizer: Recognizer, attacked: Attacked = "never") -> None:
         self._recognizer = recognizer
+        self._attacked: Attacked = attacked
+
+    def attacked(self, name: str) -> Attacked:
+        return self._attacked if name == self._recognizer.name else "never"
 
     def recognizer(self, name: str) -> Recognizer:
         if name != self._recognizer.name:

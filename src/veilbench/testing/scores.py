@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, overload
+from typing import Any, get_args, overload
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from veilbench.datasets.base import Face, FaceDataset, Manifest, ManifestEntry, Target
-from veilbench.metrics.base import Pair, Pairs, Score, Surroundings
+from veilbench.metrics.base import Attacked, Pair, Pairs, Score, Surroundings
 from veilbench.metrics.streaming import BATCH
-from veilbench.metrics.validity import check_columns, checked_numbers, checked_rows
+from veilbench.metrics.validity import check_columns, checked_numbers, checked_rows, is_sentence
 from veilbench.metrics.verification import Verification
 from veilbench.models.recognizers.base import Recognizer
 
@@ -52,7 +52,14 @@ class ScoreCase:
 
 
 class ToySuite(Surroundings):
-    """Has a toy recogniser of any name."""
+    """Has a toy recogniser of any name, all of them attacked as ``how`` says."""
+
+    def __init__(self, how: Attacked = "never") -> None:
+        self._how: Attacked = how
+
+    def attacked(self, name: str) -> Attacked:
+        del name
+        return self._how
 
     def recognizer(self, name: str) -> Recognizer:
         return _toy(name)
@@ -171,7 +178,7 @@ def describes_itself(case: ScoreCase) -> None:
 
 
 def columns_are_fit_for_files_and_tables(case: ScoreCase) -> None:
-    """Unique names, a title, a format that formats, and notes of a line; the same before and after loading."""
+    """Unique names, a title, a format that formats, notes and a caution of a line; before loading as after it."""
     columns = list(case.build().columns)
     # the rates that verification leads to are of questions, which the tables know
     must(bool(columns) or isinstance(case.build(), Verification), "columns is empty; name at least one")
@@ -180,6 +187,11 @@ def columns_are_fit_for_files_and_tables(case: ScoreCase) -> None:
     asks = any(column.judged for column in columns)
     must(not asks or case.build().judged, "judges answer some columns; set judged = True, and take a parameter `judge`")
     must(list(case.prepared().columns) == columns, "columns change by prepare; make them of parameters alone")
+    for how in get_args(Attacked):
+        caution = case.build().caution(ToySuite(how))
+        must(
+            caution == "" or is_sentence(caution), f"caution is {caution!r}; give one line with its full stop, or none"
+        )
 
 
 def gives_a_row_for_each_pair(case: ScoreCase) -> None:
