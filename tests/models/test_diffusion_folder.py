@@ -70,7 +70,7 @@ def test_hidden_files_are_no_part_of_a_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b'{\n"a": 1,\n}', "line 3: not JSON"), (b"", "line 1: not JSON"), (b'{"a": "\xff"}', "not a JSON file")],
+    [(b'{\n"a": 1\n"b": 2}', "line 3: not JSON"), (b"", "line 1: not JSON"), (b'{"a": "\xff"}', "not a JSON file")],
 )
 def test_a_broken_config_is_named(tmp_path: Path, content: bytes, message: str) -> None:
     folder = make_folder(tmp_path / "p")
