@@ -39,11 +39,11 @@ def calibrate(
     """
     from .terminal import make_console  # noqa: PLC0415
 
+    if to.exists():
+        raise UserError(f"{to}: is there already; name another file")
     console = make_console()
     with console.status("looking at every photo"):
         measured, config = calibrated(recognizer, on, crop)
-    if to.exists():
-        raise UserError(f"{to}: is there already; name another file")
     write_bytes(to, yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=1000).encode())
     for line in lines(measured):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -97,7 +97,8 @@ def _embedded(recognizer: Any, dataset: FaceDataset, crop: Any) -> tuple[Any, An
     from .engine.scoring import scoring_device  # noqa: PLC0415
 
     device = scoring_device()
-    places = [place for place in range(len(dataset)) if dataset.gallery_photo(place) is not None]
+    entries = dataset.manifest.entries
+    places = [place for place, entry in enumerate(entries) if entry.gallery_sha256 is not None]
     probes = embeddings(recognizer, (crop.look(dataset[place].image) for place in places), device)
     others = (dataset.gallery_photo(place) for place in places)
     gallery = embeddings(recognizer, (crop.look(photo) for photo in others if photo is not None), device)
@@ -106,11 +107,8 @@ def _embedded(recognizer: Any, dataset: FaceDataset, crop: Any) -> tuple[Any, An
 
 def _config(spec: RecognizerSpec, measured: Calibration, dataset: str, crop: Any) -> dict[str, Any]:
     """The recogniser's YAML."""
-    given = spec.model_dump(mode="json", exclude_defaults=True)
+    # whatever an earlier calibration says of its crop is gone
+    given = spec.model_copy(update={"calibrated_crop": crop.rule}).model_dump(mode="json", exclude_defaults=True)
     given["thresholds"] = {far: round(threshold, 6) for far, threshold in measured.thresholds.items()}
     given["calibrated_on"] = f"{measured.impostors} impostor pairs of {measured.people} people of {dataset}"
-    if crop.rule != "recognizer":
-        given["calibrated_crop"] = crop.rule if isinstance(crop.rule, str) else list(crop.rule)
-    if spec.weights is not None:
-        given["weights"] = str(spec.weights)
     return given

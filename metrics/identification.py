@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .base import Column, Pairs, Score, Surroundings
+from .judging import Judge, judge_identity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from veilbench.datasets.gallery import Enrolled, Gallery
     from veilbench.models.crops import Crop, Look
-    from veilbench.models.recognizers.base import Recognizer
 
 FIRST = (1, 5)
 """How many of the gallery's photos are looked at."""
@@ -62,8 +62,7 @@ class Identification(Score):
 
     def __init__(self, *, judge: str) -> None:
         self.judge = judge
-        self._recognizer: Recognizer | None = None
-        self._crop: Crop | None = None
+        self._asked: Judge | None = None
         # searched by all protections: embeddings are kept, photos are not
         self._enrolment: _Enrolment | None = None
 
@@ -78,28 +77,23 @@ class Identification(Score):
         )
 
     def depends_on(self, surroundings: Surroundings) -> Mapping[str, Any]:
-        return {**surroundings.recognizer_identity(self.judge), **surroundings.crop.identity()}
+        return judge_identity(surroundings, self.judge)
 
     def prepare(self, surroundings: Surroundings) -> None:
-        self._recognizer = surroundings.recognizer(self.judge)
-        self._crop = surroundings.crop
+        self._asked = Judge.of(surroundings, self.judge)
 
     def rows(self, pairs: Pairs) -> pd.DataFrame:
         import pandas as pd  # noqa: PLC0415 (tables need no torch)
 
-        if self._recognizer is None or self._crop is None:
+        judge = self._asked
+        if judge is None:
             raise RuntimeError("identification: call prepare before rows")
-        from .streaming import embeddings  # noqa: PLC0415
-
         if self._enrolment is None:
             gallery = pairs.dataset.gallery()
-            enrolled = (_look(self._crop, one) for one in gallery.enrolled)
-            self._enrolment = _Enrolment(gallery, embeddings(self._recognizer, enrolled, pairs.device))
-        asked, enrolment, crop = list(pairs), self._enrolment, self._crop
-        # a source is read only for rules that go by it
-        sources = (pair.source() if crop.rule == "source_box" else None for pair in asked)
-        looks = (crop.look(pair.protected(), source) for pair, source in zip(asked, sources, strict=True))
-        probes = embeddings(self._recognizer, looks, pairs.device)
+            enrolled = (_look(judge.crop, one) for one in gallery.enrolled)
+            self._enrolment = _Enrolment(gallery, judge.embed(enrolled, pairs.device))
+        asked, enrolment = list(pairs), self._enrolment
+        probes = judge.embed_protected(asked, pairs.device)
         found = [enrolment.ranks(pair.item, probe) for pair, probe in zip(asked, probes, strict=True)]
         rows = pd.DataFrame(found, columns=enrolment.names, dtype="float64")
         for name in enrolment.names:

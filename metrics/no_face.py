@@ -50,4 +50,4 @@ class NoFace(Score):
         """1 where no face is found; NaN where none is looked for."""
         if not crop.detects:
             return math.nan
-        return float(not crop.finds(pair.source() if crop.rule == "source_box" else pair.protected()))
+        return float(not crop.finds(pair.source() if crop.of_source else pair.protected()))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .base import Column, Pair, Pairs, Score, Surroundings
+from .judging import Judge, judge_identity
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-    from veilbench.models.crops import Crop, Look
-    from veilbench.models.recognizers.base import Recognizer
+    from veilbench.models.crops import Look
 
 TARGET = "target:"
 """Begins the names of the columns that hold cosines to targets."""
@@ -68,8 +68,7 @@ class Verification(Score):
 
     def __init__(self, *, judge: str) -> None:
         self.judge = judge
-        self._recognizer: Recognizer | None = None
-        self._crop: Crop | None = None
+        self._asked: Judge | None = None
         self._targets: Tensor | None = None
         # a source is compared to by many protections: its embeddings are kept, its photo is not
         self._sources: dict[int, Tensor] = {}
@@ -81,22 +80,20 @@ class Verification(Score):
         return ()
 
     def depends_on(self, surroundings: Surroundings) -> Mapping[str, Any]:
-        return {**surroundings.recognizer_identity(self.judge), **surroundings.crop.identity()}
+        return judge_identity(surroundings, self.judge)
 
     def prepare(self, surroundings: Surroundings) -> None:
-        self._recognizer = surroundings.recognizer(self.judge)
-        self._crop = surroundings.crop
+        self._asked = Judge.of(surroundings, self.judge)
 
     def rows(self, pairs: Pairs) -> pd.DataFrame:
         import pandas as pd  # noqa: PLC0415
 
-        asked, crop = list(pairs), self._rule
-        # a source is read again only for rules that go by it
-        sources = (pair.source() if crop.rule == "source_box" else None for pair in asked)
-        looks = (crop.look(pair.protected(), source) for pair, source in zip(asked, sources, strict=True))
-        embedded = self._embed(pairs, looks)
-        targets = self._target_embeddings(pairs)
-        self._embed_references(pairs, asked)
+        if self._asked is None:
+            raise RuntimeError("verification: call prepare before rows")
+        asked = list(pairs)
+        embedded = self._asked.embed_protected(asked, pairs.device)
+        targets = self._target_embeddings(self._asked, pairs)
+        self._embed_references(self._asked, pairs, asked)
         found = []
         for pair, embedding in zip(asked, embedded, strict=True):
             other = self._others[pair.place]
@@ -106,29 +103,17 @@ class Verification(Score):
         names = ["item", *(f"{TARGET}{name}" for name in targets), "other", "clean"]
         return pd.DataFrame(found, columns=names)
 
-    @property
-    def _rule(self) -> Crop:
-        if self._crop is None:
-            raise RuntimeError("verification: call prepare before rows")
-        return self._crop
-
-    def _embed(self, pairs: Pairs, looks: Iterable[Look]) -> Tensor:
-        from .streaming import embeddings  # noqa: PLC0415 (tables need no torch)
-
-        if self._recognizer is None:
-            raise RuntimeError("verification: call prepare before rows")
-        return embeddings(self._recognizer, looks, pairs.device)
-
-    def _target_embeddings(self, pairs: Pairs) -> dict[str, Tensor]:
+    def _target_embeddings(self, judge: Judge, pairs: Pairs) -> dict[str, Tensor]:
         targets = pairs.dataset.targets
         if self._targets is None:
-            self._targets = self._embed(pairs, (self._rule.of_target(target, "gallery") for target in targets))
+            looks = (judge.crop.of_target(target, "gallery") for target in targets)
+            self._targets = judge.embed(looks, pairs.device)
         return {target.name: row for target, row in zip(targets, self._targets if targets else (), strict=True)}
 
-    def _embed_references(self, pairs: Pairs, asked: Sequence[Pair]) -> None:
+    def _embed_references(self, judge: Judge, pairs: Pairs, asked: Sequence[Pair]) -> None:
         """Embeddings of sources and gallery photos that are not kept yet."""
         new = [pair for pair in asked if pair.place not in self._sources]
-        rows = self._embed(pairs, (self._rule.look(pair.source()) for pair in new))
+        rows = judge.embed((judge.crop.look(pair.source()) for pair in new), pairs.device)
         self._sources |= {pair.place: row for pair, row in zip(new, rows, strict=True)}
         places: list[int] = []
 
@@ -138,6 +123,6 @@ class Verification(Score):
                 self._others[pair.place] = None
                 if photo is not None:
                     places.append(pair.place)
-                    yield self._rule.look(photo)
+                    yield judge.crop.look(photo)
 
-        self._others |= dict(zip(places, self._embed(pairs, others()), strict=False))
+        self._others |= dict(zip(places, judge.embed(others(), pairs.device), strict=False))

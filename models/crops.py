@@ -70,6 +70,11 @@ class Crop:
         return self.rule in DETECTING
 
     @property
+    def of_source(self) -> bool:
+        """Whether a protected photo is looked at where its source says."""
+        return self.rule == "source_box"
+
+    @property
     def text(self) -> str:
         """For tables."""
         return crop_text(self.rule)
@@ -104,7 +109,7 @@ class Crop:
 
     def look(self, photo: Tensor, source: Tensor | None = None) -> Look:
         """A photo and what is looked at; of a protected one with its ``source``, which some rules go by."""
-        return Look(photo, self.view(source if self.rule == "source_box" and source is not None else photo))
+        return Look(photo, self.view(source if self.of_source and source is not None else photo))
 
     def of_target(self, target: Target, photo: Literal["image", "gallery"]) -> Look:
         """The photo of a target to attack with (``image``), or to compare with (``gallery``).

@@ -53,8 +53,8 @@ def collect(results: Results, cell: str | None = None) -> pd.DataFrame:
         belongs = [item in wanted[at] for at, item in zip(rows["question"], rows["item"], strict=True)]
         rows = rows[pd.Series(belongs, rows.index, dtype=bool)]
         rows = rows[[PLACE, ROW, *LABELS, "protocol", "item"]].join(deciding(rows, goal, targets), how="inner")
-        found.append(pd.concat([rows, _successes(results, rows, goal)], axis=1))
-        found[-1] = answering(found[-1].merge(answers, how="left", on=KEYS), answered, goal, targets)
+        rows = pd.concat([rows, _successes(results, rows, goal)], axis=1)
+        found.append(answering(rows.merge(answers, how="left", on=KEYS), answered, goal, targets))
     decided = pd.concat(found).merge(images, on=["countermeasure", "cell", "item"])
     return decided.sort_values([PLACE, ROW], ignore_index=True).drop(columns=[PLACE, ROW])
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from veilbench.errors import UserError
 from veilbench.metrics.base import Column
-from veilbench.metrics.statistics import clustered_mean, clustered_rate, wilson_interval
+from veilbench.metrics.statistics import Estimate, Mean, clustered_mean, clustered_rate, wilson_interval
 from veilbench.metrics.validity import BESIDE
 
 from ..engine.kept_rows import read_row, row_key
@@ -41,8 +41,9 @@ def rates(items: pd.DataFrame, confidence: float) -> pd.DataFrame:
     for values, group in items.groupby(keys, sort=False):
         for far in fars:
             outcomes = group[f"success@{far}"].dropna().astype(bool)
-            if len(outcomes):
-                rows.append({**dict(zip(keys, values, strict=True)), "far": float(far), **_rate(outcomes, confidence)})
+            if (rate := _rate(outcomes, confidence)) is not None:
+                label = {**dict(zip(keys, values, strict=True)), "far": float(far)}
+                rows.append(label | _unnamed("psr", rate))
     return pd.DataFrame(rows)
 
 
@@ -63,10 +64,10 @@ def answers(results: Results, items: pd.DataFrame) -> pd.DataFrame:
     for score in {one.kind: one for one in results.manifest.scores if judged_columns([one])}.values():
         for values, group in items.groupby(keys, sort=False):
             for column in judged_columns([score]):
-                rate = _answer("rate", group, column, results.manifest.protocol.confidence)
-                if rate["rate_n"]:
+                rate = _answer(group, column, results.manifest.protocol.confidence)
+                if rate is not None:
                     label = {**dict(zip(keys, values, strict=True)), "column": column.name, "gallery": score.gallery}
-                    rows.append(label | {key.removeprefix("rate_"): one for key, one in rate.items()})
+                    rows.append(label | _unnamed("rate", rate))
     return pd.DataFrame(rows)
 
 
@@ -126,16 +127,16 @@ def _row(results: Results, group: pd.DataFrame) -> dict[str, Any]:
     row: dict[str, Any] = {key: group[key].iloc[0] for key in (*ROW, "family")}
     for judge in results.manifest.judges:
         column = judge_column(judge)
-        row |= _prefixed(column.name, _rate(black.loc[black["judge"] == judge, "success"], confidence))
-    row |= _prefixed(PSR.name, _rate(black["success"], confidence))
-    row |= _prefixed(PSR_WHITE_BOX.name, _rate(white["success"], confidence))
+        row |= _named(column.name, _rate(black.loc[black["judge"] == judge, "success"], confidence))
+    row |= _named(PSR.name, _rate(black["success"], confidence))
+    row |= _named(PSR_WHITE_BOX.name, _rate(white["success"], confidence))
     # quality and cost belong to images: an image that several judges looked at counts once
     images = group.drop_duplicates(["cell", "item"])
     cells = results.row_cells(row["method"], row["goal"])
     row |= _scores(results, images, row["countermeasure"], cells)
     for column in judged_columns(results.manifest.scores):
-        row |= _answer(column.name, black, column, confidence)
-        row |= _answer(white_box(column).name, white, column, confidence)
+        row |= _named(column.name, _answer(black, column, confidence))
+        row |= _named(white_box(column).name, _answer(white, column, confidence))
     passes = [name for name in map(str, images) if name.endswith("_passes")]
     return {
         **row,
@@ -148,25 +149,30 @@ def _row(results: Results, group: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _rate(outcomes: Iterable[Any], confidence: float) -> dict[str, Any]:
+def _rate(outcomes: Iterable[Any], confidence: float) -> Estimate | None:
+    """The share of successes; None without an outcome."""
     flags = [bool(flag) for flag in outcomes]
-    if not flags:
-        return {"psr": None, "low": None, "high": None, "n": 0}
-    estimate = wilson_interval(sum(flags), len(flags), confidence)
-    return {"psr": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
+    return wilson_interval(sum(flags), len(flags), confidence) if flags else None
 
 
-def _answer(name: str, group: pd.DataFrame, column: Column, confidence: float) -> dict[str, Any]:
+def _answer(group: pd.DataFrame, column: Column, confidence: float) -> Estimate | None:
     """The share of yes in a column that judges answer; photos of one source are not independent of each other."""
     known = group[group[column.name].notna()]
     if known.empty:
+        return None
+    return clustered_rate([bool(one) for one in known[column.name]], known["item"].tolist(), confidence)
+
+
+def _named(name: str, number: Estimate | Mean | None) -> dict[str, Any]:
+    """A number, its interval and its n as columns of a leaderboard."""
+    if number is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None, f"{name}_n": 0}
-    rate = clustered_rate([bool(one) for one in known[column.name]], known["item"].tolist(), confidence)
-    return {name: rate.value, f"{name}_low": rate.low, f"{name}_high": rate.high, f"{name}_n": rate.n}
+    return {name: number.value, f"{name}_low": number.low, f"{name}_high": number.high, f"{name}_n": number.n}
 
 
-def _prefixed(name: str, rate: dict[str, Any]) -> dict[str, Any]:
-    return {name: rate["psr"], f"{name}_low": rate["low"], f"{name}_high": rate["high"], f"{name}_n": rate["n"]}
+def _unnamed(name: str, number: Estimate) -> dict[str, Any]:
+    """The same as columns of a table that has one number a row."""
+    return {name: number.value, "low": number.low, "high": number.high, "n": number.n}
 
 
 def _scores(results: Results, images: pd.DataFrame, treatment: str, cells: Sequence[str]) -> dict[str, Any]:
@@ -182,7 +188,7 @@ def _scores(results: Results, images: pd.DataFrame, treatment: str, cells: Seque
             continue
         known = images[images[name].notna()]
         mean = clustered_mean(known[name].tolist(), known["item"].tolist(), results.manifest.protocol.confidence)
-        row |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high, f"{name}_n": mean.n}
+        row |= _named(name, mean)
     return row
 
 

@@ -67,6 +67,14 @@ def test_thresholds_are_measured_written_and_used(crowd: Path, veilbench: Veilbe
     assert set(judged.loc[judged["judge"] == "ready", "threshold"]) == {spec.thresholds[0.01]}
 
 
+def test_another_crop_replaces_that_of_an_earlier_calibration(crowd: Path, veilbench: Veilbench) -> None:
+    words = ("--on", crowd / "crowd.yaml")
+    assert veilbench("calibrate", crowd / "new.yaml", *words, "--crop", "whole", "--to", crowd / "a.yaml").code == 0
+    assert veilbench("calibrate", crowd / "a.yaml", *words, "--to", crowd / "b.yaml").code == 0
+    rules = [load_recognizer_spec(name, crowd)[1].calibrated_crop for name in ("./a.yaml", "./b.yaml")]
+    assert rules == ["whole", "recognizer"]
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
