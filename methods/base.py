@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -100,9 +101,9 @@ class Task:
 
         Args:
             photos: ``B x 3 x H x W``; surrogates are then asked about as many images, of the same size and in the same
-                order.  Faces are looked for in the photos, once.
+                order.  Faces are looked for in the photos when a surrogate is first asked, and once.
         """
-        views = self.crop.views(photos) if self.surrogates else None
+        views = cache(partial(self.crop.views, photos))
         with ExitStack() as stack:
             for surrogate in self.surrogates:
                 stack.enter_context(surrogate.looking(views))

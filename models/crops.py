@@ -15,12 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from veilbench.boxes import Box, Fractions
+from veilbench.boxes import Box, CropName, Fractions, crop_text
 
 if TYPE_CHECKING:
     from veilbench.datasets.base import Target
 
-Rule = Literal["recognizer", "whole", "detected", "source_box", "aligned"]
 DETECTING = frozenset({"detected", "source_box", "aligned"})
 TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
 """ArcFace's places of the five points (eyes, nose, corners of the mouth) in 112 x 112 pixels, as insightface has it."""
@@ -44,11 +43,6 @@ class Look(NamedTuple):
     view: View | None = None
 
 
-def crop_text(rule: Rule | Fractions) -> str:
-    """A rule for tables."""
-    return rule if isinstance(rule, str) else " ".join(f"{side:g}" for side in rule)
-
-
 @dataclass(frozen=True, slots=True)
 class Crop:
     """A rule.
@@ -62,7 +56,7 @@ class Crop:
     Where no face is found, or its box is empty, the whole photo is looked at, as in WeakenDiff's code.
     """
 
-    rule: Rule | Fractions = "recognizer"
+    rule: CropName | Fractions = "recognizer"
 
     @property
     def detects(self) -> bool:
@@ -122,7 +116,7 @@ class Crop:
         return self.look(image)
 
 
-def _face_view(rule: Rule | Fractions, photo: Tensor) -> View | None:
+def _face_view(rule: CropName | Fractions, photo: Tensor) -> View | None:
     """The face of a photo; None where none is found, or its box is empty."""
     from .detectors.mtcnn import find_face  # noqa: PLC0415 (not every protocol detects)
 

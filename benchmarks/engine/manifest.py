@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from veilbench.boxes import crop_text
 from veilbench.metrics.base import Column
 
 if TYPE_CHECKING:
@@ -202,8 +203,6 @@ def plain(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _judge(spec: RecognizerSpec, crop: Crop) -> JudgeFacts:
-    from veilbench.models.crops import crop_text  # noqa: PLC0415 (torch only when a plan is there)
-
     text = crop.text
     if crop.rule == "recognizer":
         own = tuple((spec.input or spec.cls.input_spec).crop)

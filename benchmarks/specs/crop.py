@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from veilbench.boxes import Fractions, check_fractions
+from veilbench.boxes import CropName, Fractions, check_fractions
 from veilbench.registry import Number, parse
 
 from .strict_yaml import load
@@ -19,7 +19,7 @@ def _has_area(value: Any) -> Any:
 
 
 CropRule = Annotated[
-    Literal["recognizer", "whole", "detected", "source_box", "aligned"] | tuple[Number, Number, Number, Number],
+    CropName | tuple[Number, Number, Number, Number],
     AfterValidator(_has_area),
 ]
 """See :class:`veilbench.models.crops.Crop`."""
@@ -31,6 +31,6 @@ class _Given(BaseModel):
     crop: CropRule
 
 
-def read_crop(text: str, where: str) -> Literal["recognizer", "whole", "detected", "source_box", "aligned"] | Fractions:
+def read_crop(text: str, where: str) -> CropName | Fractions:
     """A rule that the command line names.  Raises :class:`UserError`, beginning with ``where``, for none."""
     return parse(_Given, {"crop": load(text, where)}, where).crop

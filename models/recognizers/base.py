@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, ABCMeta, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -155,7 +155,7 @@ class Recognizer(nn.Module, ABC, metaclass=_Freezing):
         super().__init__()
         self.name = self.kind
         self.passes = PassCounter()
-        self._views: Sequence[View] | None = None
+        self._looking: Callable[[], Sequence[View] | None] | None = None
         self.register_buffer("_place", torch.empty(0), persistent=False)
 
     @classmethod
@@ -206,27 +206,30 @@ class Recognizer(nn.Module, ABC, metaclass=_Freezing):
         Raises:
             ValueError: within :meth:`looking`, for another number of photos than it has views.
         """
-        if views is None and self._views is not None:
-            if len(images) != len(self._views):
+        if views is None and self._looking is not None:
+            views = self._looking()
+            if views is not None and len(images) != len(views):
                 raise ValueError(
-                    f"{self.name}: {len(images)} photos, and the batch that is being protected has {len(self._views)}; "
+                    f"{self.name}: {len(images)} photos, and the batch that is being protected has {len(views)}; "
                     "give `views` with photos that are not the batch's, one by one"
                 )
-            views = self._views
         with torch.set_grad_enabled(self.differentiable and torch.is_grad_enabled()):
             embeddings = F.normalize(self._chunked(self.prepare(images, views)).to(images.device))
         self.passes.count(len(images), embeddings)
         return embeddings
 
     @contextmanager
-    def looking(self, views: Sequence[View] | None) -> Iterator[None]:
-        """Within the block photos are looked at as these views say, one for each photo of a batch; None: as before."""
-        before = self._views
-        self._views = before if views is None else tuple(views)
+    def looking(self, views: Callable[[], Sequence[View] | None]) -> Iterator[None]:
+        """Within the block photos are looked at as these views say, one for each photo of a batch.
+
+        They are asked for whenever the recogniser is; None: the part that ``input_spec`` names.
+        """
+        before = self._looking
+        self._looking = views
         try:
             yield
         finally:
-            self._views = before
+            self._looking = before
 
     def _chunked(self, inputs: Tensor) -> Tensor:
         """:meth:`embed` of ``chunk`` images at a time, the last chunk padded with zeros.

@@ -1,13 +1,16 @@
-"""The one box: a rectangle of a photo, its sides always in the same order."""
+"""The one box: a rectangle of a photo, its sides always in the same order; and the names of rules that find one."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from .errors import DataError
 
 Fractions = tuple[float, float, float, float]
 """``(left, top, right, bottom)`` as fractions of a photo: 0 is its left or upper edge, 1 its right or lower one."""
+
+CropName = Literal["recognizer", "whole", "detected", "source_box", "aligned"]
+"""Rules for what recognisers look at; see :class:`veilbench.models.crops.Crop`."""
 
 
 class Box(NamedTuple):
@@ -66,3 +69,8 @@ def check_fractions(fractions: Fractions) -> None:
             f"box {list(fractions)} has no area or leaves the photo; give [left, top, right, bottom] in fractions of "
             "the photo, 0 <= left < right <= 1 and 0 <= top < bottom <= 1"
         )
+
+
+def crop_text(rule: CropName | Fractions) -> str:
+    """A rule, or a part of all photos, for tables."""
+    return rule if isinstance(rule, str) else " ".join(f"{side:g}" for side in rule)

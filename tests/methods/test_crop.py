@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import pytest
 import torch
 from skimage.data import astronaut
+from torch import Tensor
 
 from veilbench.datasets.base import FaceBatch, Target
 from veilbench.methods.base import Goal, ProtectionMethod, Task
@@ -15,7 +16,7 @@ from veilbench.methods.mi_fgsm import MIFGSM
 from veilbench.methods.pgd import PGD
 from veilbench.methods.ti_dim import TIDIM
 from veilbench.methods.tip_im import TIPIM
-from veilbench.models.crops import Crop
+from veilbench.models.crops import Crop, View
 from veilbench.models.detectors.mtcnn import find_face
 from veilbench.models.recognizers.base import Recognizer
 
@@ -46,6 +47,27 @@ def test_a_fixed_part_is_as_if_recognisers_saw_it_anyway(
         results[way] = made.predict_step(FaceBatch(("a", "b", "c"), IMAGES, (None,) * 3)).images
     torch.testing.assert_close(results["crop"], results["input"], atol=1e-9, rtol=0)
     assert (results["crop"] - results["whole"]).abs().max() > 1e-3
+
+
+def test_faces_are_looked_for_once_and_only_when_a_surrogate_is_asked(
+    make_recognizer: Callable[..., Recognizer],
+) -> None:
+    class Counting(Crop):
+        sought = 0
+
+        def views(self, photos: Iterable[Tensor]) -> list[View] | None:
+            Counting.sought += 1
+            return super().views(photos)
+
+    photos = IMAGES.float()
+    task = Task(Goal.DODGE, [make_recognizer(name) for name in ("one", "two")], crop=Counting(PART))
+    with task.looking(photos):
+        pass
+    assert Counting.sought == 0
+    with task.looking(photos):
+        for surrogate in task.surrogates * 3:
+            surrogate(photos)
+    assert Counting.sought == 1
 
 
 def test_outside_the_face_that_is_found_nothing_changes(make_recognizer: Callable[..., Recognizer]) -> None:

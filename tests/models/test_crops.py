@@ -113,7 +113,7 @@ def test_a_recogniser_looks_as_it_is_told_and_complains_of_other_batches(
     alone = torch.cat(
         [recognizer(one[None, :, view.rows, view.columns]) for one, view in zip(images, views, strict=True)]
     )
-    with recognizer.looking(views):
+    with recognizer.looking(lambda: views):
         assert torch.equal(recognizer(images), alone)
         assert torch.equal(recognizer(images[:1], views[1:2]), recognizer(images[:1], [views[1]]))
         with pytest.raises(ValueError, match="2 photos, and the batch that is being protected has 3"):
