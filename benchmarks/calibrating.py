@@ -11,6 +11,8 @@ import yaml
 from veilbench.errors import UserError
 from veilbench.files import write_bytes
 
+from .terminal import make_console
+
 if TYPE_CHECKING:
     from veilbench.datasets.base import FaceDataset
     from veilbench.metrics.calibration import Calibration
@@ -37,8 +39,6 @@ def calibrate(
 
     Take other people than those that you test on.
     """
-    from .terminal import make_console  # noqa: PLC0415
-
     if to.exists():
         raise UserError(f"{to}: is there already; name another file")
     console = make_console()

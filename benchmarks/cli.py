@@ -8,26 +8,24 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from veilbench.errors import VeilbenchError, printable
+from veilbench.errors import MissingError, VeilbenchError, printable
 
 from .calibrating import calibrate
+from .leaderboard_command import STDOUT, leaderboard, print_leaderboard
 from .optional_values import with_optional_values
+from .options import RESULTS, ExecutorName, Jobs, Only, ResultsFolder, Settings, Stored, SuiteName, TrackerName
+from .terminal import make_console, say
 from .weights_commands import app as weights_app
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from rich.console import Console
-
     from .engine.plan import Plan
     from .engine.results import Results
-    from .specs.published import Published
 
 app = typer.Typer(
     help="Measure how well methods keep portraits from being recognised, and what it costs.  `veilbench run embedded` "
@@ -38,50 +36,14 @@ app = typer.Typer(
 app.add_typer(weights_app, name="weights")
 app.command()(calibrate)
 
-SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name (see `veilbench list`) or YAML file.")]
-Stored = Annotated[
-    str, typer.Argument(metavar="SUITE", help="A suite's name or YAML file, or a folder below suites/ of the results.")
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="SCOPE.KEY=VALUE", help="Override, e.g. method.steps=20, pgd.epsilon=8/255, suite.seed=1."
-    ),
-]
-Only = Annotated[
-    list[str] | None,
-    typer.Option("--method", "-m", help="Only this method of the suite, or path/to/file.py:Class; repeatable."),
-]
-ResultsFolder = Annotated[Path, typer.Option("--results", help="Folder for all results.", envvar="VEILBENCH_RESULTS")]
-Jobs = Annotated[
-    int | None,
-    typer.Option(min=1, envvar="VEILBENCH_JOBS", help="Protections at once; without a GPU one a core, at most 4."),
-]
-TrackerName = Annotated[
-    str,
-    typer.Option(
-        help="wandb (as it is set up here; offline without a key), offline or none, or path/to/file.py:Class."
-    ),
-]
-ExecutorName = Annotated[
-    str, typer.Option(help="serial, processes or auto (whichever suits --jobs), or path/to/file.py:Class.")
-]
-RESULTS = Path("results")
-STDOUT = "-"
 INTERRUPTED = "interrupted; run the same command again to go on: finished items are kept\n"
 
 
-def _console() -> Console:
-    from .terminal import make_console  # noqa: PLC0415
-
-    return make_console()
-
-
 def _plan(suite: str, settings: list[str] | None, only: list[str] | None) -> Plan:
-    from .engine.plan import Plan as SuitePlan  # noqa: PLC0415
+    from .engine.missing import plan_or_all_missing  # noqa: PLC0415
     from .specs.suite import load_suite  # noqa: PLC0415
 
-    return SuitePlan(load_suite(suite, settings, only))
+    return plan_or_all_missing(load_suite(suite, settings, only))
 
 
 def _results(suite: str, settings: list[str] | None, only: list[str] | None, root: Path) -> Results:
@@ -95,7 +57,7 @@ def list_() -> None:
     """Show everything that can be named: suites, methods, data sets, recognisers, sweeps, scores, countermeasures."""
     from .describe import overview  # noqa: PLC0415
 
-    console = _console()
+    console = make_console()
     for table in overview():
         console.print(table)
 
@@ -110,7 +72,7 @@ def describe(
     """Show one of them whole, by name or as a YAML file of your own: what it is, its parameters and their values."""
     from .describe import details  # noqa: PLC0415
 
-    console = _console()
+    console = make_console()
     for table in details(name):
         console.print(table)
 
@@ -121,11 +83,11 @@ def plan(suite: SuiteName, set_: Settings = None, method: Only = None, results: 
     from .engine.store import Store  # noqa: PLC0415
     from .progress_tables import plan_view  # noqa: PLC0415
 
-    console = _console()
+    console = make_console()
     table, lines = plan_view(_plan(suite, set_, method), Store(results))
     console.print(table)
     for line in lines:
-        _say(console, line)
+        say(console, line)
 
 
 @app.command()
@@ -133,7 +95,7 @@ def status(suite: Stored, set_: Settings = None, method: Only = None, results: R
     """Show how far a suite is, and why cells failed."""
     from .progress_tables import status_tables  # noqa: PLC0415
 
-    console = _console()
+    console = make_console()
     for table in status_tables(_results(suite, set_, method, results)):
         console.print(table)
 
@@ -155,7 +117,7 @@ def run(
     The suite `embedded` takes 9 to 14 minutes on two cores.
     """
     _check_services(tracker, executor, devices)
-    console = _console()
+    console = make_console()
     with console.status("loading"):
         opened = _plan(suite, set_, method)
         from .engine.results import claim  # noqa: PLC0415
@@ -165,8 +127,8 @@ def run(
 
         found, notice = claim(opened, suite, set_, method, results)
     for line in [*(f"skipped: {one}" for one in opened.skipped), *([notice] if notice else [])]:
-        _say(console, line)
-    tracking = make_tracker(tracker, results, partial(_say, console))
+        say(console, line)
+    tracking = make_tracker(tracker, results, partial(say, console))
     runner = Runner(opened, found, tracking, console, batch_size, devices, jobs, executor)
     try:
         failures = runner.run()
@@ -175,9 +137,9 @@ def run(
         raise typer.Exit(130) from error
     table = write_report(found, redraw=False)
     tracking.finish(found, table)
-    _print_leaderboard(console, found, table)
+    print_leaderboard(console, found, table)
     for line in tracking.closing_lines():
-        _say(console, line)
+        say(console, line)
     if failures:
         raise typer.Exit(1)
 
@@ -189,42 +151,10 @@ def collect(suite: Stored, set_: Settings = None, method: Only = None, results: 
 
     found = _results(suite, set_, method, results)
     write_report(found)
-    _console().print(f"wrote {found.folder}", highlight=False, markup=False)
+    make_console().print(f"wrote {found.folder}", highlight=False, markup=False)
 
 
-@app.command(cls=with_optional_values({"--published": "", "--latex": STDOUT}))
-def leaderboard(
-    suite: Stored,
-    set_: Settings = None,
-    method: Only = None,
-    results: ResultsFolder = RESULTS,
-    published: Annotated[
-        str | None,
-        typer.Option(metavar="[TABLE]", help="Papers' numbers below, never ranked with these; all that fit, or TABLE."),
-    ] = None,
-    latex: Annotated[
-        str | None, typer.Option(metavar="[FILE]", help="As LaTeX (booktabs): print it and nothing else, or into FILE.")
-    ] = None,
-    intervals: Annotated[bool, typer.Option("--intervals", help="With --latex: print the intervals.")] = False,
-) -> None:
-    """Print a comparison's leaderboard and write its tables, from what is stored; no data or weights are needed."""
-    from .report.latex import check_file, to_latex, write_latex  # noqa: PLC0415
-    from .report.published import published_tables  # noqa: PLC0415
-    from .report.write import tables_if_possible  # noqa: PLC0415
-
-    check_file(latex, intervals)
-    found, console = _results(suite, set_, method, results), _console()
-    papers = [] if published is None else published_tables(published, found)
-    table, unwritten = tables_if_possible(found)
-    if latex == STDOUT:  # it alone, so that it can be piped
-        sys.stdout.write(to_latex(found, table, intervals=intervals, published=papers))
-        sys.stderr.write(f"{printable(unwritten)}\n" if unwritten else "")
-        return
-    if latex is not None:
-        write_latex(Path(latex), found, table, intervals=intervals, published=papers)
-    _print_leaderboard(console, found, table, papers)
-    for line in [*([unwritten] if unwritten else []), *([] if latex is None else [f"wrote {latex}"])]:
-        _say(console, line)
+app.command(cls=with_optional_values({"--published": "", "--latex": STDOUT}))(leaderboard)
 
 
 @app.command()
@@ -237,12 +167,12 @@ def sweep(
 ) -> None:
     """Try many settings of a method, keep every trial, and write the best one as a method.  Run it again to resume."""
     _check_services(tracker, executor)
-    console = _console()
+    console = make_console()
     with console.status("loading"):
         from .engine.store import Store as ResultStore  # noqa: PLC0415
         from .sweeps.sweep import Sweep  # noqa: PLC0415
         from .trackers import make_tracker  # noqa: PLC0415
-    tracking = make_tracker(tracker, results, partial(_say, console))
+    tracking = make_tracker(tracker, results, partial(say, console))
     try:
         result = Sweep(name, ResultStore(results), tracking, console, jobs, executor).run()
     except KeyboardInterrupt as error:
@@ -253,7 +183,7 @@ def sweep(
     )
     console.print(f"front, picture and best.yaml: {result.folder}", highlight=False, markup=False)
     for line in tracking.closing_lines():
-        _say(console, line)
+        say(console, line)
 
 
 @app.command()
@@ -271,7 +201,7 @@ def prepare(
     ] = None,
 ) -> None:
     """Verify a local copy of a data set and record it, so that suites can use it.  Nothing is downloaded or copied."""
-    console = _console()
+    console = make_console()
     with console.status("looking at every photo"):
         from veilbench.datasets.preparation import prepare as prepare_copy  # noqa: PLC0415
 
@@ -299,7 +229,7 @@ def check(
 
     from .check import check_part  # noqa: PLC0415
 
-    console = _console()
+    console = make_console()
     broken = 0
     for name, problem in check_part(part):
         broken += bool(problem)
@@ -317,14 +247,9 @@ def doctor(results: ResultsFolder = RESULTS) -> None:
     from .doctor import check  # noqa: PLC0415
 
     table, healthy = check(results)
-    _console().print(table)
+    make_console().print(table)
     if not healthy:
         raise typer.Exit(1)
-
-
-def _say(console: Console, line: str) -> None:
-    """Print one line as it is: a terminal may wrap it, nothing breaks or colours it."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _check_services(tracker: str, executor: str, devices: int = 1) -> None:
@@ -334,22 +259,6 @@ def _check_services(tracker: str, executor: str, devices: int = 1) -> None:
 
     check_tracker(tracker)
     check_executor(executor, devices)
-
-
-def _print_leaderboard(
-    console: Console, results: Results, table: pd.DataFrame, papers: Sequence[Published] = ()
-) -> None:
-    from .report import published  # noqa: PLC0415
-    from .report.tables import notes, to_rich  # noqa: PLC0415
-
-    for grid in to_rich(results, table, console.width, plain=not console.encoding.startswith("utf")):
-        console.print(grid)
-    console.print(notes(results, table), style="dim", highlight=False, markup=False)
-    for paper in papers:
-        console.print(published.to_rich(paper))
-        for part in published.footnote(paper, results, table):
-            console.print(part, style="dim", highlight=False, markup=False)
-    _say(console, f"tables and pictures: {results.folder}")
 
 
 def main() -> None:
@@ -372,12 +281,12 @@ def main() -> None:
     except ValueError as error:
         if not isinstance(error, VeilbenchError):
             raise
-        _end(str(error))
+        _end(str(error), *(error.lines if isinstance(error, MissingError) else ()))
 
 
-def _end(problem: str) -> NoReturn:
-    """Say in one line why nothing can be done."""
-    sys.stderr.write(f"veilbench: {printable(problem)}\n")
+def _end(problem: str, *parts: str) -> NoReturn:
+    """Say in one line why nothing can be done; in one more for each of several reasons."""
+    sys.stderr.write("".join(f"{line}\n" for line in (f"veilbench: {printable(problem)}", *map(printable, parts))))
     sys.exit(2)
 
 

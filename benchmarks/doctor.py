@@ -41,6 +41,7 @@ def check(results: Path) -> tuple[Table, bool]:
         *_recognizers(),
         *_lpips(),
         *_features(),
+        *_suites(),
     ]
     table = Table(title="veilbench doctor", title_justify="left")
     for column in ("check", "state", "found"):
@@ -161,4 +162,17 @@ def _features() -> list[Finding]:
             findings.append((f"fid {kind}", "ok", str(network.find())))
         except WeightsError as error:
             findings.append((f"fid {kind}", "note", str(error)))
+    return findings
+
+
+def _suites() -> list[Finding]:
+    """A comparison whose data or weights are not there is no fault either."""
+    from .engine.missing import missing  # noqa: PLC0415
+    from .specs.suite import load_suite  # noqa: PLC0415
+
+    findings = []
+    for name in config_names("suites"):
+        lacking = missing(load_suite(name))
+        more = f"lacks {', '.join(lacking)}; `veilbench plan {name}` says of each what to do"
+        findings.append((f"suite {name}", "note" if lacking else "ok", more if lacking else "can run"))
     return findings

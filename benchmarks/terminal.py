@@ -40,3 +40,8 @@ def make_console() -> Console:
         console = Console(width=FILE_WIDTH)
     console.push_render_hook(_Escape())
     return console
+
+
+def say(console: Console, line: str) -> None:
+    """Print one line as it is: a terminal may wrap it, nothing breaks or colours it."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -137,3 +137,23 @@ def clustered_mean(values: Sequence[float], groups: Sequence[str], confidence: f
     error = math.sqrt(n / (n - 1) * sum(one * one for one in sums.values())) / len(values)
     reach = float(stdtrit(n - 1, (1 + confidence) / 2)) * error
     return Mean(value, value - reach, value + reach, n)
+
+
+def mean_rate(rates: Sequence[Estimate]) -> Estimate:
+    """The mean of rates of independent samples, each counting alike, such as one of two data sets each.
+
+    The ends are those of Zou and Donner, Construction of confidence intervals about effect measures: a simple approach,
+    Statistics in Medicine 2008: the rates' own distances to their ends are added up as variances are.
+
+    Args:
+        rates: at least one, with intervals of one level.
+
+    >>> mean = mean_rate([wilson_interval(8, 10), wilson_interval(3, 10)])
+    >>> round(mean.value, 3), round(mean.low, 3), round(mean.high, 3), mean.n
+    (0.55, 0.368, 0.718, 20)
+    """
+    count = len(rates)
+    value = sum(rate.value for rate in rates) / count
+    below = math.hypot(*(rate.value - rate.low for rate in rates)) / count
+    above = math.hypot(*(rate.high - rate.value for rate in rates)) / count
+    return Estimate(value, value - below, value + above, sum(rate.n for rate in rates))

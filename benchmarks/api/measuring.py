@@ -86,7 +86,7 @@ def score(  # noqa: PLR0913 (each is a choice that changes numbers)
         WeightsError: when a score's network is not there.
     """
     options = parse(_Options, {"goal": goal, "far": far, "crop": crop}, CALLER)
-    asked = as_recognizers(judges, f"{CALLER}: judges")
+    asked = as_recognizers(judges, f"{CALLER}: judges", options.crop)
     faces = _faces(sources, ids, targets, others)
     if asked:
         _check_decider(faces, options.goal)

@@ -11,6 +11,7 @@ from veilbench.errors import UserError, shown
 
 from ..specs.components import Component, ComponentSpec, Section, build_dataset, build_method, load_component
 from ..specs.configs import config_names
+from ..specs.crop import CropRule
 from ..specs.recognizers import build_recognizer, load_recognizer_spec
 
 if TYPE_CHECKING:
@@ -19,17 +20,19 @@ if TYPE_CHECKING:
     from veilbench.models.recognizers.base import Recognizer
 
 
-def load_recognizer(name: str | Path, /) -> Recognizer:
+def load_recognizer(name: str | Path, /, *, crop: CropRule = "recognizer") -> Recognizer:
     """A face recogniser with its weights.
 
     Args:
         name: a shipped config (``veilbench list``), the path of a YAML file, or ``path/to/file.py:Class`` of a class
             that brings its thresholds.
+        crop: what it is going to look at; its thresholds are those that were measured so, where its config has them.
 
     Raises:
         UserError: when there is none, or its weights are missing or do not fit; in one line, with the next step.
     """
-    return build_recognizer(*load_recognizer_spec(str(name), Path()))
+    known, spec = load_recognizer_spec(str(name), Path())
+    return build_recognizer(known, spec.under(crop))
 
 
 def load_method(name: str | Path, /, **params: Any) -> ProtectionMethod:
@@ -67,7 +70,9 @@ def _component(section: Section, name: str, params: dict[str, Any], caller: str)
     return load_component(section, name, Path(), params, origins)
 
 
-def as_recognizers(given: str | Path | Recognizer | Sequence[str | Path | Recognizer], role: str) -> list[Recognizer]:
+def as_recognizers(
+    given: str | Path | Recognizer | Sequence[str | Path | Recognizer], role: str, crop: CropRule
+) -> list[Recognizer]:
     """Recognisers from objects and names, in their order.
 
     Raises:
@@ -76,7 +81,7 @@ def as_recognizers(given: str | Path | Recognizer | Sequence[str | Path | Recogn
     from veilbench.models.recognizers.base import Recognizer  # noqa: PLC0415 (torch only when needed)
 
     listed = [given] if isinstance(given, str | Path | Recognizer) else list(given)
-    found = [one if isinstance(one, Recognizer) else load_recognizer(one) for one in listed]
+    found = [one if isinstance(one, Recognizer) else load_recognizer(one, crop=crop) for one in listed]
     names = [one.name for one in found]
     for name in names:
         if names.count(name) > 1:

@@ -87,7 +87,7 @@ def protect(  # noqa: PLR0913 (each is a choice that changes photos)
     built = method if isinstance(method, ProtectionMethod) else load_method(method)
     people = as_targets(targets, CALLER)
     _check(built, Goal(options.goal), people, parts, reference)
-    helpers = _surrogates(built, surrogates)
+    helpers = _surrogates(built, surrogates, options.crop)
     wanted = people if built.uses_target else ()
     rule = Crop(options.crop)
     built.assign(Task(options.goal, helpers, wanted, seed=options.seed, reference=reference, crop=rule))
@@ -96,9 +96,9 @@ def protect(  # noqa: PLR0913 (each is a choice that changes photos)
     return torch.cat(made.images).to(images.device).reshape(images.shape)
 
 
-def _surrogates(method: ProtectionMethod, given: Any) -> list[Recognizer]:
+def _surrogates(method: ProtectionMethod, given: Any, crop: CropRule) -> list[Recognizer]:
     """The recognisers to attack; none for a method that attacks none."""
-    found = as_recognizers(given, f"{CALLER}: surrogates")
+    found = as_recognizers(given, f"{CALLER}: surrogates", crop)
     for one in found:
         if not one.differentiable:
             raise UserError(

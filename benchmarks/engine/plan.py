@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from veilbench import registry
 from veilbench.errors import UserError, did_you_mean
 
-from ..specs.components import Component, build_dataset
+from ..specs.components import Component, build_dataset, method_identity
 from ..specs.recognizers import recognizer_identity
 from ..specs.suite import Suite
 from .identity import fingerprint, readable_id
@@ -206,13 +205,6 @@ class Plan:
             )
         return own[0]
 
-    def _method_identity(self, component: Component) -> dict[str, Any]:
-        try:
-            identity: dict[str, Any] = component.cls.identity(component.params)
-        except (ValueError, OSError) as error:
-            raise component.complaint(error) from error
-        return registry.without_defaults(component.cls, identity)
-
     def _protect(
         self,
         label: str,
@@ -227,7 +219,7 @@ class Plan:
         spec: dict[str, Any] = {
             "method": cls.kind,
             "version": cls.version,
-            "params": self._method_identity(component),
+            "params": method_identity(component),
             "dataset": self.digest,
         }
         readable = [cls.kind]

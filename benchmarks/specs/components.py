@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from veilbench import registry
-from veilbench.errors import UserError, VeilbenchError, WeightsError, one_line
+from veilbench.errors import DataError, UserError, VeilbenchError, WeightsError, one_line
 from veilbench.registry import parse
 
 from .configs import find_config, names_class, read_yaml
@@ -64,6 +64,8 @@ class Component:
 
         One about a weight file names that file already; a config that merely holds the default did nothing wrong.
         """
+        if isinstance(error, OSError) and error.filename:
+            error = DataError(f"{error.filename}: cannot be read ({error.strerror}); name another file")
         where = self.blame(str(error))
         return error if isinstance(error, WeightsError) and where == self.where else UserError(f"{where}: {error}")
 
@@ -147,6 +149,19 @@ def build_method(component: Component) -> ProtectionMethod:
     """Construct a method; its own complaints become :class:`UserError` with the config's name in front."""
     method: ProtectionMethod = build(component)
     return method
+
+
+def method_identity(component: Component) -> dict[str, Any]:
+    """What of a method's parameters its results depend on; loads no network.
+
+    Raises:
+        VeilbenchError: when a file that a parameter leads to is missing, with where the parameter is from.
+    """
+    try:
+        identity: dict[str, Any] = component.cls.identity(component.params)
+    except (ValueError, OSError) as error:
+        raise component.complaint(error) from error
+    return registry.without_defaults(component.cls, identity)
 
 
 def build(component: Component) -> Any:

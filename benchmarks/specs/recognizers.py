@@ -6,12 +6,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from veilbench import registry
-from veilbench.boxes import Fractions, check_fractions
+from veilbench.boxes import CropName, Fractions, check_fractions
 from veilbench.errors import UserError, did_you_mean
 from veilbench.models.user_weights.folder import kept, weights_folder
 from veilbench.registry import Number, Whole, parse
@@ -59,6 +59,7 @@ class RecognizerSpec(BaseModel):
         input: how it looks at photos; a class may say so itself.
         thresholds, calibrated_on: false accept rate -> cosine, and where that was measured; a class may say so itself.
         calibrated_crop: what it looked at when they were measured, see :class:`~veilbench.models.crops.Crop`.
+        thresholds_by_crop: those of the same photos under other crops, by their name.
         training_data: one line.
         licence: of the weights, one line.
     """
@@ -74,8 +75,15 @@ class RecognizerSpec(BaseModel):
     thresholds: dict[FalseAcceptRate, Cosine] = Field(default_factory=dict, min_length=1)
     calibrated_on: str = ""
     calibrated_crop: CropRule = "recognizer"
+    thresholds_by_crop: dict[CropName, dict[FalseAcceptRate, Cosine]] = Field(default_factory=dict)
     training_data: str = "unknown"
     licence: str = "unknown"
+
+    def under(self, crop: CropRule) -> Self:
+        """With the thresholds that were measured under a crop, where there are any."""
+        if not isinstance(crop, str) or crop not in self.thresholds_by_crop:
+            return self
+        return self.model_copy(update={"thresholds": self.thresholds_by_crop[crop], "calibrated_crop": crop})
 
     @property
     def room(self) -> str:

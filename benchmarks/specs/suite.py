@@ -224,6 +224,7 @@ class Suite:
         names: list[str] = []
         for reference in references:
             name, config = load_recognizer_spec(reference, self.where.parent)
+            config = config.under(self.spec.protocol.crop)
             if name in names:
                 raise UserError(f"{self._at(key)}: recogniser {name!r} is listed twice; remove one")
             if self.recognizers.setdefault(name, config) != config:
@@ -268,9 +269,10 @@ class Suite:
             for setting in self._settings
             if setting.scope == entry.name or (setting.scope == "method" and setting.key in component.params)
         ]
-        if not mine:
+        paths = {key: base / component.params[key] for key in values if isinstance(component.params[key], Path)}
+        if not mine and not paths:
             return component
-        values |= {setting.key: setting.value for setting in mine}
+        values |= paths | {setting.key: setting.value for setting in mine}
         origins |= {setting.key: setting.where for setting in mine}
         return load_component("methods", entry.method, base, values, origins, str(self.where))
 

@@ -88,6 +88,7 @@ class Objective:
         count: of the images, ``R``.
         thresholds: of the surrogates' cosines, ``K x 1``, for images that are done early.  None: none is.
         makeup: losses ``B`` of decoded images ``B x 3 x S x S`` in an iteration.  None: no such loss.
+        decoys: for each surrogate the embedding ``1 x D`` that images approach while they leave their source.
     """
 
     surrogates: Sequence[Recognizer]
@@ -96,20 +97,22 @@ class Objective:
     count: int
     thresholds: Tensor | None = None
     makeup: Callable[[Tensor, int], Tensor] | None = None
+    decoys: Sequence[Tensor] | None = None
 
-    def cosines(self, images: Tensor) -> Tensor:
-        """``K x R`` cosines of decoded images ``B x 3 x S x S``, of which the first ``R`` count, to the references."""
-        return torch.stack(
-            [
-                (surrogate(images[: self.count]) * reference).sum(dim=1)
-                for surrogate, reference in zip(self.surrogates, self.references, strict=True)
-            ]
-        )
+    def embeddings(self, images: Tensor) -> list[Tensor]:
+        """``R x D`` from each surrogate, of decoded images ``B x 3 x S x S``, of which the first ``R`` count."""
+        return [surrogate(images[: self.count]) for surrogate in self.surrogates]
 
-    def adversarial(self, cosines: Tensor, reduction: Literal["mean", "sum"]) -> Tensor:
-        """``R`` losses from ``K x R``: ``1 - cos`` to the target, or its negative to the source."""
-        each = 1 - cosines
+    def cosines(self, embeddings: Sequence[Tensor]) -> Tensor:
+        """``K x R``, to the references."""
+        return _cosines(embeddings, self.references)
+
+    def adversarial(self, embeddings: Sequence[Tensor], reduction: Literal["mean", "sum"]) -> Tensor:
+        """``R`` losses: ``1 - cos`` to the target; or its negative to the source, and ``1 - cos`` to any decoy."""
+        each = 1 - self.cosines(embeddings)
         each = each if self.impersonate else -each
+        if self.decoys is not None:
+            each = each + 1 - _cosines(embeddings, self.decoys)
         return each.mean(dim=0) if reduction == "mean" else each.sum(dim=0)
 
     def passed(self, cosines: Tensor, margin: float) -> Tensor:
@@ -117,6 +120,11 @@ class Objective:
         assert self.thresholds is not None  # noqa: S101 (asked only then)
         ahead = cosines - self.thresholds if self.impersonate else self.thresholds - cosines
         return (ahead > margin).all(dim=0)
+
+
+def _cosines(embeddings: Sequence[Tensor], references: Sequence[Tensor]) -> Tensor:
+    """``K x R``, from ``K`` times ``R x D`` and ``1 x D`` or ``R x D``."""
+    return torch.stack([(one * other).sum(dim=1) for one, other in zip(embeddings, references, strict=True)])
 
 
 class Core:
@@ -204,12 +212,13 @@ class Core:
         for iteration in range(settings.iterations):
             leaf = moved.detach().requires_grad_(True)
             image, structure = self.forward(leaf, inversion, maps, decode)
-            cosines = objective.cosines(image)
+            embeddings = objective.embeddings(image)
             if settings.stop_margin is not None:
-                active = active & ~padded(objective.passed(cosines.detach(), settings.stop_margin), len(active))
+                cosines = objective.cosines(embeddings).detach()
+                active = active & ~padded(objective.passed(cosines, settings.stop_margin), len(active))
             if not bool(active.any()):
                 break
-            adversarial = objective.adversarial(cosines, settings.adversarial)
+            adversarial = objective.adversarial(embeddings, settings.adversarial)
             loss = settings.lambda_adv * adversarial + settings.structure_weight * structure[:real]
             if objective.makeup is not None:
                 loss = loss + settings.makeup_weight * objective.makeup(image, iteration)[:real]

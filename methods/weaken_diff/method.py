@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from veilbench.datasets.base import FaceBatch
+from veilbench.datasets.photos import read_photo
 from veilbench.models.clip.folder import CLIP
 from veilbench.models.diffusion.folder import PIPELINE, TINY_AUTOENCODER
 from veilbench.models.folders import EMBEDDED
@@ -40,8 +41,8 @@ class WeakenDiff(ProtectionMethod):
     Paper and released code (parham1998/Facial-Privacy-Protection, 2025-03) differ; defaults are the paper's, the code's
     in brackets: 35 iterations (30); mean over surrogates (sum).  The code starts its reverse steps one interval above
     the timestep that it shows to the denoiser; the paper's numbers were made with it, so ``timesteps`` is ``released``
-    by default.  To dodge, the code also approaches a synthetic face; here images only leave their source, since the
-    protocol has no target then.  The code truncates to 8 bit, the harness rounds.  A saved sum of maps, a doubled
+    by default.  To dodge, the code also approaches a synthetic face; here images only leave their source, unless
+    ``dodge_towards`` names a photo.  The code truncates to 8 bit, the harness rounds.  A saved sum of maps, a doubled
     batch, weight gradients and the clean path's repetition change no result and are left out.
 
     Args:
@@ -58,6 +59,8 @@ class WeakenDiff(ProtectionMethod):
         lambda_adv: weight of the adversarial loss.
         adversarial: ``mean`` over the surrogates, or ``sum``.
         structure_weight: of the loss on attention maps; 0 leaves it out.
+        dodge_towards: photo of a face that images approach while they dodge; ``L_adv`` is then ``cos`` to the source
+            less ``cos`` to it.  The code's is the synthetic face ``0808002.png``.  None: they only leave their source.
         stop_margin: an image is done when its cosine passes every surrogate's threshold (at a FAR of 0.01) by this
             much.  None: never.
         space: what is moved: the ``latent``, or an offset on the denoiser's ``bottleneck`` features at every step,
@@ -103,6 +106,7 @@ class WeakenDiff(ProtectionMethod):
         lambda_adv: float = 0.003,
         adversarial: Literal["mean", "sum"] = "mean",
         structure_weight: float = 1.0,
+        dodge_towards: Path | None = None,
         stop_margin: float | None = None,
         space: Literal["latent", "bottleneck"] = "latent",
         search_decoder: str | None = None,
@@ -140,6 +144,8 @@ class WeakenDiff(ProtectionMethod):
         self.backbone = load_backbone(PIPELINE.find(pipeline), channels_last, compile)
         self.search_decoder = None if search_decoder is None else load_tiny_autoencoder(search_decoder)
         self.makeup = load_makeup_prompt(CLIP.find(clip), makeup_prompt) if makeup_weight else None
+        self.dodge_towards = dodge_towards
+        self.decoy = None if dodge_towards is None else read_photo(dodge_towards)
         self.image_size = _image_size(image_size or self.backbone.image_size, self.backbone.size_step, pipeline)
         self.group_size = group_size
 
@@ -150,11 +156,13 @@ class WeakenDiff(ProtectionMethod):
 
     @classmethod
     def identity(cls, params: Mapping[str, Any]) -> dict[str, Any]:
-        known = {**params, "pipeline": PIPELINE.identity(params["pipeline"])}
+        known = {**super().identity(params), "pipeline": PIPELINE.identity(params["pipeline"])}
         if params["search_decoder"] is None:
             known.pop("search_decoder")
         else:
             known["search_decoder"] = TINY_AUTOENCODER.identity(params["search_decoder"])
+        if params["dodge_towards"] is None:
+            known.pop("dodge_towards")
         if not params["compile"]:
             known.pop("compile")
         makeup = {name: known.pop(name) for name in ("makeup_weight", "makeup_prompt", "clip")}
@@ -250,6 +258,7 @@ class WeakenDiff(ProtectionMethod):
                 len(images),
                 self._thresholds(images, task),
                 self._makeup(inversion, views),
+                self._decoys(task, images.dtype),
             )
             return self.core.search(inversion, objective, self.search_decoder)
 
@@ -258,6 +267,17 @@ class WeakenDiff(ProtectionMethod):
         if self.settings.stop_margin is None:
             return None
         return images.new_tensor([[surrogate.thresholds.at(0.01)] for surrogate in task.surrogates])
+
+    def _decoys(self, task: Task, dtype: torch.dtype) -> list[Tensor] | None:
+        """Each surrogate's embedding ``1 x D`` of the face to approach while dodging; None where there is none."""
+        if self.decoy is None or task.goal is Goal.IMPERSONATE:
+            return None
+        view = task.crop.view(self.decoy)
+        with torch.no_grad():
+            return [
+                surrogate(self.decoy[None].to(surrogate.device, dtype), None if view is None else [view])
+                for surrogate in task.surrogates
+            ]
 
     def _makeup(self, inversion: NullTextInversion, views: Tensor | None) -> Callable[[Tensor, int], Tensor] | None:
         """The makeup prompt's losses ``B`` of a batch's images in an iteration; None without a prompt."""

@@ -17,6 +17,14 @@ class UserError(VeilbenchError):
     """A config, a setting or a results folder that cannot be used."""
 
 
+class MissingError(UserError):
+    """Several things are missing, each with a line of its own in ``lines``: what it is, and what to do."""
+
+    def __init__(self, message: str, lines: Iterable[str]) -> None:
+        super().__init__(message)
+        self.lines = tuple(lines)
+
+
 class DataError(VeilbenchError):
     """A photo, mask, list or record that cannot be used."""
 

@@ -15,8 +15,12 @@ from torch import Tensor
 
 from veilbench.benchmarks.experiments.performance.plain_weaken_diff import PlainResult, PlainWeakenDiff
 from veilbench.datasets.base import FaceBatch, Target
+from veilbench.datasets.photos import read_photo, write_png
+from veilbench.errors import DataError
+from veilbench.files import file_sha256
 from veilbench.methods.base import Goal, Task
 from veilbench.methods.weaken_diff import NullTextInversion, WeakenDiff
+from veilbench.methods.weaken_diff.core import Objective
 from veilbench.models.clip.folder import CLIP
 from veilbench.models.crops import Crop
 from veilbench.models.diffusion.attention import SelfAttentionTape
@@ -356,15 +360,19 @@ def test_a_tiny_autoencoder_is_for_the_search_alone(
     assert torch.equal(ours.core.render(inversion.latent, inversion), clean)
 
 
-def test_what_is_off_stays_out_of_the_identity() -> None:
+def test_what_is_off_stays_out_of_the_identity(tmp_path: Path) -> None:
     """An option that is not used must not make a protection another one."""
     words = {"makeup_weight": 0.0, "makeup_prompt": "red lipstick", "clip": "embedded"}
-    params = {"pipeline": "embedded", "iterations": 35, "search_decoder": None, "compile": False, **words}
+    params = {"pipeline": "embedded", "iterations": 35, "search_decoder": None, "dodge_towards": None, **words}
+    params["compile"] = False
     known = WeakenDiff.identity(params)
     assert set(known) == {"pipeline", "iterations"}
     decoder = WeakenDiff.identity({**params, "search_decoder": "embedded"})["search_decoder"]
     assert decoder == TINY_AUTOENCODER.identity(TINY_AUTOENCODER.embedded_folder)
     assert WeakenDiff.identity({**params, "compile": True}) == {**known, "compile": True}
+    face = tmp_path / "face.png"
+    write_png(face, photos(1)[0])
+    assert WeakenDiff.identity({**params, "dodge_towards": face}) == {**known, "dodge_towards": file_sha256(face)}
     worded = WeakenDiff.identity({**params, "makeup_weight": 0.1})
     assert worded == {**known, **words, "makeup_weight": 0.1, "clip": CLIP.identity("embedded")}
 
@@ -445,3 +453,26 @@ def test_the_plain_implementation_makes_the_released_passes(
     assert plain.unet_passes == 19 + 60 + 3 + n * 3 * 4 + 3 * 4
     assert plain.decodes == 2 * n + 2
     assert all(type(one).__name__ != "PlainAttention" for one in backbone.unet.attn_processors.values())
+
+
+def test_dodging_may_approach_a_synthetic_face_as_the_released_code_does(
+    method: Callable[..., WeakenDiff], task: Callable[..., Task], tmp_path: Path
+) -> None:
+    """The code adds up ``(1 - cos to the face) - (1 - cos to the source)`` over the surrogates."""
+    face = tmp_path / "0808002.png"
+    write_png(face, photos(4, torch.float32)[3])
+    batch = FaceBatch(("a", "b"), photos(2), (None,) * 2)
+    made = {}
+    for towards in (None, face):
+        ours = method(dodge_towards=towards, adversarial="sum", lambda_adv=1.0, structure_weight=0.0)
+        ours.assign(task(Goal.DODGE))
+        made[towards] = ours.predict_step(batch).images
+        surrogates, decoy = ours.task.surrogates, read_photo(face)[None].double()
+    embedded = [(one(made[None]), one(batch.images), one(decoy)) for one in surrogates]
+    objective = Objective(surrogates, [x for _, x, _ in embedded], False, 2, decoys=[t for _, _, t in embedded])
+    expected = sum((1 - (p * t).sum(dim=1)) - (1 - (p * x).sum(dim=1)) for p, x, t in embedded)
+    torch.testing.assert_close(objective.adversarial([p for p, _, _ in embedded], "sum"), expected)
+    nearer = [(one(made[face]) - one(made[None]), one(decoy)) for one in surrogates]
+    assert all(((change * to).sum(dim=1) > 0).all() for change, to in nearer)
+    with pytest.raises(DataError, match=r"none\.png"):
+        method(dodge_towards=tmp_path / "none.png")
