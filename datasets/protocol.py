@@ -10,9 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from veilbench.boxes import Box
+from veilbench.errors import DataError
+
+if TYPE_CHECKING:
+    from .base import Target
 
 TARGET_SIDE = 1024
 
@@ -46,3 +50,40 @@ def consecutive_groups(ids: Sequence[str], count: int) -> list[tuple[str, ...]]:
     size, rest = divmod(len(ids), count)
     starts = [place * size + min(place, rest) for place in range(count + 1)]
     return [tuple(ids[start:end]) for start, end in pairwise(starts)]
+
+
+class Groups:
+    """Which sources go with which target.
+
+    Args:
+        ids: of the sources.
+        targets: of the data set.
+        grouping: see :data:`Grouping`.
+
+    Raises:
+        DataError: for groups, when there are fewer sources than targets, or no targets.
+    """
+
+    def __init__(self, ids: Sequence[str] = (), targets: Sequence[Target] = (), grouping: Grouping = "all") -> None:
+        self._groups: dict[str, tuple[str, ...]] | None = None
+        if grouping == "all":
+            return
+        if not targets or len(ids) < len(targets):
+            raise DataError(
+                f"grouping is groups but {len(ids)} sources cannot be divided by {len(targets)} targets; use more "
+                "sources or set `grouping` to all"
+            )
+        groups = consecutive_groups(ids, len(targets))
+        self._groups = dict(zip((target.name for target in targets), groups, strict=True))
+
+    def of(self, target: str) -> tuple[str, ...] | None:
+        """Ids of the sources of a target's group; None where every source goes with every target.
+
+        Raises:
+            DataError: when there is no target of that name.
+        """
+        if self._groups is None:
+            return None
+        if target not in self._groups:
+            raise DataError(f"no target {target!r}; there are: {', '.join(self._groups)}")
+        return self._groups[target]

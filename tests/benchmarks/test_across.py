@@ -38,8 +38,8 @@ def test_two_data_sets_stand_side_by_side_with_their_mean(veilbench: Veilbench, 
     joined = pd.read_csv(folder / "with_synthetic_makeup.csv").set_index("method")
     boards = [pd.read_csv(tables_of(root, name) / "leaderboard.csv").set_index("method") for name in ("one", "two")]
     assert list(joined.index) == list(boards[0].index)
-    for method, row in joined.iterrows():
-        here, there = (board.loc[method] for board in boards)
+    for method in joined.index:
+        row, here, there = (table.loc[method] for table in (joined, *boards))
         cells = [board[f"psr_{judge}"] for board in (here, there) for judge in ("embedded_irse50", "embedded_ir152")]
         assert row["mean.psr"] == pytest.approx(sum(cells) / 4, abs=1e-6)
         assert row["mean.psr_low"] <= row["mean.psr"] <= row["mean.psr_high"]

@@ -330,3 +330,15 @@ def test_real_photos() -> None:
     np.testing.assert_array_equal(as_pixels(first.image), pixels_of(root / "pairs" / "a" / f"{first.id}.png"))
     assert [target.name for target in dataset.targets] == [Path(name).stem for name in TARGET_FILES]
     assert all(target.image.shape == (3, 256, 256) for target in dataset.targets)
+
+
+def test_sources_may_be_divided_among_the_targets(world: Path) -> None:
+    folders = {"root": world / "a", "targets": world / "targets", "targets_other": world / "targets_other"}
+    two = dict(list(TARGET_FILES.items())[:2])
+    faces = FolderFaces(**folders, target_pairs=two, grouping="groups", size=SIZE)
+    assert [faces.group(target.name) for target in faces.targets] == [("000001", "000005"), ("000015",)]
+    assert FolderFaces(**folders, target_pairs=two, size=SIZE).group("005869") is None
+    with pytest.raises(DataError, match="3 sources cannot be divided by 4 targets"):
+        FolderFaces(**folders, target_pairs=TARGET_FILES, grouping="groups", size=SIZE)
+    with pytest.raises(DataError, match="3 sources cannot be divided by 0 targets"):
+        FolderFaces(root=world / "a", grouping="groups", size=SIZE)
