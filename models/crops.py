@@ -35,6 +35,9 @@ class Alignment:
 
 View = Box | Alignment
 
+Points = Sequence[tuple[float, float]]
+"""Eyes, nose and corners of the mouth, left ones first, as ``(x, y)`` in pixels."""
+
 
 class Look(NamedTuple):
     """A photo ``3 x H x W`` in ``[0, 1]``, and what of it is looked at; None: what the recogniser's ``input`` says."""
@@ -128,7 +131,7 @@ def _face_view(rule: CropName | Fractions, photo: Tensor) -> View | None:
     return face.box if face.box.inside(*photo.shape[-2:]) else None
 
 
-def cut(image: Tensor, view: View, height: int, width: int) -> Tensor:
+def cut(image: Tensor, view: View, height: int, width: int, places: Points | None = None) -> Tensor:
     """What is looked at of one photo, at the size that a network takes.
 
     Args:
@@ -136,6 +139,7 @@ def cut(image: Tensor, view: View, height: int, width: int) -> Tensor:
         view: of it.
         height: of the result.
         width: of the result.
+        places: where the five points of an aligned face come to lie; by default ArcFace's, see :func:`template`.
 
     Returns:
         ``3 x height x width``, bilinear, differentiable with respect to ``image``; a face that reaches out of its photo
@@ -151,7 +155,7 @@ def cut(image: Tensor, view: View, height: int, width: int) -> Tensor:
         torch.arange(width, device=image.device, dtype=image.dtype),
         indexing="ij",
     )
-    a, b, x, y = similarity(view.points, template(height, width))
+    a, b, x, y = similarity(view.points, places or template(height, width))
     # fitted from the photo to the template, as insightface does: the other way round is another least-squares problem
     right, below, size = columns - x, rows - y, a * a + b * b
     across, down = (a * right + b * below) / size, (a * below - b * right) / size
@@ -166,9 +170,7 @@ def template(height: int, width: int) -> list[tuple[float, float]]:
     return [(x * scale + (width - height) / 2, y * scale) for x, y in TEMPLATE]
 
 
-def similarity(
-    origin: Sequence[tuple[float, float]], goal: Sequence[tuple[float, float]]
-) -> tuple[float, float, float, float]:
+def similarity(origin: Points, goal: Points) -> tuple[float, float, float, float]:
     """The least-squares similarity ``(u, v) -> (a u - b v + x, b u + a v + y)`` that takes points to points.
 
     Umeyama, Least-squares estimation of transformation parameters between two point patterns, TPAMI 1991, for two

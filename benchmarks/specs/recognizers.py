@@ -26,6 +26,9 @@ NETWORKS, RECOGNIZERS = "networks", "recognizers"  # rooms
 STATE_DICT = "state_dict"  # the kind of recogniser that a network with its weights makes
 
 
+Point = tuple[Number, Number]
+
+
 class InputConfig(BaseModel):
     """The keys of ``input`` in a recogniser's YAML."""
 
@@ -36,6 +39,7 @@ class InputConfig(BaseModel):
     mean: Number = 0.5
     std: Number = Field(default=0.5, gt=0)
     crop: Fractions = (0.0, 0.0, 1.0, 1.0)
+    template: tuple[Point, Point, Point, Point, Point] | None = None
 
     @field_validator("crop")
     @classmethod

@@ -18,7 +18,7 @@ from veilbench.boxes import Box, Fractions
 from veilbench.files import file_sha256
 from veilbench.registry import without_defaults
 
-from ..crops import View, cut
+from ..crops import Points, View, cut
 
 CHUNK = 8
 
@@ -51,6 +51,8 @@ class InputSpec:
         height, width: size that the network takes.
         mean, std: the network sees ``(image - mean) / std`` of an image in ``[0, 1]``.
         crop: ``(left, top, right, bottom)`` as fractions of the photo, cut out before resizing; whole photo by default.
+        template: where the five points of an aligned face come to lie, in pixels of the network's input.  None: where
+            ArcFace has them.
     """
 
     height: int
@@ -58,6 +60,7 @@ class InputSpec:
     mean: float = 0.5
     std: float = 0.5
     crop: Fractions = (0.0, 0.0, 1.0, 1.0)
+    template: Points | None = None
 
     def prepare(self, images: Tensor, views: Sequence[View] | None = None) -> Tensor:
         """Crop, resize (bilinear, ``align_corners=False``, no antialias, as in the literature) and normalise.
@@ -73,7 +76,8 @@ class InputSpec:
             DataError: when ``crop`` has no area, or none in photos as small as these.
         """
         if views is not None:
-            parts = [cut(image, view, self.height, self.width) for image, view in zip(images, views, strict=True)]
+            size = (self.height, self.width, self.template)
+            parts = [cut(image, view, *size) for image, view in zip(images, views, strict=True)]
             return (torch.stack(parts) - self.mean) / self.std
         box = Box.from_fractions(self.crop, *images.shape[-2:])
         return (self._resized(images[..., box.rows, box.columns]) - self.mean) / self.std

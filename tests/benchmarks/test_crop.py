@@ -13,6 +13,7 @@ import yaml
 from PIL import Image
 from skimage.data import astronaut
 
+from veilbench import load_recognizer
 from veilbench.benchmarks.engine.plan import Plan
 from veilbench.benchmarks.specs.suite import load_suite
 
@@ -116,3 +117,28 @@ def test_a_rule_that_is_none_is_one_line(world: Path, veilbench: Veilbench, valu
 def test_no_face_is_empty_with_a_rule_that_looks_for_none(world: Path, veilbench: Veilbench) -> None:
     change(world / "suite.yaml", scores=["fidelity", "no_face"], methods=["clean"])
     assert run(world, veilbench, "r")["no_face"].isna().all()
+
+
+def test_thresholds_are_those_of_the_crop_where_there_are_any(world: Path, veilbench: Veilbench) -> None:
+    one = yaml.safe_load((world / "one.yaml").read_text(encoding="utf-8"))
+    by_crop = {"whole": dict.fromkeys(one["thresholds"], -0.9)}
+    change(world / "one.yaml", thresholds_by_crop=by_crop)
+    own = one["thresholds"]
+    for crop, expected, of in (("recognizer", own, "recognizer"), ("whole", by_crop["whole"], "whole")):
+        spec = load_suite(str(world / "suite.yaml"), [f"suite.protocol.crop={crop}"]).recognizers["one"]
+        assert {str(rate): value for rate, value in spec.thresholds.items()} == {
+            str(float(rate)): value for rate, value in expected.items()
+        }
+        assert spec.calibrated_crop == of
+        loaded = load_recognizer(world / "one.yaml", crop=crop)  # type: ignore[arg-type]
+        assert dict(loaded.thresholds.by_far) == dict(spec.thresholds)
+    judged = run(world, veilbench, "r", "--set", "suite.protocol.crop=whole", "--set", "suite.realism=null")
+    black = judged[(judged["judge"] == "one") & (judged["goal"] == "impersonate")]
+    assert len(black)
+    assert black["success"].all()  # every cosine is above -0.9
+    notes = (tables_of(world / "r") / "leaderboard.md").read_text(encoding="utf-8")
+    assert "Thresholds of two were measured with crop recognizer, not whole" in notes
+    change(world / "one.yaml", thresholds_by_crop={"upside_down": {}})
+    outcome = veilbench("plan", world / "suite.yaml")
+    assert outcome.code == 2
+    assert "upside_down" in outcome.err

@@ -51,6 +51,17 @@ def test_a_face_is_aligned_as_scikit_image_does(height: int, width: int) -> None
         np.testing.assert_allclose(ours.permute(1, 2, 0).numpy(), wanted, atol=1e-6)
 
 
+def test_a_network_may_have_places_of_its_own() -> None:
+    """As dlib's config: the network sees the five points where its template says."""
+    places = ((47.5, 46.6), (100.5, 46.6), (74.0, 76.6), (50.4, 103.0), (97.6, 103.0))
+    fitted = SimilarityTransform.from_estimate(np.array(POINTS), np.array(places))
+    pixels = PHOTO.double().permute(1, 2, 0).numpy()
+    wanted = warp(pixels, fitted.inverse, output_shape=(150, 150), order=1, mode="constant", cval=0.0)
+    seen = InputSpec(150, 150, 0, 1, template=places).prepare(PHOTO.double()[None], [Alignment(POINTS)])
+    np.testing.assert_allclose(seen[0].permute(1, 2, 0).numpy(), wanted, atol=1e-6)
+    assert np.abs(fitted(np.array(POINTS)) - np.array(places)).max() < 6  # of 150 pixels
+
+
 def test_the_template_is_the_arcface_one_at_its_sizes() -> None:
     assert template(112, 112)[0] == (38.2946, 51.6963)
     assert template(112, 96)[0] == pytest.approx((30.2946, 51.6963))  # as published for 112 x 96
