@@ -333,7 +333,8 @@ def test_real_photos() -> None:
 
 
 def test_sources_may_be_divided_among_the_targets(world: Path) -> None:
-    folders = {"root": world / "a", "targets": world / "targets", "targets_other": world / "targets_other"}
+    folders: dict[str, Any] = {name: world / name for name in ("targets", "targets_other")}
+    folders["root"] = world / "a"
     two = dict(list(TARGET_FILES.items())[:2])
     faces = FolderFaces(**folders, target_pairs=two, grouping="groups", size=SIZE)
     assert [faces.group(target.name) for target in faces.targets] == [("000001", "000005"), ("000015",)]
