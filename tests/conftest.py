@@ -18,6 +18,7 @@ os.environ.update(
     WANDB_SILENT="true",
 )
 
+import hashlib
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from veilbench.models.recognizers.state_dict import NetworkRecognizer
 from veilbench.testing.recognizers import TOY, toy_recognizer
@@ -52,6 +54,35 @@ def repository() -> Path:
 def make_recognizer() -> Callable[..., NetworkRecognizer]:
     """Small recognisers with random weights: real networks, where a test needs no knowledge of faces."""
     return toy_recognizer
+
+
+@pytest.fixture(scope="session")
+def filled() -> Callable[[nn.Module], nn.Module]:
+    """Gives a network of any size weights that depend on its keys and shapes alone, and sets it to eval mode."""
+
+    def fill(network: nn.Module) -> nn.Module:
+        network.load_state_dict({key: _draw(key, tensor) for key, tensor in network.state_dict().items()})
+        return network.eval()
+
+    return fill
+
+
+def _draw(key: str, tensor: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(int(hashlib.md5(key.encode(), usedforsecurity=False).hexdigest()[:8], 16))
+    drawn = tensor
+    if not tensor.is_floating_point():
+        pass
+    elif key.endswith("running_var"):
+        drawn = torch.rand(tensor.shape, generator=generator) * 0.5 + 0.75
+    elif tensor.ndim >= 2:
+        drawn = torch.randn(tensor.shape, generator=generator) / float(tensor[0].numel()) ** 0.5
+    elif not key.endswith(("weight", "gamma")):  # biases and running means
+        drawn = torch.randn(tensor.shape, generator=generator) * 0.05
+    elif tensor.numel() == 1:
+        drawn = torch.full_like(tensor, 0.25)
+    else:
+        drawn = torch.rand(tensor.shape, generator=generator) * 0.4 + 0.6
+    return drawn
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..executors import make_executor
-from ..progress import Advance, grouped, progress
+from ..progress import Advance, clock, grouped, progress
 from .cells import Cells
 from .plan import Plan, Protection
 from .results import Results, write_manifest
@@ -61,6 +62,7 @@ class Runner:
         self.jobs = jobs
         self.executor = executor
         self._sources_kept = False
+        self._seconds = 0.0
 
     def run(self) -> list[str]:
         """Bring everything up to date.  Why cells failed is printed, whatever else goes wrong afterwards.
@@ -80,13 +82,26 @@ class Runner:
             for protection, failure in protected:
                 if failure:
                     failures.append(failure)
-                failures += self._score(protection, partial(advance, protection.id, 0, True))
-                self._keep_sources(failures, advance)
-                failures += self._reduce([protection.id])
+                with self._scoring():
+                    failures += self._score(protection, partial(advance, protection.id, 0, True))
+                    self._keep_sources(failures, advance)
+                    failures += self._reduce([protection.id])
                 self.tracker.record(self.results, protection.id)
             advance("rows of the leaderboard", 0, True, "scoring")
-            self._reduce_rows(failures)
+            with self._scoring():
+                self._reduce_rows(failures)
+        if self._seconds >= 1:
+            self.console.print(f"scoring took {clock(self._seconds)}", highlight=False)
         return failures
+
+    @contextmanager
+    def _scoring(self) -> Iterator[None]:
+        """Adds up the time that scores take; protections may be made meanwhile."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds += time.monotonic() - start
 
     def _score(self, protection: Protection, doing: Callable[[str], None]) -> list[str]:
         """Bring a protection's scores up to date.  Returns one line for each that failed, or image that cannot be made.
