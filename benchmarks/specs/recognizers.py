@@ -238,13 +238,12 @@ def build_recognizer(name: str, spec: RecognizerSpec) -> Recognizer:
 
     try:
         recognizer = spec.cls(**spec.arguments)
+        recognizer.look_as(None if spec.input is None else InputSpec(**spec.input.model_dump()))
     except (ValueError, OSError, ImportError) as error:
         raise UserError(f"recogniser {name}: {error}") from error
     recognizer.name = name
     recognizer.thresholds = Thresholds(dict(spec.thresholds), spec.calibrated_on)
     recognizer.training_data = spec.training_data
-    if spec.input is not None:
-        recognizer.input_spec = InputSpec(**spec.input.model_dump())
     recognizer.digest = _digest(recognizer_identity(name, spec))
     return recognizer
 
