@@ -44,7 +44,7 @@ class FR(nn.Module):
         """Embeddings of levels of colour."""
         if need_crop or tta or levels.shape[-2:] != self.input_size:
             raise AssertionError("it is asked for more than an embedding of what it is shown")
-        if not (float(levels.min()) >= -1 and float(levels.max()) <= 256):
+        if not (levels.detach().amin() >= -1 and levels.detach().amax() <= 256):
             raise ValueError("levels of colour are expected")
         return Result(self.backbone((levels / 255 - 0.5) / 0.5))
 
