@@ -108,8 +108,8 @@ def _gemm(call: Call) -> Tensor:
     alpha, beta, bias = call.get("alpha", 1.0), call.get("beta", 1.0), call.optional(2)
     if alpha == beta == 1.0 and (bias is None or bias.dim() == 1):
         return F.linear(first, second, bias)
-    product = alpha * F.linear(first, second)
-    return product if bias is None else product + beta * bias
+    product = F.linear(first, second).mul(alpha)
+    return product if bias is None else torch.add(product, bias, alpha=beta)
 
 
 def _clip(call: Call) -> Tensor:
@@ -149,7 +149,8 @@ def _sum_of_squares(values: Tensor, axes: list[int], keep: bool) -> Tensor:
 
 
 def _norm(values: Tensor, axes: list[int], keep: bool) -> Tensor:
-    return torch.linalg.vector_norm(values, dim=axes, keepdim=keep)
+    norms: Tensor = torch.linalg.vector_norm(values, dim=axes, keepdim=keep)
+    return norms
 
 
 def _flatten(call: Call) -> Tensor:
@@ -208,9 +209,9 @@ def _slice(call: Call) -> Tensor:
 
 def _split(call: Call) -> Sequence[Tensor]:
     axis, sizes = call.get("axis", 0), call.whole("split", 1)
-    if sizes is None:
-        return call.x.split(-(-call.x.shape[axis] // call.outputs), axis)
-    return call.x.split(sizes, axis)
+    equal = -(-call.x.shape[axis] // call.outputs)
+    parts: Sequence[Tensor] = call.x.split(equal if sizes is None else sizes, axis)
+    return parts
 
 
 def _expand(call: Call) -> Tensor:
@@ -255,7 +256,7 @@ def _gelu(call: Call) -> Tensor:
     return F.gelu(call.x, approximate=call.get("approximate", b"none").decode())
 
 
-OPERATORS: Mapping[str, Operator] = {
+OPERATORS: dict[str, Operator] = {
     "Abs": _unary(torch.abs),
     "Add": _many(operator.add),
     "AveragePool": lambda call: average_pool(call.x, call.attributes),

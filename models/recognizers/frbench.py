@@ -55,7 +55,8 @@ class FRBench(Recognizer):
             raise WeightsError(
                 f"{cache}: frbench cannot load {backbone}_{loss}_{dataset} ({one_line(error)}); download it again"
             ) from error
-        self.input_spec = InputSpec(*self.network.input_size, mean=0.0, std=1.0)
+        height, width = self.network.input_size
+        self.input_spec = InputSpec(height, width, mean=0.0, std=1.0)
 
     @classmethod
     def identity(cls, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
@@ -68,7 +67,7 @@ def export(network: nn.Module, path: Path, opset: int = 17, size: tuple[int, int
 def write_graph(
     path: Path,
     nodes: Sequence[onnx.NodeProto],
-    weights: Mapping[str, NDArray[Any]],
+    weights: Mapping[str, Any],
     inputs: Mapping[str, Sequence[int | str]] | None = None,
     outputs: Sequence[str] = ("out",),
     opset: int = 17,

@@ -17,7 +17,6 @@ from onnx import helper
 from torch import Tensor, nn
 
 from veilbench.errors import WeightsError
-from veilbench.models.onnx import runtime
 from veilbench.models.recognizers.base import Thresholds
 from veilbench.models.recognizers.insightface import InsightFace
 from veilbench.models.recognizers.state_dict import build_backbone
@@ -138,7 +137,7 @@ def test_the_cpu_of_a_machine_with_a_gpu_is_a_warning(
 ) -> None:
     load(pack)
     assert caplog.messages == []
-    monkeypatch.setattr(runtime.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     load(pack)
     assert len(caplog.messages) == 1
     assert "onnxruntime runs on the CPU although there is a GPU" in caplog.messages[0]

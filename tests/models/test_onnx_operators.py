@@ -150,6 +150,7 @@ def test_an_operator_of_vectors_says_what_onnxruntime_says(case: Case, tmp_path:
 
 def test_sizes_are_reckoned_with(tmp_path: Path) -> None:
     """The arithmetic on sizes by which exporters write `view(B, -1)` and a norm along an axis."""
+    two = numpy_helper.from_array(np.asarray([2], np.float32))
     nodes = [
         helper.make_node("Shape", ["images"], ["sizes"]),
         helper.make_node("Gather", ["sizes", "first"], ["count"]),
@@ -160,7 +161,7 @@ def test_sizes_are_reckoned_with(tmp_path: Path) -> None:
         helper.make_node("Mul", ["flat", "flat"], ["square"]),
         helper.make_node("ReduceSum", ["square", "one"], ["squares"]),
         helper.make_node("Shape", ["flat"], ["flat_sizes"], start=1),
-        helper.make_node("ConstantOfShape", ["flat_sizes"], ["twos"], value=numpy_helper.from_array(np.float32([2]))),
+        helper.make_node("ConstantOfShape", ["flat_sizes"], ["twos"], value=two),
         helper.make_node("Expand", ["norms", "flat_shape"], ["wide"]),
         helper.make_node("Shape", ["flat"], ["flat_shape"]),
         helper.make_node("Div", ["flat", "wide"], ["unit"]),

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from veilbench.benchmarks.specs.recognizers import build_recognizer, load_recognizer_spec, recognizer_identity
 from veilbench.errors import UserError, VeilbenchError, WeightsError
-from veilbench.models.onnx import network as graph_runner
 from veilbench.models.onnx.files import content_sha256
+from veilbench.models.onnx.operators import OPERATORS
 from veilbench.models.recognizers.base import InputSpec, Thresholds
 from veilbench.models.recognizers.onnx import OnnxRecognizer
 from veilbench.models.recognizers.state_dict import build_backbone
@@ -214,7 +214,7 @@ def test_channels_last_and_blue_first(tmp_path: Path) -> None:
 
 def test_a_runner_that_is_silently_wrong_is_refused(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The case for which outputs are compared on load: a PReLU whose slopes are left out."""
-    monkeypatch.setitem(graph_runner.OPERATORS, "PRelu", lambda call: F.relu(call.x))  # type: ignore[arg-type]
+    monkeypatch.setitem(OPERATORS, "PRelu", lambda call: F.relu(call.x))
     with pytest.raises(WeightsError, match=r"PyTorch and onnxruntime differ by \d\.\de-\d\d of an embedding's norm"):
         load(exported)
 
@@ -286,7 +286,7 @@ def test_a_graph_says_what_it_wants(
 def test_statistics_of_photos_say_what_a_network_was_trained_on(tmp_path: Path) -> None:
     norm = helper.make_node("BatchNormalization", ["images", "s", "b", "m", "v"], ["normed"])
     conv = helper.make_node("Conv", ["normed", "w"], ["features"])
-    levels = {"m": np.float32([127, 110, 100]), "v": np.float32([4000, 4100, 4200])}
+    levels = {"m": np.asarray([127, 110, 100], np.float32), "v": np.asarray([4000, 4100, 4200], np.float32)}
     weights = {**WEIGHTS, **levels, "s": np.ones(3, np.float32), "b": np.zeros(3, np.float32)}
     recognizer = load(write_graph(tmp_path / "a.onnx", [norm, conv, POOL], weights))
     with pytest.raises(WeightsError, match=r"itself \(BatchNormalization\).*mean: 0, std: 0\.0039215686"):
