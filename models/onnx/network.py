@@ -74,7 +74,8 @@ class OnnxNetwork(nn.Module):
         for step in self._steps:
             given = [self._value(name, values) for name in step.inputs]
             result = OPERATORS[step.operator](Call(given, step.attributes, self.layout.opset, len(step.outputs)))
-            results = [result] if isinstance(result, Tensor) else result
+            # reckoned from sizes, which stay on the CPU
+            results = [one.to(images.device) if one.is_floating_point() else one for one in _listed(result)]
             values.update(zip(step.outputs, results, strict=False))  # e.g. a mask of Dropout, which nobody needs
             for name in step.last:
                 values.pop(name, None)
@@ -86,6 +87,10 @@ class OnnxNetwork(nn.Module):
         if name in self._floats:
             return self.get_buffer(self._floats[name])
         return self._whole.get(name)
+
+
+def _listed(result: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
+    return [result] if isinstance(result, Tensor) else result
 
 
 def chosen_output(layout: Layout, output: str) -> str:

@@ -113,10 +113,9 @@ def _gemm(call: Call) -> Tensor:
 
 
 def _clip(call: Call) -> Tensor:
-    bounds = [call.optional(1), call.optional(2)]
-    low, high = (None if bound is None else float(bound) for bound in bounds)
-    low = call.get("min", None) if low is None else low
-    high = call.get("max", None) if high is None else high
+    low, high = call.optional(1), call.optional(2)
+    if low is None and high is None:  # written as attributes, or not at all
+        low, high = call.get("min", None), call.get("max", None)
     return call.x if low is None and high is None else call.x.clamp(low, high)
 
 

@@ -69,16 +69,17 @@ def write_graph(
     nodes: Sequence[onnx.NodeProto],
     weights: Mapping[str, Any],
     inputs: Mapping[str, Sequence[int | str]] | None = None,
-    outputs: Sequence[str] = ("out",),
+    outputs: Sequence[str] | Mapping[str, Sequence[int | str]] = ("out",),
     opset: int = 17,
 ) -> Path:
     """Write a graph by hand.  Inputs are float32; ``images`` of any number by default."""
     shapes = inputs or {"images": ("batch", 3, 112, 112)}
+    given = outputs if isinstance(outputs, Mapping) else dict.fromkeys(outputs)
     graph = helper.make_graph(
         nodes,
         "graph",
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in given.items()],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=OLDEST_FORMAT)
@@ -89,3 +90,34 @@ def write_graph(
 def photos(count: int, size: tuple[int, int] = (112, 112)) -> Tensor:
     """Photos in ``[0, 1]``."""
     return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(5))
+
+
+def red_detector(path: Path, points: bool = True) -> Path:
+    """A file that insightface takes for SCRFD, and that finds what is red: a face two cells wide to each side.
+
+    Outputs are those of SCRFD: scores, boxes and points at strides of 8, 16 and 32, two anchors a place.
+    """
+    nodes: list[onnx.NodeProto] = []
+    weights: dict[str, Any] = {}
+    scores: dict[str, Sequence[int | str]] = {}
+    rest: dict[str, Sequence[int | str]] = {}
+    for stride in (8, 16, 32):
+        red = np.zeros((1, 3, stride, stride), np.float32)
+        red[:, 0] = 1 / stride**2
+        weights |= {f"w{stride}": red, "rows": np.asarray([-1, 1]), "none": np.float32(0)}
+        weights |= {"sides": np.full((1, 4), 2, np.float32)}
+        # eyes, nose and mouth, in cells
+        weights |= {"places": np.asarray([[-1, -1, 1, -1, 0, 0, -1, 1, 1, 1]], np.float32)}
+        nodes += [
+            helper.make_node("Conv", ["images", f"w{stride}"], [f"map{stride}"], strides=[stride, stride]),
+            helper.make_node("Concat", [f"map{stride}", f"map{stride}"], [f"two{stride}"], axis=1),
+            helper.make_node("Transpose", [f"two{stride}"], [f"turned{stride}"], perm=[0, 2, 3, 1]),
+            helper.make_node("Reshape", [f"turned{stride}", "rows"], [f"score{stride}"]),
+            helper.make_node("Mul", [f"score{stride}", "none"], [f"zero{stride}"]),
+            helper.make_node("Add", [f"zero{stride}", "sides"], [f"box{stride}"]),
+            helper.make_node("Add", [f"zero{stride}", "places"], [f"points{stride}"]),
+        ]
+        scores[f"score{stride}"] = ("n", 1)
+    for what, width in [("box", 4), ("points", 10)][: 2 if points else 1]:
+        rest |= {f"{what}{stride}": ("n", width) for stride in (8, 16, 32)}
+    return write_graph(path, nodes, weights, {"images": (1, 3, "h", "w")}, {**scores, **rest}, opset=11)

@@ -172,6 +172,8 @@ def test_sizes_are_reckoned_with(tmp_path: Path) -> None:
     weights = {"first": np.asarray(0), "axis": whole(0), "rest": whole(-1), "one": whole(1)}
     path = write_graph(tmp_path / "a.onnx", [nodes[place] for place in order], weights, {"images": ("n", 3, 9, 10)})
     compared(path, numbers(5, 3, 9, 10))
+    elsewhere = OnnxNetwork(path, read_model(path)).to("meta")(torch.empty(5, 3, 9, 10, device="meta"))
+    assert elsewhere.shape == (5, 135)
 
 
 def test_conditions_and_squeezing(tmp_path: Path) -> None:

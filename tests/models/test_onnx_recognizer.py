@@ -72,6 +72,16 @@ def test_it_keeps_the_promises_of_a_recogniser(exported: Path) -> None:
     assert [name for name, problem in failures(RECOGNIZER_CHECKS, load(exported)) if problem] == []
 
 
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_weights_go_where_the_photos_are(kind: str, tmp_path: Path) -> None:
+    """On a device that is not the CPU, and that needs no hardware; sizes are reckoned with on the CPU all the same."""
+    recognizer = load(export(with_statistics(build_backbone(kind, NETWORKS[kind])), tmp_path / "a.onnx")).to("meta")
+    assert recognizer.device.type == "meta"
+    embeddings = recognizer.network(torch.empty(8, 3, 112, 112, device="meta"))
+    assert embeddings.device.type == "meta"
+    assert embeddings.shape == (8, 512)
+
+
 def test_a_network_of_one_photo_at_a_time_is_shown_one(small: nn.Module, tmp_path: Path) -> None:
     recognizer = load(export(small, tmp_path / "one.onnx", batch=1))
     assert recognizer.chunk == 1
