@@ -81,12 +81,7 @@ def inner_scale(model: Any) -> InnerScale:
         model: a ``ModelProto``; of its weights only the small ones are looked at.
     """
     graph = model.graph
-    weights = {one.name: one for one in graph.initializer}
-    weights |= {
-        node.output[0]: node.attribute[0].t
-        for node in graph.node
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value"
-    }
+    weights = _constants(graph)
     value = next((one.name for one in graph.input if one.name not in weights), "")
     scale, shift = np.ones(COLOURS), np.zeros(COLOURS)
     operators: list[str] = []
@@ -110,6 +105,13 @@ def inner_scale(model: Any) -> InnerScale:
         if node.op_type == "BatchNormalization":  # what its own scale and shift make of it is no longer a photo's range
             break
     return InnerScale(scale, shift, tuple(operators))
+
+
+def _constants(graph: Any) -> dict[str, Any]:
+    """Tensors by name, whether they stand in the file as weights or as nodes."""
+    nodes = [one for one in graph.node if one.op_type == "Constant" and one.attribute]
+    found = {one.output[0]: one.attribute[0].t for one in nodes if one.attribute[0].name == "value"}
+    return found | {one.name: one for one in graph.initializer}
 
 
 def _arithmetic(node: Any, value: str, weights: dict[str, Any]) -> tuple[Channels, Channels] | None:

@@ -21,7 +21,6 @@ from .normalisation import InnerScale
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 TOLERANCE = 1e-4
 """Of the norm of an embedding: how far two ways of running a network may lie apart."""
-COMPARED = 2  # images of each size of batch
 ERRORS_ONLY = 3  # of onnxruntime's levels of logging
 
 logger = logging.getLogger(__name__)

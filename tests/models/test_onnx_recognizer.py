@@ -89,6 +89,18 @@ def test_a_network_of_one_photo_at_a_time_is_shown_one(small: nn.Module, tmp_pat
         torch.testing.assert_close(recognizer(photos(3)), F.normalize(small(photos(3) * 2 - 1)), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["onnx", "insightface"])
+def test_a_network_that_cannot_do_what_its_shape_says_is_shown_one(kind: str, tmp_path: Path) -> None:
+    """Of any number of photos, by its input; but all of them come out as one row."""
+    row = helper.make_node("Reshape", ["pooled", "shape"], ["out"])
+    pool = helper.make_node("GlobalAveragePool", ["features"], ["pooled"])
+    path = write_graph(tmp_path / "a.onnx", [CONV, pool, row], {**WEIGHTS, "shape": np.asarray([1, -1])})
+    recognizer = build_recognizer(*spec_of(path, tmp_path, kind, None))
+    assert recognizer.chunk == 1
+    expected = F.conv2d(photos(3) * 2 - 1, torch.from_numpy(WEIGHTS["w"])).mean((2, 3))
+    torch.testing.assert_close(recognizer(photos(3)), F.normalize(expected), rtol=0, atol=1e-5)
+
+
 def test_weights_beside_the_file_are_read_and_belong_to_the_identity(exported: Path, tmp_path: Path) -> None:
     path = tmp_path / "apart.onnx"
     onnx.save(onnx.load(exported), path, save_as_external_data=True, location="apart.bin", size_threshold=100)
