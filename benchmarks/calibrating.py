@@ -34,6 +34,9 @@ def calibrate(
     crop: Annotated[
         str, typer.Option(help="What it looks at: recognizer, whole, detected, aligned, or [left, top, right, bottom].")
     ] = "recognizer",
+    detector: Annotated[
+        Path | None, typer.Option(help="An insightface pack whose detector finds faces; without it MTCNN does.")
+    ] = None,
 ) -> None:
     """Measure a recogniser's thresholds at FAR 0.1, 0.01 and 0.001, and write them into a config of its own.
 
@@ -43,7 +46,7 @@ def calibrate(
         raise UserError(f"{to}: is there already; name another file")
     console = make_console()
     with console.status("looking at every photo"):
-        measured, config = calibrated(recognizer, on, crop)
+        measured, config = calibrated(recognizer, on, crop, detector)
     write_bytes(to, yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=1000).encode())
     for line in lines(measured):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -60,13 +63,14 @@ def lines(measured: Calibration) -> list[str]:
     return [*found, f"{measured.impostors} impostor pairs of {measured.people} people"]
 
 
-def calibrated(recognizer: str, on: str, crop: str) -> tuple[Calibration, dict[str, Any]]:
+def calibrated(recognizer: str, on: str, crop: str, detector: Path | None = None) -> tuple[Calibration, dict[str, Any]]:
     """What was measured, and the recogniser's config with it.
 
     Args:
         recognizer: name or YAML file; it needs no thresholds.
         on: name or YAML file of a data set.
         crop: a rule, as text.
+        detector: see :class:`~veilbench.models.crops.Crop`.
 
     Raises:
         UserError: when something is missing or wrong, or fewer than two people have two photos.
@@ -78,7 +82,7 @@ def calibrated(recognizer: str, on: str, crop: str) -> tuple[Calibration, dict[s
     from .specs.crop import read_crop  # noqa: PLC0415
     from .specs.recognizers import build_recognizer, load_recognizer_spec  # noqa: PLC0415
 
-    rule = Crop(read_crop(crop, f"--crop {crop}"))
+    rule = Crop(read_crop(crop, f"--crop {crop}"), detector)
     name, spec = load_recognizer_spec(recognizer, Path(), calibrated=False)
     dataset = build_dataset(load_component("datasets", on, Path()))
     probes, gallery = _embedded(build_recognizer(name, spec), dataset, rule)
@@ -108,7 +112,9 @@ def _embedded(recognizer: Any, dataset: FaceDataset, crop: Any) -> tuple[Any, An
 def _config(spec: RecognizerSpec, measured: Calibration, dataset: str, crop: Any) -> dict[str, Any]:
     """The recogniser's YAML."""
     # whatever an earlier calibration says of its crop is gone
-    given = spec.model_copy(update={"calibrated_crop": crop.rule}).model_dump(mode="json", exclude_defaults=True)
+    found_by = "insightface" if crop.detects and crop.detector is not None else "mtcnn"
+    update = {"calibrated_crop": crop.rule, "calibrated_detector": found_by}
+    given = spec.model_copy(update=update).model_dump(mode="json", exclude_defaults=True)
     given["thresholds"] = {far: round(threshold, 6) for far, threshold in measured.thresholds.items()}
     given["calibrated_on"] = f"{measured.impostors} impostor pairs of {measured.people} people of {dataset}"
     return given

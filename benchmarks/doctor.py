@@ -34,6 +34,7 @@ def check(results: Path) -> tuple[Table, bool]:
         _packages(),
         _pair(),
         _hardware(),
+        _onnxruntime(),
         _results(results),
         _tracker(),
         *_datasets(),
@@ -76,6 +77,18 @@ def _pair() -> Finding:
 def _hardware() -> Finding:
     facts = provenance()
     return ("hardware", "ok", f"{facts['accelerator'] or facts['processor']}, {facts['cores']} cores")
+
+
+def _onnxruntime() -> Finding:
+    """Where judges in ONNX files run.  Without the package, or on the CPU beside a GPU, is no fault."""
+    try:
+        import onnxruntime  # noqa: PLC0415
+    except ImportError as error:
+        return ("onnxruntime", "note", f"{one_line(error)}; recognisers in ONNX files need it: veilbench[insightface]")
+    providers = onnxruntime.get_available_providers()
+    if provenance()["accelerator"] and "CUDAExecutionProvider" not in providers:
+        return ("onnxruntime", "note", "has no CUDAExecutionProvider: judges run on the CPU; onnxruntime-gpu has it")
+    return ("onnxruntime", "ok", ", ".join(providers))
 
 
 def _results(results: Path) -> Finding:

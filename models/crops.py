@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
@@ -19,6 +20,8 @@ from veilbench.boxes import Box, CropName, Fractions, crop_text
 
 if TYPE_CHECKING:
     from veilbench.datasets.base import Target
+
+    from .detectors.faces import DetectedFace
 
 DETECTING = frozenset({"detected", "source_box", "aligned"})
 TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
@@ -55,11 +58,13 @@ class Crop:
             the most probable face of each photo, in a protected photo found again), ``source_box`` (in a protected
             photo the box of its source), ``aligned`` (five points of each photo on ArcFace's template), or a part of
             all photos in fractions, ``(left, top, right, bottom)``.
+        detector: an insightface pack's folder, or its detector's file, that finds faces instead of MTCNN.
 
     Where no face is found, or its box is empty, the whole photo is looked at, as in WeakenDiff's code.
     """
 
     rule: CropName | Fractions = "recognizer"
+    detector: Path | None = None
 
     @property
     def detects(self) -> bool:
@@ -74,7 +79,7 @@ class Crop:
     @property
     def text(self) -> str:
         """For tables."""
-        return crop_text(self.rule)
+        return crop_text(self.rule, self.detects and self.detector is not None)
 
     def identity(self) -> dict[str, Any]:
         """What looks depend on beside the photos; empty where each recogniser's own identity says it all."""
@@ -82,13 +87,11 @@ class Crop:
             return {}
         if not self.detects:
             return {"crop": self.rule}
-        from .detectors.mtcnn import NAME  # noqa: PLC0415 (not every protocol detects)
-
-        return {"crop": self.rule, "detector": NAME}
+        return {"crop": self.rule, "detector": _detector_name(self.detector)}
 
     def finds(self, photo: Tensor) -> bool:
         """Whether there is a face in a photo that the rule can go by; True where it looks for none."""
-        return not self.detects or _face_view(self.rule, photo) is not None
+        return not self.detects or _face_view(self, photo) is not None
 
     def view(self, photo: Tensor) -> View | None:
         """What of a photo, ``3 x H x W``, is looked at."""
@@ -97,7 +100,7 @@ class Crop:
             return None
         whole = Box(0, 0, width, height)
         if self.detects:
-            return _face_view(self.rule, photo) or whole
+            return _face_view(self, photo) or whole
         return whole if isinstance(self.rule, str) else Box.from_fractions(self.rule, height, width)
 
     def views(self, photos: Iterable[Tensor]) -> list[View] | None:
@@ -119,16 +122,34 @@ class Crop:
         return self.look(image)
 
 
-def _face_view(rule: CropName | Fractions, photo: Tensor) -> View | None:
+def _face_view(crop: Crop, photo: Tensor) -> View | None:
     """The face of a photo; None where none is found, or its box is empty."""
-    from .detectors.mtcnn import find_face  # noqa: PLC0415 (not every protocol detects)
-
-    face = find_face(photo)
+    face = _find_face(photo, crop.detector)
     if face is None:
         return None
-    if rule == "aligned":
+    if crop.rule == "aligned":
         return Alignment(face.points)
     return face.box if face.box.inside(*photo.shape[-2:]) else None
+
+
+def _find_face(photo: Tensor, pack: Path | None) -> DetectedFace | None:
+    if pack is None:
+        from .detectors import mtcnn  # noqa: PLC0415 (not every protocol detects)
+
+        return mtcnn.find_face(photo)
+    from .detectors import insightface  # noqa: PLC0415
+
+    return insightface.find_face(photo, pack)
+
+
+def _detector_name(pack: Path | None) -> str:
+    if pack is None:
+        from .detectors import mtcnn  # noqa: PLC0415 (not every protocol detects)
+
+        return mtcnn.NAME
+    from .detectors import insightface  # noqa: PLC0415
+
+    return insightface.name(pack)
 
 
 def cut(image: Tensor, view: View, height: int, width: int, places: Points | None = None) -> Tensor:

@@ -157,12 +157,15 @@ def manifest_of(plan: Plan, asked: Asked, origin: Mapping[str, Any]) -> Manifest
     from .identity import fingerprint  # noqa: PLC0415
 
     suite, everything = plan.suite, plan.items
-    protocol = {**suite.spec.protocol.model_dump(), "crop": plan.crop.text, "attack_crop": plan.attack_crop.text}
+    told = suite.spec.protocol.model_dump(exclude={"detector"})  # stands in the text of a crop
+    protocol = {**told, "crop": plan.crop.text, "attack_crop": plan.attack_crop.text}
     identity = {
         "asked": asked.digest,
         "data": plan.digest,
         "recognizers": [plan.recognizer_identity(name) for name in suite.recognizers],
     }
+    if suite.spec.protocol.detector is not None:
+        identity["crops"] = [plan.crop.identity(), plan.attack_crop.identity()]
     if galleries := sorted({one.spec["gallery"] for one in plan.measurements if "gallery" in one.spec}):
         identity["galleries"] = galleries
     return Manifest(
@@ -211,7 +214,7 @@ def _judge(spec: RecognizerSpec, crop: Crop) -> JudgeFacts:
         thresholds=spec.thresholds,
         calibrated_on=spec.calibrated_on,
         crop=text,
-        calibrated_crop=crop_text(spec.calibrated_crop),
+        calibrated_crop=crop_text(spec.calibrated_crop, spec.calibrated_detector == "insightface"),
     )
 
 

@@ -58,6 +58,8 @@ def _looks(suite: Suite) -> Iterator[tuple[str, Callable[[], Any]]]:
     for label, component in suite.methods.items():
         yield label, partial(method_identity, component)
     here = _Suite(suite)
+    if suite.spec.protocol.detector is not None:
+        yield "protocol.detector", here.crop.identity
     for component in suite.scores:
         named = [value for value in component.params.values() if isinstance(value, str)]
         yield " ".join([component.name, *named]), partial(_files_of, component, here)
@@ -78,7 +80,8 @@ class _Suite(Surroundings):
 
     @property
     def crop(self) -> Crop:
-        return Crop(self._suite.spec.protocol.crop)
+        protocol = self._suite.spec.protocol
+        return Crop(protocol.crop, protocol.detector)
 
     def recognizer(self, name: str) -> Recognizer:
         raise UserError(f"recogniser {name}: nothing is loaded here; run the suite")

@@ -151,7 +151,8 @@ class Plan:
         """What of photos judges look at."""
         from veilbench.models.crops import Crop  # noqa: PLC0415 (torch only when needed)
 
-        return Crop(self.suite.spec.protocol.crop)
+        protocol = self.suite.spec.protocol
+        return Crop(protocol.crop, protocol.detector)
 
     @cached_property
     def attack_crop(self) -> Crop:
@@ -159,7 +160,7 @@ class Plan:
         from veilbench.models.crops import Crop  # noqa: PLC0415 (torch only when needed)
 
         own = self.suite.spec.protocol.attack_crop
-        return self.crop if own is None else Crop(own)
+        return self.crop if own is None else Crop(own, self.suite.spec.protocol.detector)
 
     @cached_property
     def measurements(self) -> list[Measurement]:

@@ -12,7 +12,10 @@ from typing import Any
 
 import veilbench
 
-PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "pillow", "diffusers")
+PACKAGES = (
+    *("torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "pillow", "diffusers"),
+    *("onnxruntime", "onnxruntime-gpu", "insightface"),  # where they are installed
+)
 CLEAR_REFS = Path("/proc/self/clear_refs")
 STATUS = Path("/proc/self/status")
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -63,7 +63,8 @@ class RecognizerSpec(BaseModel):
         input: how it looks at photos; a class may say so itself.
         thresholds, calibrated_on: false accept rate -> cosine, and where that was measured; a class may say so itself.
         calibrated_crop: what it looked at when they were measured, see :class:`~veilbench.models.crops.Crop`.
-        thresholds_by_crop: those of the same photos under other crops, by their name.
+        calibrated_detector: whose detector found the faces then.
+        thresholds_by_crop: those of the same photos under other crops, by their name, with MTCNN.
         training_data: one line.
         licence: of the weights, one line.
     """
@@ -79,6 +80,7 @@ class RecognizerSpec(BaseModel):
     thresholds: dict[FalseAcceptRate, Cosine] = Field(default_factory=dict, min_length=1)
     calibrated_on: str = ""
     calibrated_crop: CropRule = "recognizer"
+    calibrated_detector: Literal["mtcnn", "insightface"] = "mtcnn"
     thresholds_by_crop: dict[CropName, dict[FalseAcceptRate, Cosine]] = Field(default_factory=dict)
     training_data: str = "unknown"
     licence: str = "unknown"
@@ -87,7 +89,8 @@ class RecognizerSpec(BaseModel):
         """With the thresholds that were measured under a crop, where there are any."""
         if not isinstance(crop, str) or crop not in self.thresholds_by_crop:
             return self
-        return self.model_copy(update={"thresholds": self.thresholds_by_crop[crop], "calibrated_crop": crop})
+        found = {"thresholds": self.thresholds_by_crop[crop], "calibrated_crop": crop, "calibrated_detector": "mtcnn"}
+        return self.model_copy(update=found)
 
     @property
     def room(self) -> str:
@@ -238,13 +241,12 @@ def build_recognizer(name: str, spec: RecognizerSpec) -> Recognizer:
 
     try:
         recognizer = spec.cls(**spec.arguments)
+        recognizer.look_as(None if spec.input is None else InputSpec(**spec.input.model_dump()))
     except (ValueError, OSError, ImportError) as error:
         raise UserError(f"recogniser {name}: {error}") from error
     recognizer.name = name
     recognizer.thresholds = Thresholds(dict(spec.thresholds), spec.calibrated_on)
     recognizer.training_data = spec.training_data
-    if spec.input is not None:
-        recognizer.input_spec = InputSpec(**spec.input.model_dump())
     recognizer.digest = _digest(recognizer_identity(name, spec))
     return recognizer
 

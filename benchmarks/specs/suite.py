@@ -101,6 +101,7 @@ class Protocol(Strict):
         crop: what of photos recognisers look at, attacked and judging ones, of protected photos, sources, targets and
             other photos alike; see :class:`~veilbench.models.crops.Crop`.
         attack_crop: what the attacked ones look at, where that is to be something else; ``crop`` by default.
+        detector: an insightface pack's folder, or its detector's file, that finds faces for both instead of MTCNN.
         far: the false accept rate of the leaderboard's PSR; all calibrated rates are in the tables beside it.
         confidence: level of the intervals.
     """
@@ -110,6 +111,7 @@ class Protocol(Strict):
     targets: Literal["each", "any"] = "each"
     crop: CropRule = "recognizer"
     attack_crop: CropRule | None = None
+    detector: Path | None = None
     far: FalseAcceptRate = 0.01
     confidence: Number = Field(default=0.95, gt=0, lt=1)
 
@@ -321,7 +323,11 @@ def load_suite(
     entries = [_with_label(entry, path.parent, origin("methods", origins) or str(path)) for entry in spec.methods]
     if only:
         entries = _only(entries, only, path)
-    return Suite(path.stem, spec.model_copy(update={"methods": tuple(entries)}), path, read)
+    updates: dict[str, Any] = {"methods": tuple(entries)}
+    if spec.protocol.detector is not None:
+        detector = (path.parent / spec.protocol.detector).resolve()
+        updates["protocol"] = spec.protocol.model_copy(update={"detector": detector})
+    return Suite(path.stem, spec.model_copy(update=updates), path, read)
 
 
 def _with_label(entry: MethodEntry, base: Path, where: str) -> MethodEntry:

@@ -189,6 +189,22 @@ class Recognizer(nn.Module, ABC, metaclass=_Freezing):
         place: Tensor = self.get_buffer("_place")
         return place.device
 
+    @property
+    def runs_on(self) -> str:
+        """What computes its embeddings, in words; a device of PyTorch's where nothing else is said."""
+        return str(self.device)
+
+    def look_as(self, spec: InputSpec | None) -> None:
+        """Look at photos as a config says from now on; called once, after the constructor.
+
+        A subclass whose network's file says what it wants raises :class:`WeightsError` for what cannot be right.
+
+        Args:
+            spec: the config's ``input``; None: it has none, and :attr:`input_spec` stays.
+        """
+        if spec is not None:
+            self.input_spec = spec
+
     def train(self, mode: bool = True) -> Self:
         """Stay in eval mode whatever a Trainer asks: batch statistics must never leak between images."""
         del mode

@@ -71,6 +71,7 @@ def check_fractions(fractions: Fractions) -> None:
         )
 
 
-def crop_text(rule: CropName | Fractions) -> str:
-    """A rule, or a part of all photos, for tables."""
-    return rule if isinstance(rule, str) else " ".join(f"{side:g}" for side in rule)
+def crop_text(rule: CropName | Fractions, insightface: bool = False) -> str:
+    """A rule, or a part of all photos, for tables; with whose detector where it is not MTCNN."""
+    text = rule if isinstance(rule, str) else " ".join(f"{side:g}" for side in rule)
+    return f"{text} (insightface)" if insightface else text

@@ -14,6 +14,7 @@ from veilbench.benchmarks.specs.components import build_dataset, load_component
 from veilbench.benchmarks.specs.recognizers import build_recognizer, load_recognizer_spec
 from veilbench.models.crops import Crop
 
+from ..models.onnx_files import red_detector
 from .conftest import Outcome, tables_of
 
 Veilbench = Callable[..., Outcome]
@@ -65,6 +66,17 @@ def test_thresholds_are_measured_written_and_used(crowd: Path, veilbench: Veilbe
     assert "Thresholds of two were measured with crop recognizer, not 0.1 0.1 0.9 0.9: FAR may be another" in board
     judged = pd.read_parquet(tables_of(crowd / "r") / "items.parquet")
     assert set(judged.loc[judged["judge"] == "ready", "threshold"]) == {spec.thresholds[0.01]}
+
+
+def test_the_detector_is_written_down(crowd: Path, veilbench: Veilbench) -> None:
+    red_detector(crowd / "det.onnx")
+    words = ("calibrate", crowd / "new.yaml", "--on", crowd / "crowd.yaml", "--to")
+    for place, crop in enumerate(("aligned", "whole")):
+        to = crowd / f"ready{place}.yaml"
+        outcome = veilbench(*words, to, "--crop", crop, "--detector", crowd / "det.onnx")
+        assert outcome.code == 0, outcome
+    assert load_recognizer_spec("./ready0.yaml", crowd)[1].calibrated_detector == "insightface"
+    assert load_recognizer_spec("./ready1.yaml", crowd)[1].calibrated_detector == "mtcnn"  # nothing is looked for
 
 
 def test_another_crop_replaces_that_of_an_earlier_calibration(crowd: Path, veilbench: Veilbench) -> None:

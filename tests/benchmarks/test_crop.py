@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from PIL import Image
 from skimage.data import astronaut
@@ -16,7 +17,9 @@ from skimage.data import astronaut
 from veilbench import load_recognizer
 from veilbench.benchmarks.engine.plan import Plan
 from veilbench.benchmarks.specs.suite import load_suite
+from veilbench.models.recognizers.state_dict import build_backbone
 
+from ..models.onnx_files import NETWORKS, export, red_detector, with_statistics
 from .conftest import Outcome, tables_of
 
 Veilbench = Callable[..., Outcome]
@@ -142,3 +145,35 @@ def test_thresholds_are_those_of_the_crop_where_there_are_any(world: Path, veilb
     outcome = veilbench("plan", world / "suite.yaml")
     assert outcome.code == 2
     assert "upside_down" in outcome.err
+
+
+def test_a_pack_finds_faces_and_judges(world: Path, veilbench: Veilbench) -> None:
+    """Its detector for both sides, beside thresholds that were measured with MTCNN; its recogniser never attacked."""
+    (world / "pack").mkdir()
+    red_detector(world / "pack" / "det.onnx")
+    torch.manual_seed(0)
+    export(with_statistics(build_backbone("ir", NETWORKS["ir"])), world / "pack" / "small.onnx")
+    judge = {"kind": "insightface", "params": {"model": "pack"}, "thresholds": {0.01: 0.9}, "calibrated_on": "nothing"}
+    judge |= {"calibrated_crop": "aligned", "calibrated_detector": "insightface"}
+    (world / "judge.yaml").write_text(yaml.safe_dump(judge), encoding="utf-8")
+    portraits(world)
+    for name, colour in (("face", (255, 0, 0)), ("nobody", (0, 0, 255))):
+        photo = Image.new("RGB", (256, 256))
+        photo.paste(colour, (160, 32, 224, 96))
+        photo.save(world / "photos" / "sources" / f"{name}.png")
+    suite = yaml.safe_load((world / "suite.yaml").read_text(encoding="utf-8"))
+    del suite["recognizers"]
+    suite |= {"surrogates": ["./one.yaml"], "judges": ["./one.yaml", "./judge.yaml"]}
+    suite["protocol"] = {"goals": ["dodge"], "crop": "aligned", "detector": "pack"}
+    (world / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    items = run(world, veilbench, "r")
+    clean = items[items["method"] == "clean"]
+    assert set(clean["judge"]) == {"one", "judge"}
+    assert clean.drop_duplicates("item").set_index("item")["no_face"].to_dict() == {"face": 0.0, "nobody": 1.0}
+    folder = tables_of(world / "r")
+    assert set(pd.read_csv(folder / "leaderboard.csv")["crop"]) == {"aligned (insightface)"}
+    text = (folder / "leaderboard.md").read_text(encoding="utf-8")
+    assert "Thresholds of one were measured with crop recognizer, not aligned (insightface)" in text
+    outcome = veilbench("plan", world / "suite.yaml", "--set", "suite.protocol.detector=buffalo_l")
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert f"{world / 'buffalo_l'}: no such file or folder; nothing is downloaded" in outcome.err

@@ -25,6 +25,9 @@ KNOWN = {
     "networks/inception_resnet": ("1", "77dc04dcc006"),
     "networks/ir": ("1", "42de5dba828b"),
     "networks/mobilefacenet": ("1", "53ef05d55d58"),
+    "recognizers/frbench": ("1", "44136fa355b3"),
+    "recognizers/insightface": ("1", "44136fa355b3"),
+    "recognizers/onnx": ("1", "251245d9926d"),
     "recognizers/state_dict": ("1", "6517b99a8771"),
 }
 
