@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from veilbench.boxes import CropName
 from veilbench.models.recognizers.base import InputSpec, Thresholds
 from veilbench.models.recognizers.state_dict import NetworkRecognizer, build_backbone
 
-LITERATURE = {
+LITERATURE: dict[str, tuple[str, dict[str, Any], int]] = {
     "irse50": ("ir", {"units": (3, 4, 14, 3), "se": True, "normalize": True, "dropout": 0.6}, 112),
     "ir152": ("ir", {}, 112),
     "facenet": ("inception_resnet", {"num_classes": 8631}, 160),
