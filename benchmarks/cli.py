@@ -20,6 +20,7 @@ from .calibrating import calibrate
 from .leaderboard_command import STDOUT, leaderboard, print_leaderboard
 from .optional_values import with_optional_values
 from .options import RESULTS, ExecutorName, Jobs, Only, ResultsFolder, Settings, Stored, SuiteName, TrackerName
+from .protecting import protect
 from .terminal import make_console, say
 from .weights_commands import app as weights_app
 
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.add_typer(weights_app, name="weights")
 app.command()(calibrate)
+app.command()(protect)
 
 INTERRUPTED = "interrupted; run the same command again to go on: finished items are kept\n"
 

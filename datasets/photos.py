@@ -125,7 +125,7 @@ def decode_pixels(data: bytes, path: Path) -> Pixels:
         ``H x W x 3`` of ``uint8``, or of 16-bit gray ``H x W x 1`` of ``uint16``.
     """
     with open_image(data, path) as image:
-        return _pixels(_upright(image))
+        return rgb_pixels(upright(image))
 
 
 def stored_size(path: Path) -> tuple[int, int]:
@@ -138,7 +138,7 @@ def stored_size(path: Path) -> tuple[int, int]:
         return image.height, image.width
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
     """The image as its EXIF orientation says; EXIF data that cannot be read is no reason to refuse a photo."""
     image.load()
     try:
@@ -149,7 +149,7 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _pixels(image: Image.Image) -> Pixels:
+def rgb_pixels(image: Image.Image) -> Pixels:
     """Pixels as :func:`decode_pixels` gives them, converted strip by strip: each step of a conversion is a copy."""
     if image.mode == "F":
         raise ValueError("floating-point pixels have no defined white")

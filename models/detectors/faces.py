@@ -46,13 +46,18 @@ def remembered(image: Tensor, detector: str, detect: Callable[[Tensor], Detected
     """
     if not bool(image.isfinite().all()):
         return None
-    pixels = (image.detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().cpu()
+    pixels = as_bytes(image)
     key = hashlib.sha256(repr((detector, pixels.shape)).encode() + pixels.numpy().tobytes()).digest()
     if key not in _found:
         _found[key] = detect(pixels)
         if len(_found) > KEPT:
             _found.popitem(last=False)
     return _found[key]
+
+
+def as_bytes(image: Tensor) -> Tensor:
+    """``3 x H x W`` in ``[0, 1]`` as ``H x W x 3``, 8 bits, on the CPU."""
+    return (image.detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().cpu()
 
 
 def face_of(sides: tuple[float, ...], points: Points, probability: float, height: int, width: int) -> DetectedFace:

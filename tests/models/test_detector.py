@@ -14,7 +14,7 @@ from torch import Tensor
 
 from veilbench.boxes import Box
 from veilbench.datasets.protocol import TARGETS
-from veilbench.models.detectors.mtcnn import find_face
+from veilbench.models.detectors.mtcnn import find_face, find_faces
 
 REAL = os.environ.get("VEILBENCH_REAL_FACES", "")
 
@@ -62,3 +62,20 @@ def test_finds_the_boxes_that_the_literature_wrote_down() -> None:
             face = find_face(photo)
             assert face is not None
             assert face.box == Box(*turned.get(name, box))
+
+
+def test_finds_all_faces_of_a_photo() -> None:
+    alone = find_face(portrait())
+    assert alone is not None
+    canvas = torch.full((3, 600, 800), 0.5)
+    places = ((40, 30), (500, 300))
+    for x, y in places:
+        canvas[:, y : y + 256, x : x + 256] = portrait()
+    faces = sorted(find_faces(canvas), key=lambda face: face.box.left)
+    assert len(faces) == 2
+    for face, (x, y) in zip(faces, places, strict=True):
+        for found, (known_x, known_y) in zip(face.points, alone.points, strict=True):
+            assert found == pytest.approx((known_x + x, known_y + y), abs=4)
+    assert find_faces(portrait())[0] == alone
+    assert find_faces(canvas, least=1.1) == []
+    assert find_faces(torch.full((3, 64, 64), float("nan"))) == []
