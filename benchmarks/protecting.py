@@ -12,11 +12,11 @@ from veilbench.errors import DataError, UserError, did_you_mean, shown
 
 if TYPE_CHECKING:
     from veilbench.methods.base import ProtectionMethod
-    from veilbench.models.recognizers.base import Recognizer
 
     from .api.photo_files import JudgedFace, PhotoProtector, ProtectedPhoto
 
-METHOD = "mi_fgsm"
+METHOD = "tip_im_l2"
+JUDGE = "dlib_resnet29"  # of those that packages bring the least use as a surrogate, and strict as a judge
 ENOUGH = 2  # recognisers: one to attack, one to judge
 NO_GUARANTEE = (
     "This is no guarantee: other recognisers, later ones, other photos of the same people, and copies that are "
@@ -40,7 +40,9 @@ def protect(
     ] = None,
     judge: Annotated[
         str | None,
-        typer.Option(help="The recogniser that is not attacked but says how well it went; by default the last."),
+        typer.Option(
+            help=f"The recogniser that is not attacked and says how well it went; by default {JUDGE}, else the last."
+        ),
     ] = None,
     keep_location: Annotated[bool, typer.Option("--keep-location", help="Keep where photos were taken.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace protected photos that are there.")] = False,
@@ -142,27 +144,25 @@ def make_protector(
         method: name, YAML file or class.
         settings: texts of ``--set``.
         recognizers: names or YAML files; none: all whose weights are kept.
-        judge: which of them, or another one, judges; None: the last.
+        judge: which of them, or another one, judges; None: ``JUDGE`` where it is one of them, else the last.
 
     Raises:
         UserError: in one line, with the next step.
     """
     names = list(recognizers) or installed()
-    if judge is None and len(names) < ENOUGH:
-        raise UserError(_too_few(names))
+    if judge is None:
+        if len(names) < ENOUGH:
+            raise UserError(_too_few(names))
+        judge = JUDGE if JUDGE in names else names[-1]
     from .api.parts import as_recognizers  # noqa: PLC0415 (torch only when needed)
     from .api.photo_files import PhotoProtector as Protector  # noqa: PLC0415
 
     chosen = _method(method, settings)
-    rest = [name for name in names if name != judge] if judge else names[:-1]
+    rest = [name for name in names if name != judge]
     if chosen.uses_surrogates and not rest:
         raise UserError(_too_few(names))
-    *surrogates, last = as_recognizers([*rest, judge or names[-1]], "protect")
-    return Protector(chosen, _of_use(chosen, surrogates), last)
-
-
-def _of_use(method: ProtectionMethod, surrogates: list[Recognizer]) -> list[Recognizer]:
-    return surrogates if method.uses_surrogates else []
+    *surrogates, last = as_recognizers([*rest, judge], "protect")
+    return Protector(chosen, surrogates if chosen.uses_surrogates else (), last)
 
 
 def installed() -> list[str]:

@@ -99,7 +99,7 @@ def test_every_face_is_protected_and_nothing_else_changes(tmp_path: Path, veilbe
     assert outside.mean() > 0.2
     assert not (changed & outside).any()
     most = np.abs(np.asarray(before).astype(int) - np.asarray(after).astype(int)).max()
-    assert 0 < most <= 16
+    assert 0 < most <= 12
     for line, similarity in zip(told, by_hand(before, after, "embedded_mobile_face"), strict=True):
         assert float(line[4]) == pytest.approx(similarity, abs=0.05)
         assert (line[7] == "still") == (float(line[4]) > float(line[6]))
@@ -188,9 +188,9 @@ def test_one_line_for_what_is_wrong(
 def test_a_judge_beside_the_recognisers_and_a_method_that_attacks_nobody(tmp_path: Path, veilbench: Veilbench) -> None:
     portrait().save(tmp_path / "photo.png")
     words = ("protect", tmp_path / "photo.png", "--to", tmp_path / "out", "--overwrite")
-    outcome = veilbench(*words, *BY[:2], "--judge", "embedded_facenet", "--set", "mi_fgsm.steps=1")
+    outcome = veilbench(*words, *BY[:2], "--judge", "embedded_facenet", "--set", "tip_im_l2.steps=1")
     assert outcome.code == 0, outcome
-    assert "mi_fgsm attacks embedded_irse50; embedded_facenet judges" in outcome.out
+    assert "tip_im attacks embedded_irse50; embedded_facenet judges" in outcome.out
     outcome = veilbench(*words, *BY[:4], "--method", "clean")
     assert outcome.code == 0, outcome
     assert "clean attacks no recogniser" in outcome.out
@@ -208,7 +208,8 @@ def test_four_real_faces_on_twelve_megapixels(
         kept = Path(REAL, "recognizers", f"{name}_fp16.safetensors").resolve()
         (tmp_path / f"{name}.safetensors").symlink_to(kept)
     canvas = Image.fromarray(np.random.default_rng(2).integers(60, 200, (375, 500, 3), np.uint8)).resize((4000, 3000))
-    people = sorted((Path(REAL) / "pairs" / "a").iterdir())[:4]
+    # 000005 has another person in the background, who is found too
+    people = [Path(REAL, "pairs", "a", f"{name}.png") for name in ("000001", "000015", "000020", "000021")]
     places = ((200, 300, 700), (1200, 900, 500), (2100, 400, 900), (3200, 1700, 600))
     for path, (x, y, side) in zip(people, places, strict=True):
         with Image.open(path) as face:
