@@ -146,9 +146,10 @@ class PhotoProtector:
     def _change(self, image: Tensor) -> Tensor:
         """What the method does to a framed face, ``3 x size x size``; nothing outside the face itself."""
         mask = face_mask(image.shape[-1])
-        attacked = [_Pasted(one, image, mask) for one in self.surrogates]
-        # all of the face moves at once: what lies outside the mask is not there for the surrogates either
-        return (protect(image, self.method, surrogates=attacked, goal=Goal.DODGE) - image) * mask
+        # coloured noise leaves stains on skin; without its colours it protects as well and looks like shades
+        shades = self.method.family == "noise"
+        attacked = [_Pasted(one, image, mask, shades) for one in self.surrogates]
+        return _kept(protect(image, self.method, surrogates=attacked, goal=Goal.DODGE) - image, mask, shades)
 
     def _judged(self, path: Path, faces: Sequence[FoundFace], before: Sequence[Tensor]) -> tuple[JudgedFace, ...]:
         """The faces of the written file, found again, beside what they were."""
@@ -166,13 +167,13 @@ class PhotoProtector:
 
 
 class _Pasted(Recognizer):
-    """A recogniser that sees of a changed face what will be in the photo: the change within the mask."""
+    """A recogniser that sees of a changed face what will be in the photo; see :func:`_kept`."""
 
     kind = "pasted"
 
-    def __init__(self, inner: Recognizer, image: Tensor, mask: Tensor) -> None:
+    def __init__(self, inner: Recognizer, image: Tensor, mask: Tensor, shades: bool) -> None:
         super().__init__()
-        self.inner = inner
+        self.inner, self.shades = inner, shades
         self.name, self.passes = inner.name, inner.passes
         self.image: Tensor
         self.mask: Tensor
@@ -184,10 +185,15 @@ class _Pasted(Recognizer):
 
     def forward(self, images: Tensor, views: Sequence[View] | None = None) -> Tensor:
         # one face at a time, so without the padding that makes results of a batch those of its photos alone
-        pasted = self.image + self.mask * (images - self.image)
+        pasted = self.image + _kept(images - self.image, self.mask, self.shades)
         embedded = F.normalize(self.inner.embed(self.inner.prepare(pasted, views)).to(images.device))
         self.passes.count(len(images), embedded)
         return embedded
+
+
+def _kept(change: Tensor, mask: Tensor, shades: bool) -> Tensor:
+    """What of a change, ``... x 3 x size x size``, goes into a photo: within the mask, perhaps without colours."""
+    return mask * (change.mean(dim=-3, keepdim=True).expand_as(change) if shades else change)
 
 
 def faces_of(photo: Pixels) -> list[FoundFace]:
