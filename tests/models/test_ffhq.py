@@ -122,7 +122,7 @@ def test_the_mask_is_whole_on_the_face_and_nothing_at_the_sides() -> None:
 
 @pytest.mark.skipif(not REAL, reason="set VEILBENCH_REAL_FACES to a folder with `pairs`")
 def test_photos_of_celeba_hq_are_framed_as_they_are() -> None:
-    """Found points are not those that the data set was made with: a twentieth of a side is allowed, on average."""
+    """Found points are not those that the data set was made with."""
     off, sizes = [], []
     for path in sorted((Path(REAL) / "pairs" / "a").iterdir())[:20]:
         photo = read_photo(path)
@@ -131,5 +131,5 @@ def test_photos_of_celeba_hq_are_framed_as_they_are() -> None:
         frame = Frame.of_points(face.points)
         off.append(np.hypot(frame.x - 128, frame.y - 128) / 256)
         sizes.append(frame.side / 256)
-    assert np.mean(off) < 0.05
-    assert np.mean(sizes) == pytest.approx(1, abs=0.06)
+    assert np.mean(off) < 0.02
+    assert np.mean(sizes) == pytest.approx(1, abs=0.04)
