@@ -10,6 +10,8 @@ import typer
 
 from veilbench.errors import DataError, UserError, did_you_mean, shown
 
+from .terminal import make_console, say
+
 if TYPE_CHECKING:
     from veilbench.methods.base import ProtectionMethod
 
@@ -52,18 +54,12 @@ def protect(
     Tells for each face how similar a recogniser that was not attacked still finds it.  Exit code 1 where a photo could
     not be protected; the others are.
     """
-    from .terminal import make_console  # noqa: PLC0415
-
     console = make_console()
-
-    def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
     places = written_to(photos, to)
     with console.status("loading"):
         protector = make_protector(method, set_ or (), recognizer or (), judge)
     attacked = ", ".join(one.name for one in protector.surrogates) or "no recogniser"
-    say(f"{protector.method.kind} attacks {attacked}; {protector.judge.name} judges and is not attacked")
+    say(console, f"{protector.method.kind} attacks {attacked}; {protector.judge.name} judges and is not attacked")
     failed = 0
     for photo, place in places.items():
         try:
@@ -72,12 +68,12 @@ def protect(
                 done = protector(photo, place, keep_location=keep_location)
         except (DataError, OSError) as error:
             failed += 1
-            say(f"not protected: {_reason(error, place)}")
+            say(console, f"not protected: {_reason(error, place)}")
             continue
         for line in lines(photo, done, protector.judge.name):
-            say(line)
+            say(console, line)
     if failed < len(places):
-        say(NO_GUARANTEE)
+        say(console, NO_GUARANTEE)
     if failed:
         raise typer.Exit(1)
 
@@ -161,7 +157,7 @@ def make_protector(
     rest = [name for name in names if name != judge]
     if chosen.uses_surrogates and not rest:
         raise UserError(_too_few(names))
-    *surrogates, last = as_recognizers([*rest, judge], "protect")
+    *surrogates, last = as_recognizers([*rest, judge], "protect", "recognizer")
     return Protector(chosen, surrogates if chosen.uses_surrogates else (), last)
 
 
