@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from veilbench.datasets.photos import Pixels, decode_pixels, fit_photo, read_file
@@ -20,6 +19,7 @@ from veilbench.models.crops import View
 from veilbench.models.detectors.mtcnn import find_faces
 from veilbench.models.ffhq import Frame, align, face_mask, put_back
 from veilbench.models.recognizers.base import Recognizer
+from veilbench.models.recognizers.state_dict import NetworkRecognizer
 
 from ..engine.scoring import scoring_device
 from .protection import protect
@@ -174,21 +174,19 @@ class _Pasted(Recognizer):
     def __init__(self, inner: Recognizer, image: Tensor, mask: Tensor, shades: bool) -> None:
         super().__init__()
         self.inner, self.shades = inner, shades
-        self.name, self.passes = inner.name, inner.passes
+        self.name, self.passes, self.input_spec = inner.name, inner.passes, inner.input_spec
+        # networks that take any number of photos are spared the padding around a single one
+        self.chunk = 1 if isinstance(inner, NetworkRecognizer) else inner.chunk
         self.image: Tensor
         self.mask: Tensor
         self.register_buffer("image", image, persistent=False)
         self.register_buffer("mask", mask, persistent=False)
 
+    def prepare(self, images: Tensor, views: Sequence[View] | None = None) -> Tensor:
+        return self.inner.prepare(self.image + _kept(images - self.image, self.mask, self.shades), views)
+
     def embed(self, images: Tensor) -> Tensor:
         return self.inner.embed(images)
-
-    def forward(self, images: Tensor, views: Sequence[View] | None = None) -> Tensor:
-        # one face at a time, so without the padding that makes results of a batch those of its photos alone
-        pasted = self.image + _kept(images - self.image, self.mask, self.shades)
-        embedded = F.normalize(self.inner.embed(self.inner.prepare(pasted, views)).to(images.device))
-        self.passes.count(len(images), embedded)
-        return embedded
 
 
 def _kept(change: Tensor, mask: Tensor, shades: bool) -> Tensor:

@@ -18,7 +18,8 @@ from PIL import ExifTags, Image, ImageOps
 from skimage.data import astronaut
 
 import veilbench as vb
-from veilbench.models.detectors.mtcnn import DetectedFace, find_faces
+from veilbench.models.detectors.faces import DetectedFace
+from veilbench.models.detectors.mtcnn import find_faces
 from veilbench.models.ffhq import Frame
 
 from .conftest import Outcome
