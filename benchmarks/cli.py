@@ -201,16 +201,31 @@ def prepare(
     targets: Annotated[
         Path | None, typer.Option(help="The folder with `target` and `test`; by default the copy's.")
     ] = None,
+    align: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="First write the photos there, framed as FFHQ does (256 x 256 PNGs)."),
+    ] = None,
 ) -> None:
-    """Verify a local copy of a data set and record it, so that suites can use it.  Nothing is downloaded or copied."""
+    """Verify a local copy of a data set and record it, so that suites can use it.
+
+    Nothing is downloaded, and without --align nothing copied.
+    """
     console = make_console()
     with console.status("looking at every photo"):
         from veilbench.datasets.preparation import prepare as prepare_copy  # noqa: PLC0415
 
         from .specs.components import find_layout  # noqa: PLC0415
 
-        done = prepare_copy(find_layout(kind), from_, to, names=list_file, count=count, use=use, targets=targets)
-    for line in done.findings:
+        layout = find_layout(kind)
+        lines: list[str] = []
+        if align is not None:
+            from .aligning import align_copy  # noqa: PLC0415
+
+            found, lines = align_copy(layout, from_, align, list_file)
+            count = found if list_file is not None else count
+            from_, targets, list_file = align, targets or from_, None
+        done = prepare_copy(layout, from_, to, names=list_file, count=count, use=use, targets=targets)
+    for line in [*lines, *done.findings]:
         console.print(line, highlight=False, markup=False)
     console.print(
         f"wrote {done.record}; use it in a suite with `dataset: {kind}` and `--set dataset.prepared={done.record}`",

@@ -157,7 +157,7 @@ def _choose(
     if names is not None:
         if count is not None:
             raise DataError("--count and --list exclude each other: a list says how many there are")
-        listed = _read_names(names)
+        listed = read_names(names)
         kept = {path.stem: path for path in pick(photos, listed, folder, "--list")}
         chosen = dict(sorted(kept.items())[:use])
     else:
@@ -173,7 +173,7 @@ def _choose(
     return chosen
 
 
-def _read_names(path: Path) -> list[str]:
+def read_names(path: Path) -> list[str]:
     """File names, one a line.  Raises :class:`DataError` when there is none, or one is there twice."""
     lines = [line.strip() for line in read_file(path, MAX_TEXT_BYTES).decode("utf-8", "replace").splitlines()]
     names = [line for line in lines if line]
