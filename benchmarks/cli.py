@@ -42,10 +42,12 @@ INTERRUPTED = "interrupted; run the same command again to go on: finished items 
 
 
 def _plan(suite: str, settings: list[str] | None, only: list[str] | None) -> Plan:
-    from .engine.missing import plan_or_all_missing  # noqa: PLC0415
     from .specs.suite import load_suite  # noqa: PLC0415
 
-    return plan_or_all_missing(load_suite(suite, settings, only))
+    loaded = load_suite(suite, settings, only)  # a mistyped name is told before anything heavy is imported
+    from .engine.missing import plan_or_all_missing  # noqa: PLC0415
+
+    return plan_or_all_missing(loaded)
 
 
 def _results(suite: str, settings: list[str] | None, only: list[str] | None, root: Path) -> Results:

@@ -60,10 +60,15 @@ def _cosine(network: nn.Module, side: int, *views: np.ndarray[tuple[int, ...], n
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("crop", VIEWS)
-@pytest.mark.parametrize("name", LITERATURE)
+@pytest.mark.parametrize(
+    ("name", "crop"),
+    [
+        *((name, crop) for name in ("mobile_face", "facenet") for crop in VIEWS),
+        *(("irse50", "whole"), ("ir152", "whole")),
+    ],
+)
 def test_a_judge_sees_what_the_papers_script_sees(
-    crop: CropName, name: str, filled: Callable[[nn.Module], nn.Module], tmp_path: Path
+    name: str, crop: CropName, filled: Callable[[nn.Module], nn.Module], tmp_path: Path
 ) -> None:
     kind, arch, side = LITERATURE[name]
     network = filled(build_backbone(kind, arch))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -162,3 +164,50 @@ def test_a_folder_of_something_else_is_no_tiny_autoencoder(tmp_path: Path) -> No
         TINY_AUTOENCODER.find(tmp_path)
     with pytest.raises(WeightsError, match=r"nowhere/at-all: neither a folder nor .* downloads nothing"):
         TINY_AUTOENCODER.find("nowhere/at-all")
+
+
+def _changed(path: Path, **content: object) -> None:
+    known = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**known, **content}), encoding="utf-8")
+
+
+def test_code_that_a_folder_names_is_not_run(tmp_path: Path) -> None:
+    """Libraries know several ways for a folder to bring classes of its own; the parts here have classes already."""
+    folder = shutil.copytree(PIPELINE.embedded_folder, tmp_path / "p")
+    marker = tmp_path / "was here"
+    code = f"import pathlib\npathlib.Path({str(marker)!r}).touch()\nclass Evil: ...\n"
+    for place in (folder, *(folder / part for part in PIPELINE.parts)):
+        (place / "evil.py").write_text(code, encoding="utf-8")
+    named = {"AutoModel": "evil.Evil", "AutoTokenizer": ["evil.Evil", "evil.Evil"], "AutoConfig": "evil.Evil"}
+    _changed(folder / "model_index.json", _class_name=["evil", "Evil"], unet=["evil", "Evil"])
+    _changed(folder / "unet" / "config.json", auto_map=named)
+    _changed(folder / "text_encoder" / "config.json", auto_map=named)
+    _changed(folder / "tokenizer" / "tokenizer_config.json", auto_map=named)
+    _changed(folder / "scheduler" / "scheduler_config.json", auto_map=named)
+    ours, theirs = DiffusionBackbone.load(folder), DiffusionBackbone.load("embedded")
+    assert torch.equal(ours.empty_text(1), theirs.empty_text(1))
+    assert not marker.exists()
+    assert "evil" not in sys.modules
+
+
+class _Touch:
+    """Touches a file when it is unpickled by a library that lets pickles call what they like."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_that_calls_something_is_refused(tmp_path: Path) -> None:
+    folder = shutil.copytree(PIPELINE.embedded_folder, tmp_path / "p")
+    marker = tmp_path / "was here"
+    (weights,) = (folder / "unet").glob("*.safetensors")
+    weights.unlink()
+    weights.with_suffix(".bin").write_bytes(pickle.dumps({"conv_in.weight": _Touch(marker)}, protocol=2))
+    with pytest.raises(WeightsError, match="unet"):
+        DiffusionBackbone.load(folder)
+    assert not marker.exists()
+    pickle.loads(weights.with_suffix(".bin").read_bytes())  # noqa: S301 (the trap itself works)
+    assert marker.exists()
