@@ -50,7 +50,7 @@ torture: $(READY) ## Kill a small comparison at 50 random moments and check that
 	@$(BIN)/python -W ignore -m veilbench.benchmarks.experiments.torture $(ARGS)
 
 test: $(READY) ## Run the tests, two at a time
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 # The kernels of an old processor, one at a time, and those of one with AVX2 alone, such as an AMD EPYC of 2019.
 test-processors: $(READY) ## Run the quick numeric tests as on other processors (a few minutes)
