@@ -11,7 +11,7 @@ from pathlib import Path
 
 from veilbench.datasets.photo_files import list_photos, pick, some
 from veilbench.datasets.photos import read_photo, write_png
-from veilbench.datasets.preparation import Layout, read_names
+from veilbench.datasets.preparation import Layout, count_of_photos, first_folder, read_names
 from veilbench.errors import DataError
 from veilbench.models.detectors.mtcnn import find_face
 from veilbench.models.ffhq import Frame, align
@@ -51,18 +51,15 @@ def align_copy(
         lines.append(f"aligned {len(photos) - len(failed)} of {len(photos)} photos of {folder.name}")
         problems += failed
     if problems:
-        many = f"{len(problems)} photo{'' if len(problems) == 1 else 's'}"
+        many = count_of_photos(len(problems))
         raise DataError(f"{source}: {many} cannot be aligned: {some(problems, '; ')}; name the others with --list")
     return count, lines
 
 
 def _folders(layout: Layout, source: Path) -> list[Path]:
     """Those of a copy that hold photos of faces, the sources' first."""
-    found = [source / name for name in layout.sources if (source / name).is_dir()][:1]
-    if not found:
-        raise DataError(f"{source}: has no folder {' or '.join(layout.sources)}")
     further = (source / name for name in (layout.others, layout.references) if name is not None)
-    return [*found, *(folder for folder in further if folder.is_dir())]
+    return [first_folder(source, layout.sources), *(folder for folder in further if folder.is_dir())]
 
 
 def _listed(photos: Mapping[str, Path], names: Iterable[str], folder: Path, required: bool) -> dict[str, Path]:

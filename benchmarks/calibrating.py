@@ -11,7 +11,7 @@ import yaml
 from veilbench.errors import UserError
 from veilbench.files import write_bytes
 
-from .terminal import make_console
+from .terminal import make_console, say
 
 if TYPE_CHECKING:
     from veilbench.datasets.base import FaceDataset
@@ -49,8 +49,8 @@ def calibrate(
         measured, config = calibrated(recognizer, on, crop, detector)
     write_bytes(to, yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=1000).encode())
     for line in lines(measured):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"wrote {to}", highlight=False, markup=False, soft_wrap=True)
+        say(console, line)
+    say(console, f"wrote {to}")
 
 
 def lines(measured: Calibration) -> list[str]:

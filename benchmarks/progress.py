@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
 
+from .terminal import say
+
 LINE_EVERY = 30.0  # seconds between lines where there is no terminal
 NAMED = 3  # of a group of failed cells, or of methods
 
@@ -91,7 +93,7 @@ def _lines(console: Console, total: int) -> Iterator[Advance]:
 
     def speak() -> None:
         while not over.wait(LINE_EVERY):
-            console.print(tally.line(), highlight=False, markup=False, soft_wrap=True)
+            say(console, tally.line())
 
     def advance(cell: str, count: int, cached: bool, doing: str = "") -> None:
         tally.add(count, cached)

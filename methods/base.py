@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pytorch_lightning as pl
 import torch
@@ -26,7 +26,7 @@ from veilbench.datasets.base import FaceBatch, MakeupReference, Target
 from veilbench.datasets.photos import pixels_sha256
 from veilbench.errors import DataError, UserError, shown
 from veilbench.files import file_sha256
-from veilbench.models.crops import Crop
+from veilbench.models.crops import Crop, Look
 from veilbench.models.recognizers.base import PassCounter, Recognizer
 
 
@@ -114,11 +114,15 @@ class Task:
 
         They are made, and are, where the surrogate is.
         """
-        looks = [self.crop.of_target(target, "image") for target in self.targets]
-        with torch.no_grad():
-            return torch.cat([
-                surrogate(image[None].to(surrogate.device), None if view is None else [view]) for image, view in looks
-            ])  # fmt: skip
+        looks = (self.crop.of_target(target, "image") for target in self.targets)
+        return torch.cat([embedding(surrogate, look) for look in looks])
+
+
+@torch.no_grad()
+def embedding(surrogate: Recognizer, look: Look) -> Tensor:
+    """Unit-norm embedding ``1 x D`` of one photo, where the surrogate is."""
+    view = None if look.view is None else [look.view]
+    return cast("Tensor", surrogate(look.image[None].to(surrogate.device), view))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from ..specs.asked import read_asked
 from ..specs.configs import find_config, read_yaml
 from ..specs.strict_yaml import dump
 from ..specs.suite import Setting, Suite, load_suite, parse_setting
+from ..terminal import say
 from .front import draw, pareto_front, table
 from .spec import Constraint, Objective, Range, SweepSpec
 from .study import Finished, Study
@@ -143,7 +144,7 @@ class Sweep:
         values = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, trial.values, strict=True))
         kept = "" if not self.spec.constraints else ", feasible" if trial.feasible else ", breaks a constraint"
         line = f"trial number {trial.number}: {settings}: {values}{kept}"
-        self.console.print(shown(line, LONGEST), highlight=False, markup=False, soft_wrap=True)
+        say(self.console, shown(line, LONGEST))
 
     def _measure(self, number: int, chosen: dict[str, Any]) -> tuple[tuple[float, ...], dict[str, float]]:
         """The objectives' values, and by constraint how far its bound is broken."""

@@ -17,7 +17,7 @@ from veilbench.models.diffusion.folder import PIPELINE, TINY_AUTOENCODER
 from veilbench.models.folders import EMBEDDED
 from veilbench.models.recognizers.base import PassCounter
 
-from ..base import Goal, ItemRandom, ProtectionMethod, Task, check_counts
+from ..base import Goal, ItemRandom, ProtectionMethod, Task, check_counts, embedding
 from ..cache import cache_path, load_cached, store_cached
 from ..gradient import reference_embeddings
 from ..makeup_prompt import MakeupPrompt
@@ -272,12 +272,8 @@ class WeakenDiff(ProtectionMethod):
         """Each surrogate's embedding ``1 x D`` of the face to approach while dodging; None where there is none."""
         if self.decoy is None or task.goal is Goal.IMPERSONATE:
             return None
-        view = task.crop.view(self.decoy)
-        with torch.no_grad():
-            return [
-                surrogate(self.decoy[None].to(surrogate.device, dtype), None if view is None else [view])
-                for surrogate in task.surrogates
-            ]
+        look = task.crop.look(self.decoy.to(dtype))
+        return [embedding(surrogate, look) for surrogate in task.surrogates]
 
     def _makeup(self, inversion: NullTextInversion, views: Tensor | None) -> Callable[[Tensor, int], Tensor] | None:
         """The makeup prompt's losses ``B`` of a batch's images in an iteration; None without a prompt."""

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextConfig, CLIPTextModel
 
+from veilbench.benchmarks.specs.recognizers import load_recognizer_spec
 from veilbench.datasets.makeup_pairs import LABELS
 from veilbench.models.folders import EMBEDDED_WEIGHTS
 from veilbench.models.recognizers.state_dict import build_backbone
@@ -32,10 +33,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not os.environ.get("VEILBENCH_FULL_SIZE"), reason="VEILBENCH_FULL_SIZE is not set (7 minutes)"),
 ]
-RECOGNIZERS = {
-    "irse50": ("ir", {"units": (3, 4, 14, 3), "se": True, "normalize": True, "dropout": 0.6}),
-    "mobile_face": ("mobilefacenet", {}),
-}
+RECOGNIZERS = ("irse50", "mobile_face")
 # one step of each loop, one target for all photos
 FEW = (
     "suite.protocol.targets=any",
@@ -69,8 +67,10 @@ def networks(tmp_path_factory: pytest.TempPathFactory, filled: Callable[[nn.Modu
     torch.manual_seed(0)
     root = tmp_path_factory.mktemp("networks")
     (root / "weights").mkdir()
-    for name, (kind, arch) in RECOGNIZERS.items():
-        save_file(filled(build_backbone(kind, arch)).state_dict(), root / "weights" / f"{name}.safetensors")
+    for name in RECOGNIZERS:
+        _, spec = load_recognizer_spec(name, Path())
+        network = filled(build_backbone(spec.kind, spec.arch))
+        save_file(network.state_dict(), root / "weights" / f"{name}.safetensors")
     _stable_diffusion(root / "sd")
     shutil.copytree(EMBEDDED_WEIGHTS / "pixels", root / "ddpm")
     UNet2DModel(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,16 +15,11 @@ from skimage.data import astronaut
 from torch import Tensor, nn
 
 import veilbench
+from veilbench.benchmarks.specs.recognizers import load_recognizer_spec
 from veilbench.boxes import CropName
 from veilbench.models.recognizers.base import InputSpec, Thresholds
 from veilbench.models.recognizers.state_dict import NetworkRecognizer, build_backbone
 
-LITERATURE: dict[str, tuple[str, dict[str, Any], int]] = {
-    "irse50": ("ir", {"units": (3, 4, 14, 3), "se": True, "normalize": True, "dropout": 0.6}, 112),
-    "ir152": ("ir", {}, 112),
-    "facenet": ("inception_resnet", {"num_classes": 8631}, 160),
-    "mobile_face": ("mobilefacenet", {}, 112),
-}
 BOX = (145, 920, 202, 775)  # rows, then columns, as CLIP2Protect's code has them
 View = Callable[[Image.Image, Image.Image], "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"]
 
@@ -70,8 +64,9 @@ def _cosine(network: nn.Module, side: int, *views: np.ndarray[tuple[int, ...], n
 def test_a_judge_sees_what_the_papers_script_sees(
     name: str, crop: CropName, filled: Callable[[nn.Module], nn.Module], tmp_path: Path
 ) -> None:
-    kind, arch, side = LITERATURE[name]
-    network = filled(build_backbone(kind, arch))
+    _, spec = load_recognizer_spec(name, Path())
+    assert spec.input is not None
+    network, side = filled(build_backbone(spec.kind, spec.arch)), spec.input.height
     size, view = VIEWS[crop]
     portrait = Image.fromarray(astronaut()[:256, 96:352]).resize((size, size), Image.Resampling.BICUBIC)
     source = np.asarray(portrait).astype(int)
