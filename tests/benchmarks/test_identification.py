@@ -15,6 +15,7 @@ from veilbench.benchmarks.engine.results import Results
 from veilbench.benchmarks.report.items import collect
 from veilbench.benchmarks.report.latex import to_latex
 from veilbench.benchmarks.report.leaderboard import leaderboard
+from veilbench.benchmarks.trackers import wandb_fields
 from veilbench.metrics.statistics import clustered_rate
 
 from .conftest import Outcome, tables_of
@@ -107,6 +108,11 @@ def test_a_row_counts_what_held_out_judges_answer(world: Path, veilbench: Veilbe
     assert latex[0].count(r"Rank-1-UT \% $\uparrow$") == 2
     assert "Gallery: 28 photos" in dodge
     assert "nan" not in board
+    cell = next(one.cell for one in made.manifest.questions if (one.label, one.goal) == ("pgd", "impersonate"))
+    summary = wandb_fields.summary(made, cell, collect(made, cell))
+    mine = collect(made, cell).query("role == 'black_box' and goal == 'impersonate' and countermeasure == 'none'")
+    for column in COLUMNS:
+        assert summary[f"{column}/black_box/impersonate"] == pytest.approx(mine[column].mean())
 
 
 def test_who_else_is_enrolled_changes_identification_alone(world: Path, veilbench: Veilbench) -> None:
