@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .statistics import Estimate, wilson_interval
+from .statistics.rates import Estimate, wilson_interval
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,7 @@ import pandas as pd
 from veilbench.errors import UserError
 from veilbench.files import write_bytes
 from veilbench.metrics.base import Column
-from veilbench.metrics.statistics import Estimate, mean_rate
+from veilbench.metrics.statistics.rates import Estimate, mean_rate
 
 from ..engine.results import Results
 from .columns import PSR, judge_column, score_columns, shown, with_interval

@@ -49,6 +49,11 @@ def score_columns(results: Results) -> list[Column]:
     return list({column.name: column for score in results.manifest.scores for column in score.columns}.values())
 
 
+def ranked_column(rows: pd.DataFrame) -> Column:
+    """The PSR that ranks and ties of a leaderboard's rows are of: the white-box one where there is no other."""
+    return PSR if rows["psr_n"].any() else PSR_WHITE_BOX
+
+
 def gallery_size(results: Results) -> int:
     """Photos in the gallery that identifications search; 0 where there is none."""
     return max((score.gallery for score in results.manifest.scores), default=0)

@@ -18,7 +18,7 @@ from veilbench.metrics.base import Column
 
 from ..engine.results import Results
 from ..specs.published import Published
-from .columns import PSR_WHITE_BOX, SECONDS, TRAINING, UNET, present, shown
+from .columns import PSR_WHITE_BOX, SECONDS, TRAINING, UNET, present, ranked_column, shown
 from .leaderboard import FAMILIES
 from .published import protocols, source
 from .tables import black_box_columns, decisions, notes, shown_scores
@@ -49,8 +49,8 @@ def to_latex(
 
     The best printed number of a column is bold and the second underlined, where the column says which way is better;
     the clean row takes no part, nor do columns of costs that some methods do not have, nor one whose rows rest on
-    unequal n.  Equal printed numbers have the same rank: two best ones leave no second.  Countermeasures are ranked
-    apart.  Published numbers are never ranked.
+    unequal n.  Equal printed numbers have the same rank: two best ones leave no second; so have, of the PSR over all,
+    methods that do not differ significantly.  Countermeasures are ranked apart.  Published numbers are never ranked.
 
     Args:
         results: of the comparison.
@@ -104,12 +104,24 @@ def ranks(column: Column, rows: pd.DataFrame) -> dict[Hashable, str]:
     if not column.better or column in NOT_OF_ALL or unequal(column, ranked):
         return {}
     ordered = ranked[column.name].sort_values(ascending=column.better == "lower")
+    if "ties" in rows and column == ranked_column(rows):
+        return _tied(ranked.loc[ordered.index, "ties"].map(set))
     texts = ordered.map(lambda value: shown(column, value))
     distinct = list(dict.fromkeys(texts))
     if len(distinct) < 2:  # noqa: PLR2004 (where all are equal none is better)
         return {}
     best = {at: "best" for at, text in texts.items() if text == distinct[0]}
     return best if len(best) > 1 else best | {at: "second" for at, text in texts.items() if text == distinct[1]}
+
+
+def _tied(letters: pd.Series[Any]) -> dict[Hashable, str]:
+    """All that do not differ significantly from the first are best, then all that do not from the first of the rest."""
+    marks: dict[Hashable, str] = {}
+    for mark in ("best", "second"):
+        rest = letters[~letters.index.isin(list(marks))]
+        if len(rest):
+            marks |= {at: mark for at, mine in rest.items() if mine & rest.iloc[0]}
+    return marks if "second" in marks.values() else {}  # where all are alike none is better
 
 
 def unequal(column: Column, rows: pd.DataFrame) -> bool:
@@ -131,7 +143,7 @@ def _goal(results: Results, rows: pd.DataFrame, goal: str, intervals: bool) -> s
     sections = rows["countermeasure" if treated else "family"].map(str)
     competing = rows[rows["family"] != FAMILIES[0]]
     unranked = [column.title for column in columns if column.better and unequal(column, competing)]
-    told = [f"Goal: {goal}.", _ranking(unranked), notes(results, rows, passes=False)]
+    told = [f"Goal: {goal}.", _ranking(unranked), notes(results, rows, full=False)]
     if "n" not in counts:
         told.append(f"n = {decisions(rows).iloc[0]} in every row.")
     return _tabular(
@@ -153,7 +165,8 @@ def _ranking(unranked: Iterable[str]) -> str:
     left_out = ", ".join(unranked)
     ranking = (
         "Best printed number of a column bold, second underlined, without the clean row; that says nothing about "
-        "significance."
+        "significance, but for the PSR over all judges: methods that do not differ significantly are marked alike "
+        "(paired exact sign-flip tests of sources, Holm-corrected)."
     )
     return f"{ranking} Not ranked, because n differs: {left_out}." if left_out else ranking
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from veilbench.errors import UserError
 from veilbench.metrics.base import Column
-from veilbench.metrics.statistics import Estimate, Mean, clustered_mean, clustered_rate, wilson_interval
+from veilbench.metrics.statistics.rates import Estimate, Mean, clustered_mean, clustered_rate
 from veilbench.metrics.validity import BESIDE
 
 from ..engine.kept_rows import read_row, row_key
@@ -17,6 +17,7 @@ from ..engine.results import Results
 from ..progress import grouped
 from .columns import PSR, PSR_WHITE_BOX, gallery_size, judge_column, score_columns, white_box
 from .items import BLACK_BOX, WHITE_BOX
+from .pairs import ranked
 from .stored import judged_columns
 
 FAMILIES = ("none", "noise", "makeup", "diffusion")
@@ -24,9 +25,7 @@ ROW = ["goal", "countermeasure", "method"]
 
 
 def rates(items: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """PSR of every goal, countermeasure, method, judge and role at every FAR, with Wilson intervals.
-
-    Items of one source against several targets count as separate trials.
+    """PSR of every goal, countermeasure, method, judge and role at every FAR, with intervals clustered by source.
 
     Args:
         items: rows of :func:`~benchmarks.report.items.collect`.
@@ -40,8 +39,7 @@ def rates(items: pd.DataFrame, confidence: float) -> pd.DataFrame:
     keys = [*ROW, "family", "judge", "role"]
     for values, group in items.groupby(keys, sort=False):
         for far in fars:
-            outcomes = group[f"success@{far}"].dropna().astype(bool)
-            if (rate := _rate(outcomes, confidence)) is not None:
+            if (rate := _rate(group, f"success@{far}", confidence)) is not None:
                 label = {**dict(zip(keys, values, strict=True)), "far": float(far)}
                 rows.append(label | _unnamed("psr", rate))
     return pd.DataFrame(rows)
@@ -64,7 +62,7 @@ def answers(results: Results, items: pd.DataFrame) -> pd.DataFrame:
     for score in {one.kind: one for one in results.manifest.scores if judged_columns([one])}.values():
         for values, group in items.groupby(keys, sort=False):
             for column in judged_columns([score]):
-                rate = _answer(group, column, results.manifest.protocol.confidence)
+                rate = _rate(group, column.name, results.manifest.protocol.confidence)
                 if rate is not None:
                     label = {**dict(zip(keys, values, strict=True)), "column": column.name, "gallery": score.gallery}
                     rows.append(label | _unnamed("rate", rate))
@@ -81,6 +79,7 @@ def leaderboard(results: Results, items: pd.DataFrame) -> pd.DataFrame:
         raise UserError(f"suite {results.name}: {_nothing(results)}")
     check_protocol(items)
     table = pd.DataFrame([_row(results, group) for _, group in items.groupby(ROW, sort=False)])
+    table = table.merge(standings(items, results.manifest.protocol.confidence), on=ROW)
     best = "psr" if table["psr"].notna().any() else "psr_white_box"
     orders = {
         "goal": results.manifest.protocol.goals,
@@ -94,6 +93,15 @@ def leaderboard(results: Results, items: pd.DataFrame) -> pd.DataFrame:
         .drop(columns=list(places))
         .reset_index(drop=True)
     )
+
+
+def standings(items: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """Columns ``goal, countermeasure, method, rank_first, rank_last, ties``: see :func:`~.pairs.ranked`."""
+    found = []
+    for labels, rows in items.groupby(ROW[:2], sort=False):
+        for method, rank in ranked(rows, confidence)[0].items():
+            found.append((*labels, method, rank.first, rank.last, rank.ties))
+    return pd.DataFrame(found, columns=[*ROW, "rank_first", "rank_last", "ties"])
 
 
 def check_protocol(items: pd.DataFrame) -> None:
@@ -127,16 +135,16 @@ def _row(results: Results, group: pd.DataFrame) -> dict[str, Any]:
     row: dict[str, Any] = {key: group[key].iloc[0] for key in (*ROW, "family")}
     for judge in results.manifest.judges:
         column = judge_column(judge)
-        row |= _named(column.name, _rate(black.loc[black["judge"] == judge, "success"], confidence))
-    row |= _named(PSR.name, _rate(black["success"], confidence))
-    row |= _named(PSR_WHITE_BOX.name, _rate(white["success"], confidence))
+        row |= _named(column.name, _rate(black[black["judge"] == judge], "success", confidence))
+    for column, rows in ((PSR, black), (PSR_WHITE_BOX, white)):
+        row |= _named(column.name, _rate(rows, "success", confidence)) | _of_other_targets(column, rows, confidence)
     # quality and cost belong to images: an image that several judges looked at counts once
     images = group.drop_duplicates(["cell", "item"])
     cells = results.row_cells(row["method"], row["goal"])
     row |= _scores(results, images, row["countermeasure"], cells)
     for column in judged_columns(results.manifest.scores):
-        row |= _named(column.name, _answer(black, column, confidence))
-        row |= _named(white_box(column).name, _answer(white, column, confidence))
+        row |= _named(column.name, _rate(black, column.name, confidence))
+        row |= _named(white_box(column).name, _rate(white, column.name, confidence))
     passes = [name for name in map(str, images) if name.endswith("_passes")]
     return {
         **row,
@@ -149,18 +157,21 @@ def _row(results: Results, group: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _rate(outcomes: Iterable[Any], confidence: float) -> Estimate | None:
-    """The share of successes; None without an outcome."""
-    flags = [bool(flag) for flag in outcomes]
-    return wilson_interval(sum(flags), len(flags), confidence) if flags else None
+def _rate(group: pd.DataFrame, column: str, confidence: float) -> Estimate | None:
+    """The share of yes in a column, clustered by source: decisions about one photo are not independent of each other.
+
+    None without an answer.
+    """
+    known = group[group[column].notna()]
+    return clustered_rate(known[column].to_numpy(float), known["item"], confidence=confidence) if len(known) else None
 
 
-def _answer(group: pd.DataFrame, column: Column, confidence: float) -> Estimate | None:
-    """The share of yes in a column that judges answer; photos of one source are not independent of each other."""
-    known = group[group[column.name].notna()]
-    if known.empty:
-        return None
-    return clustered_rate([bool(one) for one in known[column.name]], known["item"].tolist(), confidence)
+def _of_other_targets(column: Column, group: pd.DataFrame, confidence: float) -> dict[str, float]:
+    """Ends of the interval that holds for other targets too, where there are several."""
+    if group["target"].nunique() < 2:  # noqa: PLR2004
+        return {}
+    rate = clustered_rate(group["success"].to_numpy(float), group["item"], group["target"], confidence)
+    return {f"{column.name}_low_any_target": rate.low, f"{column.name}_high_any_target": rate.high}
 
 
 def _named(name: str, number: Estimate | Mean | None) -> dict[str, Any]:
@@ -187,7 +198,7 @@ def _scores(results: Results, images: pd.DataFrame, treatment: str, cells: Seque
             row |= {key: kept[key] for key in (name, *(f"{name}{ending}" for ending in BESIDE)) if key in kept}
             continue
         known = images[images[name].notna()]
-        mean = clustered_mean(known[name].tolist(), known["item"].tolist(), results.manifest.protocol.confidence)
+        mean = clustered_mean(known[name].to_numpy(float), known["item"], results.manifest.protocol.confidence)
         row |= _named(name, mean)
     return row
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from veilbench.metrics.base import Column
+from veilbench.metrics.statistics.ranking import Rank
 
 from ..engine.results import Results
 from .columns import (
@@ -20,6 +21,7 @@ from .columns import (
     gallery_size,
     judge_column,
     present,
+    ranked_column,
     score_columns,
     shown,
     white_box,
@@ -30,8 +32,9 @@ from .failures import missing_scores
 if TYPE_CHECKING:
     from rich.table import Table
 
-TEXTS = ("method", "countermeasure", "family")
+TEXTS = ("method", "countermeasure", "family", "rank")
 """Columns of text: they stand to the left."""
+RANK = "rank"
 
 
 def display(results: Results, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -48,6 +51,8 @@ def _goal(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     found |= {column.title: rows[column.name].map(_text(column)) for column in judges}
     for column in [*overall, PSR_WHITE_BOX]:
         found[column.title] = [with_interval(column, row) for _, row in rows.iterrows()]
+        if RANK not in found:  # of the first: the black-box one where there is one
+            found[RANK] = [rank_text(row) for _, row in rows.iterrows()]
     costs = [SECONDS, *present([TRAINING], rows)]
     measured = shown_scores(results, rows)
     last = max((at for at, column in enumerate(measured) if column.judged), default=-1)
@@ -64,6 +69,11 @@ def _goal(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     if rows["failed"].any():
         found["failed"] = rows["failed"].astype(str)
     return pd.DataFrame(found)
+
+
+def rank_text(row: pd.Series[Any]) -> str:
+    """``1-2 ab``: first and last place that tests leave, and letters of the ties."""
+    return str(Rank(int(row["rank_first"]), int(row["rank_last"]), str(row["ties"])))
 
 
 def shown_scores(results: Results, rows: pd.DataFrame) -> list[Column]:
@@ -91,16 +101,17 @@ def _text(column: Any) -> Any:
     return lambda value: shown(column, value)
 
 
-def notes(results: Results, table: pd.DataFrame, passes: bool = True) -> str:
-    """What the numbers mean, in one paragraph for below the table; ``passes``: it has the column of that name."""
+def notes(results: Results, table: pd.DataFrame, full: bool = True) -> str:
+    """What the numbers mean, in one paragraph for below the table; ``full``: it has passes and ranks."""
     protocol = results.manifest.protocol
     lines = [
         f"PSR at FAR {protocol.far:g}, from 8-bit PNGs read back from disk; "
-        f"{100 * protocol.confidence:.0f} % Wilson intervals.",
+        f"{100 * protocol.confidence:.0f} % intervals, clustered by source" + _other_targets(table) + ".",
+        *([_ranking(results, table)] if full else []),
         _roles(results),
         *_other_crops(results),
         "n: decisions behind the PSR, one for each photo, target and held-out recogniser." + _unequal(table),
-        *(["Passes: recogniser forward+backward passes per image."] if passes else []),
+        *(["Passes: recogniser forward+backward passes per image."] if full else []),
     ]
     if len(results.manifest.treatments) > 1:
         lines.append("Countermeasure: done to protected photos before recognisers and metrics see them.")
@@ -114,7 +125,22 @@ def notes(results: Results, table: pd.DataFrame, passes: bool = True) -> str:
         lines.append(f"Overrides: {' '.join(results.manifest.overrides)}.")
     if results.manifest.dataset.synthetic:
         lines.append("Faces are synthetic: nothing here is a result about real faces.")
-    return " ".join(lines)
+    return " ".join(filter(None, lines))
+
+
+def _other_targets(table: pd.DataFrame) -> str:
+    return " (for other targets too: in leaderboard.csv)" if f"{PSR.name}_low_any_target" in table else ""
+
+
+def _ranking(results: Results, table: pd.DataFrame) -> str:
+    """What a rank says; nothing for one row."""
+    if table["method"].nunique() < 2:  # noqa: PLR2004
+        return ""
+    which, limit = ranked_column(table).title.removesuffix(" %"), 1 - results.manifest.protocol.confidence
+    return (
+        f"Rank: places that are left by paired tests of the {which} on the same photos (exact sign flips of sources, "
+        f"Holm-corrected, p < {limit:.2g}); methods that share a letter do not differ significantly."
+    )
 
 
 def _other_crops(results: Results) -> list[str]:

@@ -15,6 +15,7 @@ from .failures import failures
 from .grid import comparison
 from .items import collect
 from .leaderboard import answers, leaderboard, rates
+from .pairs import pairs
 from .stored import item_columns, judged_columns
 from .tables import to_markdown
 from .tradeoff import tradeoff
@@ -56,8 +57,8 @@ def _drawn(picture: Path) -> bool:
 def write_tables(results: Results) -> pd.DataFrame:
     """Collect everything scored and write the tables into the comparison's folder.
 
-    The files: ``items.parquet`` and ``items.csv`` (the same rows), ``cells.csv``, ``psr.csv``, ``leaderboard.csv``,
-    ``leaderboard.md``, ``failures.csv``, and ``answers.csv`` where scores ask judges.
+    The files: ``items.parquet`` and ``items.csv`` (the same rows), ``cells.csv``, ``psr.csv``, ``pairs.csv``,
+    ``leaderboard.csv``, ``leaderboard.md``, ``failures.csv``, and ``answers.csv`` where scores ask judges.
 
     Returns:
         The leaderboard.
@@ -74,6 +75,7 @@ def write_tables(results: Results) -> pd.DataFrame:
     _write_csv(folder / "items.csv", items)
     _write_csv(folder / "cells.csv", cells(results, items))
     _write_csv(folder / "psr.csv", rates(items, results.manifest.protocol.confidence))
+    _write_csv(folder / "pairs.csv", pairs(items, results.manifest.protocol.confidence))
     if len(answered := answers(results, items)):
         _write_csv(folder / "answers.csv", answered)
     _write_csv(folder / "leaderboard.csv", table)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from veilbench.metrics.statistics import Estimate, mean_rate, wilson_interval
+from veilbench.metrics.statistics.rates import Estimate, mean_rate, wilson_interval
 
 from .conftest import Outcome, tables_of
 

@@ -16,7 +16,7 @@ from veilbench.benchmarks.report.items import collect
 from veilbench.benchmarks.report.latex import to_latex
 from veilbench.benchmarks.report.leaderboard import leaderboard
 from veilbench.benchmarks.trackers import wandb_fields
-from veilbench.metrics.statistics import clustered_rate
+from veilbench.metrics.statistics.rates import clustered_rate
 
 from .conftest import Outcome, tables_of
 

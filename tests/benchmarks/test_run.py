@@ -22,7 +22,7 @@ from veilbench.benchmarks.engine.plan import Plan
 from veilbench.benchmarks.engine.store import Store
 from veilbench.benchmarks.specs.suite import load_suite
 from veilbench.datasets.photos import read_photo, write_png
-from veilbench.metrics.statistics import wilson_interval
+from veilbench.metrics.statistics.rates import wilson_interval
 from veilbench.registry import module_name
 
 from .conftest import Outcome, tables_of

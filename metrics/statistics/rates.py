@@ -1,12 +1,16 @@
-"""Rates and means, and how sure one can be of them."""
+"""Rates with their intervals: of single trials, of trials in groups, and of several samples."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .clusters import Codes, Floats, codes_of, effective_trials, quantiles, variance_of_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,9 @@ def _wilson(rate: float, n: float, confidence: float) -> tuple[float, float]:
     return max(0.0, min(centre - reach, rate)), min(1.0, max(centre + reach, rate))
 
 
-def clustered_rate(outcomes: Sequence[bool], groups: Sequence[str], confidence: float = 0.95) -> Estimate:
+def clustered_rate(
+    outcomes: ArrayLike, groups: ArrayLike, also: ArrayLike | None = None, confidence: float = 0.95
+) -> Estimate:
     """A rate whose trials are not independent within a group, such as one photo judged several times.
 
     Wilson's interval at an effective number of trials: ``p (1 - p)`` over the cluster-robust variance, corrected for
@@ -60,12 +66,18 @@ def clustered_rate(outcomes: Sequence[bool], groups: Sequence[str], confidence: 
     never below what is left where all trials of a group agree, ``n**2 / sum(size**2)``; at 0 % and 100 %, where no
     variance can be seen, it is that.  Where every group has one trial this is :func:`wilson_interval`.
 
-    Of 95 % intervals in simulations with 16 groups of 4 or 16 trials (rates of 2 to 50 %, intra-class correlations
-    from 0 to 1) 89 to 97 % held the rate; of Wilson's without regard to groups 0 to 97 %.
+    With ``also`` the interval holds for other groups of both kinds, such as other photos and other targets: their
+    variances are added up, which counts what both share twice and so errs to the wide side (as the pigeonhole
+    bootstrap of Owen, Annals of Applied Statistics 2007, does), at Satterthwaite's degrees of freedom.
+
+    Of 95 % intervals in simulations of 100 groups of 1 to 16 trials (rates of 10 to 50 %, latent correlations within a
+    group from 0 to 1) 93 to 97 % held the rate; of 16 groups 89 to 98 %, and 89 to 98 % of 100 groups at a rate of
+    2 %.  With 4 groups of a second kind 88 to 98 % did, the fewer the more depends on those four.
 
     Args:
-        outcomes: of every trial, at least one.
+        outcomes: of every trial, true or false, at least one.
         groups: what each belongs to.
+        also: what each belongs to in a second respect, across ``groups``.
         confidence: level of the interval, between 0 and 1.
 
     Returns:
@@ -78,24 +90,29 @@ def clustered_rate(outcomes: Sequence[bool], groups: Sequence[str], confidence: 
     >>> rate.value, rate.n, round(rate.low, 2), round(rate.high, 2)
     (0.5, 4, 0.09, 0.91)
     """
-    sizes = Counter(groups)
-    successes = Counter(group for group, outcome in zip(groups, outcomes, strict=True) if outcome)
-    n, count = len(outcomes), len(sizes)
-    plain = wilson_interval(sum(successes.values()), n, confidence)
-    if count == n:
+    trials = np.asarray(outcomes, dtype=np.float64)
+    n = len(trials)
+    plain = wilson_interval(int(trials.sum()), n, confidence)
+    kinds = [codes_of(kind) for kind in (groups, also) if kind is not None]
+    kinds = [(codes, count) for codes, count in kinds if count > 1] or kinds[:1]
+    if kinds[0][1] == n and len(kinds) == 1:
         return plain
-    rate, least = plain.value, n * n / sum(size * size for size in sizes.values())
-    spread = sum((successes[group] - size * rate) ** 2 for group, size in sizes.items())
-    effective = least
-    if count > 1 and 0 < rate < 1:
-        from scipy.special import stdtrit  # noqa: PLC0415 (slow to import)
+    effective = _effective(trials, kinds, (1 + confidence) / 2)
+    return Estimate(plain.value, *_wilson(plain.value, effective, confidence), n)
 
-        level = (1 + confidence) / 2
-        seen = rate * (1 - rate) * n * n * (count - 1) / (count * spread) if spread else math.inf
-        correction = (NormalDist().inv_cdf(level) / float(stdtrit(count - 1, level))) ** 2
-        effective = min(float(n), max(seen * correction, least))
-    ends = _wilson(rate, effective, confidence)
-    return Estimate(rate, *ends, n)
+
+def _effective(trials: Floats, kinds: Sequence[tuple[Codes, int]], level: float) -> float:
+    """How many independent trials say as much as ``trials``, grouped in one way or in two."""
+    n, rate, (codes, count) = len(trials), float(trials.mean()), kinds[0]
+    least = n * n / float((np.bincount(codes) ** 2).sum())
+    if count < 2 or not 0 < rate < 1:  # noqa: PLR2004
+        return least
+    variances = [variance_of_mean(trials, *kind) for kind in kinds]
+    total = sum(variances)
+    freedoms = sum(one * one / (groups - 1) for one, (_, groups) in zip(variances, kinds, strict=True))
+    freedom = total * total / freedoms if freedoms else count - 1
+    effective = effective_trials(total, rate * (1 - rate), n, level, freedom)
+    return effective if len(kinds) > 1 else max(effective, least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +125,7 @@ class Mean:
     n: int
 
 
-def clustered_mean(values: Sequence[float], groups: Sequence[str], confidence: float = 0.95) -> Mean:
+def clustered_mean(values: ArrayLike, groups: ArrayLike, confidence: float = 0.95) -> Mean:
     """Mean of numbers of which those of one group are not independent, such as protections of one photo.
 
     The interval is Student's with the cluster-robust standard error and as many degrees of freedom as there are
@@ -123,19 +140,13 @@ def clustered_mean(values: Sequence[float], groups: Sequence[str], confidence: f
     >>> mean.value, mean.n, round(mean.low, 2)
     (2.0, 2, -10.71)
     """
-    from scipy.special import stdtrit  # noqa: PLC0415 (slow to import)
-
-    if not values:
+    numbers = np.asarray(values, dtype=np.float64)
+    if not len(numbers):
         return Mean(math.nan, math.nan, math.nan, 0)
-    value = sum(values) / len(values)
-    sums: dict[str, float] = {}
-    for group, number in zip(groups, values, strict=True):
-        sums[group] = sums.get(group, 0.0) + number - value
-    n = len(sums)
+    value, (codes, n) = float(numbers.mean()), codes_of(groups)
     if n < 2 or not math.isfinite(value):  # noqa: PLR2004
         return Mean(value, math.nan, math.nan, n)
-    error = math.sqrt(n / (n - 1) * sum(one * one for one in sums.values())) / len(values)
-    reach = float(stdtrit(n - 1, (1 + confidence) / 2)) * error
+    reach = quantiles((1 + confidence) / 2, n - 1)[1] * math.sqrt(variance_of_mean(numbers, codes, n))
     return Mean(value, value - reach, value + reach, n)
 
 
