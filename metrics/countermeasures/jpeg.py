@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import io
-
-import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
 
-from veilbench.datasets.photos import from_uint8, to_uint8
 from veilbench.errors import UserError
 
-from .base import Countermeasure
+from .compression import Compression, encoded
 
 BEST = 95
 """Highest quality: above it libjpeg hardly quantises any more and files only grow, as Pillow's manual warns."""
 
 
-class Jpeg(Countermeasure):
+class Jpeg(Compression):
     """JPEG by Pillow, with its default chroma subsampling 4:2:0, on the image at 8 bits.
 
     Args:
@@ -39,19 +33,5 @@ class Jpeg(Countermeasure):
     def title(self) -> str:
         return f"JPEG {self.quality}"
 
-    def __call__(self, images: Tensor) -> Tensor:
-        decoded = torch.stack([_decoded(self.encode(image)) for image in images])
-        return decoded.to(images)
-
     def encode(self, image: Tensor) -> bytes:
-        """The file that ``image``, ``3 x H x W`` in ``[0, 1]``, becomes."""
-        pixels = to_uint8(image.detach().cpu()).permute(1, 2, 0).contiguous().numpy()
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "JPEG", quality=self.quality, subsampling="4:2:0")
-        return file.getvalue()
-
-
-def _decoded(data: bytes) -> Tensor:
-    """``3 x H x W`` in ``[0, 1]``."""
-    with Image.open(io.BytesIO(data)) as image:
-        return from_uint8(torch.from_numpy(np.array(image)).permute(2, 0, 1))
+        return encoded(image, "JPEG", quality=self.quality, subsampling="4:2:0")
