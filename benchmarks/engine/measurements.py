@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from veilbench import registry
-from veilbench.errors import VeilbenchError, one_line
+from veilbench.errors import UserError, VeilbenchError, one_line
 from veilbench.files import file_sha256
 
 from ..specs.components import Component
@@ -109,6 +109,11 @@ def _measurement(
     title = UNTREATED
     if treatment is not None:
         counter = build_countermeasure(treatment)
+        if counter.moves and plan.crop.of_source:
+            raise UserError(
+                f"{treatment.where}: {counter.title} moves faces, and crop source_box looks where they stood before; "
+                "set protocol.crop to detected or aligned, or leave it out"
+            )
         spec["countermeasure"] = {"kind": counter.kind, "version": counter.version, "params": _identity(treatment)}
         title, parts = checked_title(counter, treatment.where), [*parts, counter.kind]
     return Measurement(

@@ -16,6 +16,8 @@ class Countermeasure(ABC):
         kind: name in configs; for the project's own the name of the file.
         version: raise it when the same images come out otherwise than before.
         differentiable: whether a gradient passes through it.
+        moves: whether faces stand elsewhere afterwards; the crop rule ``source_box``, which looks where they stood, is
+            refused with it.
 
     Parameters are keyword-only and have defaults; one that is not set is in no identity.
     """
@@ -23,6 +25,7 @@ class Countermeasure(ABC):
     kind: ClassVar[str]
     version: ClassVar[str] = "1"
     differentiable: ClassVar[bool] = False
+    moves: ClassVar[bool] = False
 
     @property
     @abstractmethod

@@ -13,8 +13,7 @@ from .base import Countermeasure
 class Crop(Countermeasure):
     """A border cut off on all sides, and what is left enlarged to the photo's size, bilinear.
 
-    Faces move and grow: scores that compare with the source pixel by pixel measure that, too, and the crop rule
-    ``source_box`` looks where the face was.
+    Faces move and grow: scores that compare with the source pixel by pixel measure that, too.
 
     Args:
         border: what each side loses, as a fraction of the height or width, between 0 and 0.5; rounded to whole pixels.
@@ -25,6 +24,7 @@ class Crop(Countermeasure):
 
     kind = "crop"
     differentiable = True
+    moves = True
 
     def __init__(self, *, border: float = 0.05) -> None:
         if not 0 < border < 0.5:  # noqa: PLR2004 (half of it from either side is all)

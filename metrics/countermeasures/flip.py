@@ -10,12 +10,12 @@ from .base import Countermeasure
 class Flip(Countermeasure):
     """Left and right exchanged, as cameras and editors do it to photos of oneself.
 
-    Scores that compare with the source pixel by pixel measure that, too, and the crop rule ``source_box`` looks where
-    the face was.
+    Scores that compare with the source pixel by pixel measure that, too.
     """
 
     kind = "flip"
     differentiable = True
+    moves = True
 
     @property
     def title(self) -> str:

@@ -13,8 +13,7 @@ from .base import Countermeasure
 class Shift(Countermeasure):
     """A translation by whole pixels; what is uncovered is filled with the outermost pixels.
 
-    Scores that compare with the source pixel by pixel measure the translation, too, and the crop rule ``source_box``
-    looks where the face was.
+    Scores that compare with the source pixel by pixel measure the translation, too.
 
     Args:
         dx: to the right, as a fraction of the width; between -1 and 1, rounded to whole pixels.
@@ -26,6 +25,7 @@ class Shift(Countermeasure):
 
     kind = "shift"
     differentiable = True
+    moves = True
 
     def __init__(self, *, dx: float = 0.05, dy: float = 0.05) -> None:
         for name, value in (("dx", dx), ("dy", dy)):

@@ -177,3 +177,13 @@ def test_a_pack_finds_faces_and_judges(world: Path, veilbench: Veilbench) -> Non
     outcome = veilbench("plan", world / "suite.yaml", "--set", "suite.protocol.detector=buffalo_l")
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
     assert f"{world / 'buffalo_l'}: no such file or folder; nothing is downloaded" in outcome.err
+
+
+@pytest.mark.parametrize("kind", ["crop", "shift", "flip"])
+def test_a_face_that_moved_is_not_looked_for_where_it_stood(world: Path, veilbench: Veilbench, kind: str) -> None:
+    settings = ["--set", "suite.protocol.crop=source_box", "--set", f"suite.countermeasures=[{kind}]"]
+    outcome = veilbench("plan", world / "suite.yaml", *settings)
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert "moves faces, and crop source_box looks where they stood before" in outcome.err
+    assert veilbench("plan", world / "suite.yaml", *settings[2:]).code == 0
+    assert veilbench("plan", world / "suite.yaml", *settings[:3], "suite.countermeasures=[bit_depth]").code == 0
