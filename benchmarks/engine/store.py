@@ -141,15 +141,17 @@ class ProtectionFolder:
     def finished(self, records: Mapping[str, ItemRecord] | None = None) -> dict[str, ItemRecord]:
         """Those of the records (read now unless given) whose items have their PNG, whole."""
         known = self.records() if records is None else records
-        return {item: record for item, record in known.items() if not record.error and self._has(record)}
+        there = _sizes_and_times(self.path / "images")
+        return {item: record for item, record in known.items() if not record.error and self._has(record, there)}
 
-    def _has(self, record: ItemRecord) -> bool:
-        path = self.image(record.id)
-        if not path.is_file():
+    def _has(self, record: ItemRecord, there: Mapping[str, tuple[int, int]]) -> bool:
+        found = there.get(f"{record.id}.png")
+        if found is None:
             return False
-        if record.sha256 and (record.size, record.modified) == _size_and_time(path):
+        if record.sha256 and (record.size, record.modified) == found:
             return True  # nobody has touched it
-        if png_content(path, *_size_and_time(path)):
+        path = self.image(record.id)
+        if png_content(path, *found):
             return True
         tell(path, "not a whole PNG")
         return False
@@ -388,6 +390,16 @@ def _size_and_time(path: Path) -> tuple[int, int]:
     """Bytes, and the time of the last change in ns."""
     found = path.stat()
     return found.st_size, found.st_mtime_ns
+
+
+def _sizes_and_times(folder: Path) -> dict[str, tuple[int, int]]:
+    """The same of every file of a folder, by name: one look at a folder is far faster than one at each file."""
+    try:
+        with os.scandir(folder) as entries:
+            files = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
+    except FileNotFoundError:
+        return {}
+    return {name: (found.st_size, found.st_mtime_ns) for name, found in files}
 
 
 def _ends_with_newline(path: Path) -> bool:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import csv
 
 from veilbench.files import replacing, write_bytes
 
@@ -72,7 +75,7 @@ def write_tables(results: Results) -> pd.DataFrame:
     table = leaderboard(results, items)
     with replacing(folder / "items.parquet") as temporary:
         items.to_parquet(temporary, index=False)
-    _write_csv(folder / "items.csv", items)
+    write_rows(folder / "items.csv", items)
     _write_csv(folder / "cells.csv", cells(results, items))
     _write_csv(folder / "psr.csv", rates(items, results.manifest.protocol.confidence))
     _write_csv(folder / "pairs.csv", pairs(items, results.manifest.protocol.confidence))
@@ -138,3 +141,20 @@ def _training_cost(results: Results, cell: str) -> dict[str, Any]:
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
     write_bytes(path, table.to_csv(index=False, float_format="%.6g").encode())
+
+
+def write_rows(path: Path, table: pd.DataFrame) -> None:
+    """As :func:`_write_csv`, for a table that may have millions of rows: six significant digits, texts in quotes."""
+    rounded = table.assign(**{str(name): _six_digits(table[name]) for name in table.select_dtypes("float")})
+    with replacing(path) as temporary:
+        csv.write_csv(pa.Table.from_pandas(rounded, preserve_index=False), temporary)
+
+
+def _six_digits(numbers: pd.Series[Any]) -> pd.Series[Any]:
+    """The nearest numbers that have six significant digits: powers of ten are exact, so these print as short."""
+    values = numbers.to_numpy(dtype=np.float64)
+    size = np.abs(values)
+    known = np.isfinite(values) & (size > 0)
+    places = np.clip(5 - np.floor(np.log10(size, where=known, out=np.zeros_like(values))), -22, 22)
+    up, down = 10.0 ** np.maximum(places, 0), 10.0 ** np.maximum(-places, 0)
+    return pd.Series(np.where(known, np.round(values * up / down) / up * down, values), numbers.index)

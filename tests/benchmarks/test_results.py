@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -19,6 +21,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from veilbench.benchmarks.engine.results import Results
+from veilbench.benchmarks.report.write import write_rows
 from veilbench.models.recognizers.state_dict import NetworkRecognizer
 
 from .conftest import Outcome, tables_of
@@ -247,3 +250,16 @@ def test_a_leaderboard_is_printed_where_nothing_can_be_written(
     assert "pgd" in shown.out
     assert "cannot be written (Read-only file system); tables are as they were" in shown.out
     assert tables(tables_of(world / "r")) == before
+
+
+def test_items_are_written_with_six_digits_and_read_back_as_they_were(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    numbers = [*(random.normal(size=2000) * 10.0 ** random.integers(-12, 12, 2000)), 0.0, 1.0, 999999.5, math.inf]
+    table = pd.DataFrame({"number": [*numbers, math.nan], "text": ['a, "b"'] * 2005, "flag": [True] * 2005})
+    write_rows(tmp_path / "items.csv", table)
+    found = pd.read_csv(tmp_path / "items.csv")
+    assert [f"{number:.6g}" for number in found["number"]] == [f"{number:.6g}" for number in table["number"]]
+    lines = (tmp_path / "items.csv").read_text().splitlines()[1:]
+    digits = [line.split(",")[0].strip("-").split("e")[0].replace(".", "").strip("0") for line in lines]
+    assert max(len(one) for one in digits) == 6
+    assert found[["text", "flag"]].equals(table[["text", "flag"]])
