@@ -16,6 +16,14 @@ from ..engine.results import Results
 
 PSR = Column("psr", "black-box PSR %", ".1%", "higher", "row")
 PSR_WHITE_BOX = Column("psr_white_box", "white-box PSR %", ".1%", "higher", "row")
+PSR_WORST = Column(
+    "psr_worst",
+    "worst-case PSR %",
+    ".1%",
+    "higher",
+    "row",
+    "Worst-case PSR: decisions that succeed under every countermeasure, and without one.",
+)
 SECONDS = Column("seconds_per_image", "s/image", ".2f", "lower", "row")
 TRAINING = Column(
     "seconds_per_training",
@@ -68,7 +76,7 @@ def board_columns(results: Results) -> list[Column]:
     """All columns of a leaderboard that hold a measured number."""
     judges = [judge_column(judge) for judge in results.manifest.judges]
     scores = [two for one in score_columns(results) for two in ([one, white_box(one)] if one.judged else [one])]
-    return [*judges, PSR, PSR_WHITE_BOX, *scores, *COSTS, FORWARD, BACKWARD]
+    return [*judges, PSR, PSR_WHITE_BOX, PSR_WORST, *scores, *COSTS, FORWARD, BACKWARD]
 
 
 def shown(column: Column, value: Any) -> str:

@@ -18,7 +18,8 @@ from veilbench.metrics.base import Column
 
 from ..engine.results import Results
 from ..specs.published import Published
-from .columns import PSR_WHITE_BOX, SECONDS, TRAINING, UNET, present, ranked_column, shown
+from .columns import PSR_WHITE_BOX, PSR_WORST, SECONDS, TRAINING, UNET, present, ranked_column, shown
+from .countermeasures import by_countermeasure, untreated
 from .leaderboard import FAMILIES
 from .published import protocols, source
 from .tables import black_box_columns, decisions, notes, shown_scores
@@ -50,7 +51,8 @@ def to_latex(
     The best printed number of a column is bold and the second underlined, where the column says which way is better;
     the clean row takes no part, nor do columns of costs that some methods do not have, nor one whose rows rest on
     unequal n.  Equal printed numbers have the same rank: two best ones leave no second; so have, of the PSR over all,
-    methods that do not differ significantly.  Countermeasures are ranked apart.  Published numbers are never ranked.
+    methods that do not differ significantly.  Countermeasures have tabulars of their own.  Published numbers are never
+    ranked.
 
     Args:
         results: of the comparison.
@@ -59,7 +61,9 @@ def to_latex(
         published: tables of papers to print below.
     """
     head = rf"% {printable(results.name)}: needs \usepackage{{booktabs}}; put each tabular into a table or table*"
-    parts = [_goal(results, rows, str(goal), intervals) for goal, rows in table.groupby("goal", sort=False)]
+    plain = untreated(results, table)
+    parts = [_goal(results, rows, str(goal), intervals) for goal, rows in plain.groupby("goal", sort=False)]
+    parts += [_by_countermeasure(title, text) for title, text in by_countermeasure(results, table).items()]
     parts += [_published(one, protocols(one, results, table)) for one in published]
     return "\n\n\\bigskip\n".join([f"{head}\n\n{parts[0]}", *parts[1:]]) + "\n"
 
@@ -132,25 +136,34 @@ def unequal(column: Column, rows: pd.DataFrame) -> bool:
 
 def _goal(results: Results, rows: pd.DataFrame, goal: str, intervals: bool) -> str:
     """One goal's tabular and notes."""
-    treated = len(results.manifest.treatments) > 1
-    words = ["method", "countermeasure"] if treated else ["method"]
     judges, overall = black_box_columns(results, rows)
-    rest = [PSR_WHITE_BOX, *shown_scores(results, rows), *present([SECONDS, TRAINING, UNET], rows)]
+    scores, costs = shown_scores(results, rows), present([SECONDS, TRAINING, UNET], rows)
+    rest = [PSR_WHITE_BOX, *present([PSR_WORST], rows), *scores, *costs]
     columns, counts = [*judges, *overall, *rest], _counts(rows)
-    cells = [rows[word].map(str).map(escape) for word in words]
+    cells = [rows["method"].map(str).map(escape)]
     cells += [_numbers(column, rows, intervals) for column in columns]
     cells += [one.map(str) for one in counts.values()]
-    sections = rows["countermeasure" if treated else "family"].map(str)
+    sections = rows["family"].map(str)
     competing = rows[rows["family"] != FAMILIES[0]]
     unranked = [column.title for column in columns if column.better and unequal(column, competing)]
     told = [f"Goal: {goal}.", _ranking(unranked), notes(results, rows, full=False)]
     if "n" not in counts:
         told.append(f"n = {decisions(rows).iloc[0]} in every row.")
     return _tabular(
-        "l" * len(words) + "r" * (len(columns) + len(counts)),
-        _heads(words, judges, overall, rest, list(counts)),
+        "l" + "r" * (len(columns) + len(counts)),
+        _heads(["method"], judges, overall, rest, list(counts)),
         zip(sections, zip(*cells, strict=True), strict=True),
     ) + _paragraph(" ".join(told))
+
+
+def _by_countermeasure(title: str, text: pd.DataFrame) -> str:
+    """A tabular of what is left of every method's PSR under each countermeasure; the worst case stands below."""
+    rows = [[escape(one) for one in row] for row in text.to_numpy().tolist()]
+    sections = [*("" for _ in rows[1:]), "last"]
+    heads = [_row([escape(str(name)) for name in text])]
+    return _tabular("l" + "r" * (len(text.columns) - 1), heads, zip(sections, rows, strict=True)) + _paragraph(
+        f"{title}."
+    )
 
 
 def _counts(rows: pd.DataFrame) -> dict[str, pd.Series[Any]]:
@@ -186,10 +199,8 @@ def _heads(
 
 
 def _numbers(column: Column, rows: pd.DataFrame, intervals: bool) -> pd.Series[str]:
-    """A column of one goal, each countermeasure ranked by itself."""
-    marks: dict[Hashable, str] = {}
-    for _, alike in rows.groupby("countermeasure", sort=False):
-        marks |= ranks(column, alike)
+    """A column of one goal."""
+    marks = ranks(column, rows)
     texts = [_number(column, row, marks.get(at, ""), intervals) for at, row in rows.iterrows()]
     return pd.Series(texts, index=rows.index, dtype=str)
 

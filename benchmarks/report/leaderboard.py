@@ -15,7 +15,8 @@ from veilbench.metrics.validity import BESIDE
 from ..engine.kept_rows import read_row, row_key
 from ..engine.results import Results
 from ..progress import grouped
-from .columns import PSR, PSR_WHITE_BOX, gallery_size, judge_column, score_columns, white_box
+from .columns import PSR, PSR_WHITE_BOX, PSR_WORST, gallery_size, judge_column, score_columns, white_box
+from .countermeasures import worst_case
 from .items import BLACK_BOX, WHITE_BOX
 from .pairs import ranked
 from .stored import judged_columns
@@ -80,6 +81,8 @@ def leaderboard(results: Results, items: pd.DataFrame) -> pd.DataFrame:
     check_protocol(items)
     table = pd.DataFrame([_row(results, group) for _, group in items.groupby(ROW, sort=False)])
     table = table.merge(standings(items, results.manifest.protocol.confidence), on=ROW)
+    if len(results.manifest.treatments) > 1:
+        table = table.merge(_worst_cases(results, items), how="left", on=ROW)
     best = "psr" if table["psr"].notna().any() else "psr_white_box"
     orders = {
         "goal": results.manifest.protocol.goals,
@@ -102,6 +105,16 @@ def standings(items: pd.DataFrame, confidence: float) -> pd.DataFrame:
         for method, rank in ranked(rows, confidence)[0].items():
             found.append((*labels, method, rank.first, rank.last, rank.ties))
     return pd.DataFrame(found, columns=[*ROW, "rank_first", "rank_last", "ties"])
+
+
+def _worst_cases(results: Results, items: pd.DataFrame) -> pd.DataFrame:
+    """What :func:`~.countermeasures.worst_case` says of each goal and method, beside photos without countermeasure."""
+    found = []
+    for (goal, method), rows in items.groupby(["goal", "method"], sort=False):
+        worst = worst_case(rows, results.manifest.protocol.confidence)
+        labels = dict(zip(ROW, (goal, results.manifest.treatments[0], method), strict=True))
+        found.append(labels | _named(PSR_WORST.name, worst))
+    return pd.DataFrame(found)
 
 
 def check_protocol(items: pd.DataFrame) -> None:

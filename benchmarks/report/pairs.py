@@ -40,22 +40,23 @@ class Trials:
         return one[known], two[known], self.sources[known]
 
 
-def trials(rows: pd.DataFrame, column: str, keys: Sequence[str]) -> Trials:
-    """Line methods up.
+def trials(rows: pd.DataFrame, column: str, keys: Sequence[str], over: str = "method") -> Trials:
+    """Line methods up, or whatever else was asked alike.
 
     Args:
-        rows: items of one goal and countermeasure.
+        rows: items of one goal, and of one countermeasure or one method.
         column: true or false, or a number.
         keys: what makes a trial, such as :data:`TRIAL`; of rows that share it within a method the first counts.
+        over: what is lined up: ``method`` or ``countermeasure``.
     """
     places = rows.groupby(list(keys), sort=False, dropna=False).ngroup().to_numpy()
     count = int(places.max()) + 1 if len(places) else 0
     sources = np.zeros(count, dtype=np.intp)
     sources[places] = pd.factorize(rows["item"])[0]
     values, answers = rows[column].to_numpy(dtype=np.float64, na_value=np.nan), {}
-    for method, at in rows.groupby("method", sort=False).indices.items():
-        answers[str(method)] = np.full(count, np.nan)
-        answers[str(method)][places[at][::-1]] = values[at][::-1]
+    for name, at in rows.groupby(over, sort=False).indices.items():
+        answers[str(name)] = np.full(count, np.nan)
+        answers[str(name)][places[at][::-1]] = values[at][::-1]
     return Trials(sources, answers)
 
 

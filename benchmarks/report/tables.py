@@ -15,6 +15,7 @@ from .columns import (
     FORWARD,
     PSR,
     PSR_WHITE_BOX,
+    PSR_WORST,
     SECONDS,
     TRAINING,
     UNET,
@@ -27,32 +28,33 @@ from .columns import (
     white_box,
     with_interval,
 )
+from .countermeasures import COUNTERMEASURE, by_countermeasure, untreated
 from .failures import missing_scores
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-TEXTS = ("method", "countermeasure", "family", "rank")
+TEXTS = ("method", COUNTERMEASURE, "family", "rank")
 """Columns of text: they stand to the left."""
 RANK = "rank"
 
 
 def display(results: Results, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The columns worth reading, as text, one frame for each goal."""
-    return {str(goal): _goal(results, rows) for goal, rows in table.groupby("goal", sort=False)}
+    """The columns worth reading, as text, one frame for each goal; of photos without countermeasure."""
+    plain = untreated(results, table)
+    return {str(goal): _goal(results, rows) for goal, rows in plain.groupby("goal", sort=False)}
 
 
 def _goal(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
-    found: dict[str, Any] = {"method": rows["method"]}
-    if len(results.manifest.treatments) > 1:
-        found["countermeasure"] = rows["countermeasure"]
-    found["family"] = rows["family"]
+    found: dict[str, Any] = {"method": rows["method"], "family": rows["family"]}
     judges, overall = black_box_columns(results, rows)
     found |= {column.title: rows[column.name].map(_text(column)) for column in judges}
     for column in [*overall, PSR_WHITE_BOX]:
         found[column.title] = [with_interval(column, row) for _, row in rows.iterrows()]
         if RANK not in found:  # of the first: the black-box one where there is one
             found[RANK] = [rank_text(row) for _, row in rows.iterrows()]
+            for worst in present([PSR_WORST], rows):
+                found[worst.title] = [with_interval(worst, row) for _, row in rows.iterrows()]
     costs = [SECONDS, *present([TRAINING], rows)]
     measured = shown_scores(results, rows)
     last = max((at for at, column in enumerate(measured) if column.judged), default=-1)
@@ -115,7 +117,7 @@ def notes(results: Results, table: pd.DataFrame, full: bool = True) -> str:
     ]
     if len(results.manifest.treatments) > 1:
         lines.append("Countermeasure: done to protected photos before recognisers and metrics see them.")
-    columns = [*present([UNET, TRAINING], table), *score_columns(results)]
+    columns = [*present([PSR_WORST, UNET, TRAINING], table), *score_columns(results)]
     lines += dict.fromkeys(column.note for column in columns if column.note)
     lines += dict.fromkeys(one.caution for one in results.manifest.scores if one.caution)
     lines += [f"{one.kind} is empty: {one.missing}." for one in missing_scores(results)]
@@ -216,10 +218,10 @@ def _answers(results: Results, table: pd.DataFrame) -> list[str]:
 def to_markdown(results: Results, table: pd.DataFrame) -> str:
     """The leaderboard as Markdown."""
     parts = []
-    for goal, text in display(results, table).items():
+    for title, text in (display(results, table) | by_countermeasure(results, table)).items():
         marks = ["---" if name in TEXTS else "---:" for name in text]
         rows = [list(text.columns), marks, *text.to_numpy().tolist()]
-        parts.append(f"### {goal}\n\n" + "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows))
+        parts.append(f"### {title}\n\n" + "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows))
     return "\n\n".join([*parts, notes(results, table)]) + "\n"
 
 
@@ -237,12 +239,13 @@ def to_rich(results: Results, table: pd.DataFrame, width: int, plain: bool = Fal
     from rich.table import Table as RichTable  # noqa: PLC0415
 
     tables = []
-    for goal, text in display(results, table).items():
+    treated = by_countermeasure(results, table)
+    for title, text in (display(results, table) | treated).items():
         readable = text.replace("∞", "inf") if plain else text
-        fitting, left_out = _fitting(results, readable, width)
+        fitting, left_out = (readable, []) if title in treated else _fitting(results, readable, width)
         caption = f"left out for width: {escape(', '.join(left_out))} (see leaderboard.md)" if left_out else None
         grid = RichTable(
-            title=escape(f"{results.name}: {goal}"),
+            title=escape(f"{results.name}: {title}"),
             title_justify="left",
             header_style="bold",
             caption=caption,
@@ -250,7 +253,7 @@ def to_rich(results: Results, table: pd.DataFrame, width: int, plain: bool = Fal
         )
         for name in map(str, fitting):
             grid.add_column(escape(name), justify="left" if name in TEXTS else "right", no_wrap=True)
-        sections = text["countermeasure" if "countermeasure" in text else "family"].tolist()
+        sections = text["family"].tolist() if "family" in text else [*("" for _ in text.index[1:]), "last"]
         for row, mine, following in zip(fitting.to_numpy().tolist(), sections, [*sections[1:], None], strict=True):
             grid.add_row(*map(escape, row), end_section=following not in (mine, None))
         tables.append(grid)

@@ -165,19 +165,24 @@ def test_unequal_n_is_not_ranked_and_said(results: Results) -> None:
     assert body.count(r" & 5 \\") == 1
 
 
-def test_countermeasures_and_goals_are_ranked_apart(results: Results) -> None:
-    rows = [{**row, "countermeasure": one} for one in ("none", "jpeg 75") for row in ROWS]
-    table = board([*rows, *({**row, "goal": "impersonate"} for row in ROWS)])
-    table.loc[table["countermeasure"] == "jpeg 75", "psr"] -= 0.1
+def test_countermeasures_have_a_tabular_of_their_own(results: Results) -> None:
+    rows = [{**row, "countermeasure": one} for one in ("none", "jpeg_75") for row in ROWS]
+    table = board([*rows, *({**row, "goal": "impersonate"} for row in ROWS)]).assign(psr_worst=0.25)
+    table.loc[table["countermeasure"] == "jpeg_75", "psr"] -= 0.1
     treated = Results(
-        results.manifest.model_copy(update={"treatments": ("none", "jpeg 75")}), results.store, results.folder
+        results.manifest.model_copy(update={"treatments": ("none", "jpeg_75")}), results.store, results.folder
     )
     printed = to_latex(treated, table)
-    assert printed.count(r"\begin{tabular}") == 2
-    assert r"method & countermeasure & a &" in printed
-    for line in ("none", "jpeg 75"):
-        rate = {"none": "42.0", "jpeg 75": "32.0"}[line]
-        assert rf"b \& c & {line} & \textbf{{50.0}} & 12.3 & \textbf{{{rate}}}" in printed
+    assert printed.count(r"\begin{tabular}") == 4  # of two goals: the leaderboard, and below it countermeasures
+    assert r"worst-case PSR \% $\uparrow$" in printed
+    assert structure(printed)
+    assert r"b \& c & \textbf{50.0} & 12.3 & \textbf{42.0}" in printed.split(r"\begin{tabular}")[1]
+    treated_part = printed.split(r"\begin{tabular}")[3]
+    assert r"countermeasure & clean & a\_1 & b \& c" in treated_part
+    assert r"none & " in treated_part
+    assert r"jpeg\_75 & " in treated_part
+    assert r"worst-case & 25.0 & 25.0" in treated_part
+    assert "32.0" in treated_part
 
 
 def test_with_nobody_held_out_there_is_no_black_box(results: Results) -> None:
