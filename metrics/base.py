@@ -64,10 +64,15 @@ class Pair:
     place: int
     _protected: Callable[[], Tensor] = field(repr=False)
     _dataset: FaceDataset = field(repr=False)
+    _views: Callable[[], Sequence[Tensor]] | None = field(default=None, repr=False)
 
     def protected(self) -> Tensor:
         """The protected photo as whoever recognises it would have it, ``3 x H x W`` in ``[0, 1]``."""
         return self._protected()
+
+    def views(self) -> Sequence[Tensor]:
+        """What a recogniser averages over where a countermeasure says so; else the protected photo alone."""
+        return [self.protected()] if self._views is None else self._views()
 
     def source(self) -> Tensor:
         """The clean photo, ``3 x H x W`` in ``[0, 1]``."""

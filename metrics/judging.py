@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,22 @@ class Judge:
         return embeddings(self.recognizer, looks, device)
 
     def embed_protected(self, asked: Sequence[Pair], device: torch.device) -> Tensor:
-        """Those of protected photos.  A source is read only for rules that go by it."""
-        sources = (pair.source() if self.crop.of_source else None for pair in asked)
-        looks = (self.crop.look(pair.protected(), source) for pair, source in zip(asked, sources, strict=True))
-        return self.embed(looks, device)
+        """Those of protected photos: where a countermeasure has several views the direction of their mean.
+
+        A source is read only for rules that go by it.
+        """
+        counts: list[int] = []
+
+        def looks() -> Iterator[Look]:
+            for pair in asked:
+                source, views = pair.source() if self.crop.of_source else None, pair.views()
+                counts.append(len(views))
+                yield from (self.crop.look(view, source) for view in views)
+
+        embedded = self.embed(looks(), device)
+        if len(embedded) == len(asked):
+            return embedded
+        import torch  # noqa: PLC0415 (tables need no torch)
+
+        means = [views.mean(dim=0) for views in embedded.split(counts)]
+        return torch.nn.functional.normalize(torch.stack(means), dim=1)

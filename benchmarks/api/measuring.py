@@ -14,7 +14,7 @@ from torch import Tensor
 from veilbench.boxes import Fractions
 from veilbench.datasets.photos import from_uint8, to_uint8
 from veilbench.errors import UserError, did_you_mean
-from veilbench.metrics.base import Pair, Pairs, Score, Surroundings
+from veilbench.metrics.base import Pairs, Score, Surroundings
 from veilbench.metrics.countermeasures.base import Countermeasure
 from veilbench.metrics.validity import checked_rows
 from veilbench.metrics.verification import Verification, deciding, fooled
@@ -22,7 +22,7 @@ from veilbench.models.crops import Crop
 from veilbench.models.recognizers.base import Recognizer
 from veilbench.registry import parse
 
-from ..engine.scoring import scoring_device, treated
+from ..engine.scoring import scoring_device, treated_pair
 from ..specs.components import find_class
 from ..specs.crop import CropRule
 from ..specs.recognizers import FalseAcceptRate
@@ -129,7 +129,8 @@ def _pairs(protected: Tensor, faces: GivenFaces, countermeasure: Countermeasure 
         raise UserError(f"{CALLER}: protected is {tuple(protected.shape)} but sources {sources}; give pairs in order")
     saved = from_uint8(to_uint8(protected)).cpu()
     names = [entry.id for entry in faces.manifest.entries]
-    pairs = [Pair(name, at, partial(treated, countermeasure, saved[at]), faces) for at, name in enumerate(names)]
+    photos = [partial(saved.select, 0, at) for at in range(len(names))]
+    pairs = [treated_pair(name, at, photos[at], faces, countermeasure) for at, name in enumerate(names)]
     return Pairs(faces, scoring_device(), pairs)
 
 

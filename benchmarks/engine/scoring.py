@@ -16,7 +16,7 @@ from veilbench.datasets.base import FaceDataset
 from veilbench.datasets.photos import decode_photo
 from veilbench.errors import one_line
 from veilbench.metrics.base import Pair, Pairs, Score, Surroundings
-from veilbench.metrics.countermeasures.base import Countermeasure, treat
+from veilbench.metrics.countermeasures.base import Countermeasure, treat, views
 from veilbench.metrics.validity import checked_numbers, checked_rows
 
 from ..specs.scoring import build_countermeasure, build_score
@@ -156,27 +156,38 @@ class Scorer:
         counter = None if treatment is None else build_countermeasure(treatment)
 
         def read(records: Mapping[str, ItemRecord], item: str) -> Tensor:
-            data = folder.content(item, records.get(item))
-            return treated(counter, decode_photo(data, folder.image(item)))
+            return decode_photo(folder.content(item, records.get(item)), folder.image(item))
 
         # read when pairs are asked for: a score that is kept needs none, and finding damage touches the records
-        return lambda: self._pairs(items, partial(read, folder.records()))
+        return lambda: self._pairs(items, partial(read, folder.records()), counter)
 
     def _sources(self) -> Pairs:
         return self._pairs(list(self._places), lambda item: self._plan.dataset[self._places[item]].image)
 
-    def _pairs(self, items: Sequence[str], read: Callable[[str], Tensor]) -> Pairs:
+    def _pairs(
+        self, items: Sequence[str], read: Callable[[str], Tensor], counter: Countermeasure | None = None
+    ) -> Pairs:
         dataset: FaceDataset = self._plan.dataset
-        pairs = [Pair(item, self._places[item], partial(read, item), dataset) for item in items]
+        pairs = [treated_pair(item, self._places[item], partial(read, item), dataset, counter) for item in items]
         return Pairs(dataset, scoring_device(), pairs)
 
 
-def treated(countermeasure: Countermeasure | None, photo: Tensor) -> Tensor:
-    """What a countermeasure leaves of one photo, ``3 x H x W``."""
+def treated_pair(
+    item: str, place: int, read: Callable[[], Tensor], dataset: FaceDataset, countermeasure: Countermeasure | None
+) -> Pair:
+    """A protected photo, ``3 x H x W``, after a countermeasure, and its source; read when they are asked for."""
     if countermeasure is None:
-        return photo
-    with torch.no_grad():
-        return treat(countermeasure, photo[None])[0]
+        return Pair(item, place, read, dataset)
+
+    def treated() -> Tensor:
+        with torch.no_grad():
+            return treat(countermeasure, read()[None])[0]
+
+    def seen() -> list[Tensor]:
+        with torch.no_grad():
+            return [view[0] for view in views(countermeasure, read()[None])]
+
+    return Pair(item, place, treated, dataset, seen)
 
 
 def scoring_device() -> torch.device:

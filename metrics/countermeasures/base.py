@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ class Countermeasure(ABC):
     def __call__(self, images: Tensor) -> Tensor:
         """What is left of ``images``, both ``B x 3 x H x W`` in ``[0, 1]``; an image does not depend on its batch."""
 
+    def views(self, images: Tensor) -> Sequence[Tensor]:
+        """What a recogniser averages over, each like what :meth:`__call__` leaves, which alone they are by default."""
+        return [self(images)]
+
 
 def treat(countermeasure: Countermeasure, images: Tensor) -> Tensor:
     """What a countermeasure leaves of images, looked at.
@@ -50,7 +55,18 @@ def treat(countermeasure: Countermeasure, images: Tensor) -> Tensor:
     Raises:
         ValueError: when it makes anything else.
     """
-    left = countermeasure(images.clone())
+    return _checked(countermeasure, countermeasure(images.clone()), images)
+
+
+def views(countermeasure: Countermeasure, images: Tensor) -> list[Tensor]:
+    """What a recogniser averages over, at least one view; arguments and errors as of :func:`treat`."""
+    found = countermeasure.views(images.clone())
+    if not isinstance(found, Sequence) or not found:
+        raise ValueError(f"countermeasure {countermeasure.kind}: views are {type(found).__name__}; give a list of some")
+    return [_checked(countermeasure, view, images) for view in found]
+
+
+def _checked(countermeasure: Countermeasure, left: Tensor, images: Tensor) -> Tensor:
     wrong = _wrong(left, images)
     if wrong:
         raise ValueError(f"countermeasure {countermeasure.kind}: {wrong}")

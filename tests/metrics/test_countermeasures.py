@@ -18,13 +18,14 @@ from torch import Tensor
 
 from veilbench import registry
 from veilbench.errors import UserError
-from veilbench.metrics.countermeasures.base import Countermeasure, treat
+from veilbench.metrics.countermeasures.base import Countermeasure, treat, views
 from veilbench.metrics.countermeasures.bit_depth import BitDepth
 from veilbench.metrics.countermeasures.crop import Crop
 from veilbench.metrics.countermeasures.flip import Flip
 from veilbench.metrics.countermeasures.gaussian_blur import GaussianBlur
 from veilbench.metrics.countermeasures.gaussian_noise import GaussianNoise
 from veilbench.metrics.countermeasures.median_blur import MedianBlur
+from veilbench.metrics.countermeasures.random_views import NOISE, RandomViews
 from veilbench.metrics.countermeasures.resize import Interpolation, Resize
 from veilbench.metrics.countermeasures.shift import Shift
 from veilbench.metrics.countermeasures.webp import Webp
@@ -256,3 +257,37 @@ def test_titles_name_the_parameters(countermeasure: Countermeasure, title: str) 
 def test_noise_is_given_in_levels_as_budgets_are() -> None:
     model = registry.signature_model(GaussianNoise)
     assert dict(registry.parse(model, {"sigma": "8/255"}, "suite.yaml")) == {"sigma": 8 / 255}
+
+
+def scipys_view(photo: Tensor, at: int) -> Tensor:
+    """View number ``at`` of ``3 x H x W`` without its noise, by an affine transform of pixel places."""
+    height, width = photo.shape[1:]
+    turn, size, right, down = (2 * torch.rand(4, generator=torch.Generator().manual_seed(at)) - 1).tolist()
+    angle, zoom = math.radians(5 * turn), 1 + 0.05 * size
+    turned = zoom * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    turned = np.diag([1, -1 if at % 2 else 1]) @ turned
+    middle = np.array([(height - 1) / 2, (width - 1) / 2])
+    offset = middle + 0.03 * np.array([down * height, right * width]) - turned @ middle
+    return each_channel(photo, lambda one: ndimage.affine_transform(one, turned, offset, order=1, mode="mirror"))
+
+
+def test_views_are_turned_moved_and_scaled_as_scipy_does_it() -> None:
+    """A smooth photo that is not square; the noise of a view is taken out first."""
+    coarse = torch.rand(1, 3, 4, 3, generator=torch.Generator().manual_seed(0)) * 0.6 + 0.2
+    photo = torch.nn.functional.interpolate(coarse, (90, 60), mode="bicubic", align_corners=False).clamp(0.2, 0.8)
+    plain, *others = views(RandomViews(count=4), photo)
+    assert torch.equal(plain, photo)
+    for at, view in enumerate(others):
+        generator = torch.Generator().manual_seed(at)
+        torch.rand(4, generator=generator)
+        noise = NOISE * torch.randn(3, 90, 60, generator=generator)
+        difference = view[0] - noise - scipys_view(photo[0], at)
+        assert difference[:, 12:-12, 12:-12].abs().max() < 0.01
+        assert (view - photo).abs().max() > 0.05
+    assert RandomViews(count=4).title == "mean of 5 views"
+
+
+@pytest.mark.parametrize("count", [0, 65])
+def test_views_have_a_sensible_number(count: int) -> None:
+    with pytest.raises(UserError, match=f"random_views: count is {count}"):
+        RandomViews(count=count)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from veilbench.metrics.countermeasures.base import Countermeasure, treat
+from veilbench.metrics.countermeasures.base import Countermeasure, treat, views
 from veilbench.metrics.validity import is_line
 
 from .base import Check, has_keyword_only_parameters, must, no_complaint, reaches_other_processes
@@ -44,6 +44,7 @@ def gives_images_and_leaves_its_input_alone(make: Maker) -> None:
         must(torch.equal(images, before), "it changes its input in place; work on a copy")
         with no_complaint():
             treat(make(), images)
+            views(make(), images)
 
 
 def repeats_exactly(make: Maker) -> None:
