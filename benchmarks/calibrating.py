@@ -98,7 +98,7 @@ def _embedded(recognizer: Any, dataset: FaceDataset, crop: Any) -> tuple[Any, An
     """Embeddings of a photo of each person, and of another one."""
     from veilbench.metrics.streaming import embeddings  # noqa: PLC0415
 
-    from .engine.scoring import scoring_device  # noqa: PLC0415
+    from .engine.treating import scoring_device  # noqa: PLC0415
 
     device = scoring_device()
     entries = dataset.manifest.entries

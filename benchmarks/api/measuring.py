@@ -22,7 +22,7 @@ from veilbench.models.crops import Crop
 from veilbench.models.recognizers.base import Recognizer
 from veilbench.registry import parse
 
-from ..engine.scoring import scoring_device, treated_pair
+from ..engine.treating import scoring_device, treated_pair
 from ..specs.components import find_class
 from ..specs.crop import CropRule
 from ..specs.recognizers import FalseAcceptRate

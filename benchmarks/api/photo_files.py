@@ -21,7 +21,7 @@ from veilbench.models.ffhq import Frame, align, face_mask, put_back
 from veilbench.models.recognizers.base import Recognizer
 from veilbench.models.recognizers.state_dict import NetworkRecognizer
 
-from ..engine.scoring import scoring_device
+from ..engine.treating import scoring_device
 from .protection import protect
 
 SEARCHED = 1600  # pixels of a photo's longer side in which faces are looked for

@@ -115,6 +115,8 @@ def _measurement(
                 "set protocol.crop to detected or aligned, or leave it out"
             )
         spec["countermeasure"] = {"kind": counter.kind, "version": counter.version, "params": _identity(treatment)}
+        if weights := canonical(counter.depends_on()):
+            spec["countermeasure"]["depends_on"] = weights
         title, parts = checked_title(counter, treatment.where), [*parts, counter.kind]
     return Measurement(
         id=readable_id(parts, spec),

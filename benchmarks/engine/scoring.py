@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from veilbench.datasets.base import FaceDataset
 from veilbench.datasets.photos import decode_photo
 from veilbench.errors import one_line
-from veilbench.metrics.base import Pair, Pairs, Score, Surroundings
-from veilbench.metrics.countermeasures.base import Countermeasure, treat, views
+from veilbench.metrics.base import Pairs, Score, Surroundings
+from veilbench.metrics.countermeasures.base import Countermeasure
 from veilbench.metrics.validity import checked_numbers, checked_rows
 
 from ..specs.scoring import build_countermeasure, build_score
@@ -27,6 +26,7 @@ from .measurements import Measurement
 from .plan import Plan, Protection
 from .records import ItemRecord
 from .store import DamagedImageError, ProtectionFolder, Store
+from .treating import scoring_device, treated_pair
 
 
 class Scorer:
@@ -168,28 +168,6 @@ class Scorer:
         self, items: Sequence[str], read: Callable[[str], Tensor], counter: Countermeasure | None = None
     ) -> Pairs:
         dataset: FaceDataset = self._plan.dataset
-        pairs = [treated_pair(item, self._places[item], partial(read, item), dataset, counter) for item in items]
+        cache = self._store.cache / "countermeasures"
+        pairs = [treated_pair(item, self._places[item], partial(read, item), dataset, counter, cache) for item in items]
         return Pairs(dataset, scoring_device(), pairs)
-
-
-def treated_pair(
-    item: str, place: int, read: Callable[[], Tensor], dataset: FaceDataset, countermeasure: Countermeasure | None
-) -> Pair:
-    """A protected photo, ``3 x H x W``, after a countermeasure, and its source; read when they are asked for."""
-    if countermeasure is None:
-        return Pair(item, place, read, dataset)
-
-    def treated() -> Tensor:
-        with torch.no_grad():
-            return treat(countermeasure, read()[None])[0]
-
-    def seen() -> list[Tensor]:
-        with torch.no_grad():
-            return [view[0] for view in views(countermeasure, read()[None])]
-
-    return Pair(item, place, treated, dataset, seen)
-
-
-def scoring_device() -> torch.device:
-    """Where networks judge: on the graphics card where there is one, as Lightning chooses for protection."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

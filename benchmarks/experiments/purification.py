@@ -29,7 +29,7 @@ from veilbench.methods.per_image_adamw import PerImageAdamW
 from veilbench.methods.weaken_diff import NullTextInversion, WeakenDiff
 
 from ..engine.plan import Plan
-from ..engine.scoring import scoring_device
+from ..engine.treating import scoring_device
 from ..specs.recognizers import build_recognizer
 from ..specs.suite import load_suite
 

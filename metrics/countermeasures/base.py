@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ class Countermeasure(ABC):
         differentiable: whether a gradient passes through it.
         moves: whether faces stand elsewhere afterwards; the crop rule ``source_box``, which looks where they stood, is
             refused with it.
+        slow: whether it takes so long that what it leaves of a photo is worth keeping on disk.
 
     Parameters are keyword-only and have defaults; one that is not set is in no identity.
     """
@@ -27,6 +28,7 @@ class Countermeasure(ABC):
     version: ClassVar[str] = "1"
     differentiable: ClassVar[bool] = False
     moves: ClassVar[bool] = False
+    slow: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -36,6 +38,10 @@ class Countermeasure(ABC):
     @abstractmethod
     def __call__(self, images: Tensor) -> Tensor:
         """What is left of ``images``, both ``B x 3 x H x W`` in ``[0, 1]``; an image does not depend on its batch."""
+
+    def depends_on(self) -> Mapping[str, Any]:
+        """What its images depend on besides parameters: hashes of weights; ``WeightsError`` for missing ones."""
+        return {}
 
     def views(self, images: Tensor) -> Sequence[Tensor]:
         """What a recogniser averages over, each like what :meth:`__call__` leaves, which alone they are by default."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import torch
 from torch import Tensor
 
-from veilbench.datasets.photos import to_uint8
 from veilbench.errors import UserError
 
 from .base import Countermeasure
+from .image_seed import normal_like
 
 
 class GaussianNoise(Countermeasure):
@@ -36,15 +34,5 @@ class GaussianNoise(Countermeasure):
         return f"Gaussian noise {255 * self.sigma:g}/255"
 
     def __call__(self, images: Tensor) -> Tensor:
-        noise = torch.stack([_normal(image.detach().cpu()) for image in images]).to(images)
+        noise = torch.stack([normal_like(image) for image in images])
         return (images + self.sigma * noise).clamp(0, 1)
-
-
-def _normal(image: Tensor) -> Tensor:
-    """Standard normal numbers of an image's shape, drawn from a seed that is the image's own.
-
-    One seed for all would put the same noise on every photo, whose errors would then not average out.
-    """
-    digest = hashlib.sha256(to_uint8(image).contiguous().numpy().tobytes()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-    return torch.randn(image.shape, generator=generator)

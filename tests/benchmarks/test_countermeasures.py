@@ -74,3 +74,25 @@ def test_without_countermeasures_nothing_is_added(world: Path, veilbench: Veilbe
     assert veilbench("run", world / "suite.yaml", "--results", world / "s", "--tracker", "none").code == 0
     assert "psr_worst" not in pd.read_csv(tables_of(world / "s") / "leaderboard.csv")
     assert "ountermeasure" not in (tables_of(world / "s") / "leaderboard.md").read_text()
+
+
+def test_what_takes_long_is_kept_once_for_all_scores(world: Path, veilbench: Veilbench) -> None:
+    settings = ["--set", "suite.countermeasures=[autoencoder]", "-m", "clean"]
+    arguments = (world / "suite.yaml", "--results", world / "k", "--tracker", "none", *settings)
+    assert veilbench("run", *arguments).code == 0
+    kept = sorted((world / "k" / "store" / "cache" / "countermeasures" / "autoencoder").iterdir())
+    folder = next((world / "k" / "suites").glob("suite-*"))
+    items = pd.read_csv(folder / "items.csv")
+    assert len(kept) == items["item"].nunique()  # two judges and fidelity asked for each
+    before = items.query("countermeasure == 'autoencoder'")
+    kept[0].write_bytes(b"damaged")
+    for path in kept[1:2]:
+        path.unlink()
+    scores = list((world / "k" / "store" / "scores").glob("*/*autoencoder*"))
+    assert len(scores) >= 3
+    for path in scores:
+        path.unlink()
+    assert veilbench("run", *arguments).code == 0
+    after = pd.read_csv(folder / "items.csv").query("countermeasure == 'autoencoder'")
+    pd.testing.assert_frame_equal(before, after)
+    assert (before["psnr"] < 60).all()  # something was done to photos that nobody protected

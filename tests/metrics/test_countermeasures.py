@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,24 +12,30 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DModel
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage, stats
 from torch import Tensor
 
 from veilbench import registry
-from veilbench.errors import UserError
+from veilbench.datasets.synthetic import SyntheticFaces
+from veilbench.errors import UserError, VeilbenchError
+from veilbench.metrics.countermeasures.autoencoder import Autoencoder
 from veilbench.metrics.countermeasures.base import Countermeasure, treat, views
 from veilbench.metrics.countermeasures.bit_depth import BitDepth
 from veilbench.metrics.countermeasures.crop import Crop
 from veilbench.metrics.countermeasures.flip import Flip
 from veilbench.metrics.countermeasures.gaussian_blur import GaussianBlur
 from veilbench.metrics.countermeasures.gaussian_noise import GaussianNoise
+from veilbench.metrics.countermeasures.image_seed import normal_like
 from veilbench.metrics.countermeasures.median_blur import MedianBlur
+from veilbench.metrics.countermeasures.purification import Purification
 from veilbench.metrics.countermeasures.random_views import NOISE, RandomViews
 from veilbench.metrics.countermeasures.resize import Interpolation, Resize
 from veilbench.metrics.countermeasures.shift import Shift
 from veilbench.metrics.countermeasures.webp import Webp
+from veilbench.models.diffusion.folder import PIPELINE, PIXELS
 
 HEIGHT, WIDTH = 75, 52
 PILLOWS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -291,3 +298,62 @@ def test_views_are_turned_moved_and_scaled_as_scipy_does_it() -> None:
 def test_views_have_a_sensible_number(count: int) -> None:
     with pytest.raises(UserError, match=f"random_views: count is {count}"):
         RandomViews(count=count)
+
+
+def embedded_photo(size: int = 64) -> Tensor:
+    """A face of the embedded world, ``1 x 3 x size x size``."""
+    return SyntheticFaces(sources=1, targets=1, size=size)[0].image[None]
+
+
+def test_the_autoencoder_is_diffusers_own() -> None:
+    photo = embedded_photo()
+    network = AutoencoderKL.from_pretrained(PIPELINE.embedded_folder, subfolder="vae")
+    with torch.no_grad():
+        wanted = network.decode(network.encode(photo * 2 - 1).latent_dist.mean).sample / 2 + 0.5
+    found = treat(Autoencoder(), photo)
+    assert (found - wanted.clamp(0, 1)).abs().max() < 0.6 / 255  # rounded to 8 bits
+    assert 0.003 < (found - photo).abs().mean() < 0.1
+    assert treat(Autoencoder(), embedded_photo(96)).shape == (1, 3, 96, 96)
+
+
+def test_purification_is_noise_and_diffusers_own_ddim() -> None:
+    """The noise is taken from the definition: what is left does not depend on how it was drawn but on its level."""
+    photo, counter = embedded_photo(), Purification(noise=0.2, steps=5)
+    unet = UNet2DModel.from_pretrained(PIXELS.embedded_folder, subfolder="unet").eval()
+    schedule = DDPMScheduler.from_pretrained(PIXELS.embedded_folder, subfolder="scheduler")
+    alphas = schedule.alphas_cumprod.double()
+    steps = [0, 50, 100, 150, 200]
+    latents = alphas[200].sqrt() * (photo * 2 - 1) + (1 - alphas[200]).sqrt() * normal_like(photo[0])[None]
+    latents = latents.float()
+    with torch.no_grad():
+        for step, below in zip(steps[::-1], [150, 100, 50, 0, None], strict=True):
+            noise = unet(latents, torch.tensor([step])).sample
+            clean = (latents - (1 - alphas[step]).sqrt() * noise) / alphas[step].sqrt()
+            level = torch.tensor(1.0) if below is None else alphas[below]
+            latents = (level.sqrt() * clean + (1 - level).sqrt() * noise).float()
+    found = treat(counter, photo)
+    assert (found - (latents / 2 + 0.5).clamp(0, 1)).abs().max() < 0.7 / 255
+    assert counter.title == "purification 0.2, 5 steps"
+
+
+def test_purification_takes_noise_away_that_it_has_drowned() -> None:
+    photo = embedded_photo()
+    random = torch.randn(photo.shape, generator=torch.Generator().manual_seed(5))
+    noisy = (photo + 16 / 255 * random.sign()).clamp(0, 1)
+    left = treat(Purification(), noisy)
+    assert (left - photo).square().mean() < 0.5 * (noisy - photo).square().mean()
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Purification(noise=0), "purification: noise is 0; give a share of the schedule"),
+        (lambda: Purification(steps=1), "purification: steps is 1; give 2 or more"),
+        (lambda: Purification(model="no/such").depends_on(), "no/such: neither a folder nor in the local Hub cache"),
+        (lambda: Autoencoder(pipeline="nowhere").depends_on(), "nowhere: neither a folder nor in the local Hub cache"),
+    ],
+)
+def test_wrong_networks_are_one_line(make: Callable[[], object], said: str) -> None:
+    with pytest.raises(VeilbenchError, match=re.escape(said)) as raised:
+        make()
+    assert "\n" not in str(raised.value)

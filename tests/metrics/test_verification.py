@@ -8,7 +8,7 @@ from functools import partial
 import pandas as pd
 import torch
 
-from veilbench.benchmarks.engine.scoring import treated_pair
+from veilbench.benchmarks.engine.treating import treated_pair
 from veilbench.metrics.countermeasures.base import views
 from veilbench.metrics.countermeasures.random_views import RandomViews
 from veilbench.metrics.judging import Judge
