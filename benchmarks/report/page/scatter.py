@@ -1,0 +1,144 @@
+"""Privacy against quality: a panel for each measure of quality, with the Pareto front, and one legend for all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from veilbench.metrics.base import Column
+
+from ...engine.results import Results
+from ..columns import ranked_column, score_columns, shown
+from .axes import Axis, Place, around, labelled
+
+WIDTH, HEIGHT = 372, 300
+LEFT, TOP, RIGHT, BOTTOM = 42, 12, 360, 256
+MOST = 3  # panels of a goal
+BESIDE = ("ssim_uniform",)  # the same as SSIM but for its window
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A method: where it is, the ends of its interval, and where its number stands."""
+
+    number: int
+    family: str
+    title: str
+    x: float
+    y: float
+    low: float
+    high: float
+    label: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A drawing of :data:`WIDTH` by :data:`HEIGHT`; ``missing`` are methods that have no finite number to place."""
+
+    title: str
+    better: str
+    x_ticks: Sequence[tuple[float, str]]
+    y_ticks: Sequence[tuple[float, str]]
+    points: Sequence[Point]
+    front: str
+    missing: Sequence[str]
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """The panels of one goal; ``rate`` is what goes up."""
+
+    rate: str
+    panels: Sequence[Panel]
+
+
+def numbers(results: Results) -> dict[str, int]:
+    """The number that each method carries in every panel: its place in the suite."""
+    return {label: at for at, label in enumerate(results.manifest.methods, start=1)}
+
+
+def scatters(results: Results, plain: pd.DataFrame) -> dict[str, Scatter]:
+    """PSR over each measure of quality, by goal; none where no image has such a measure.
+
+    Args:
+        results: of the comparison.
+        plain: its leaderboard, of photos without countermeasure.
+    """
+    columns = [one for one in score_columns(results) if one.of == "image" and one.better and one.name not in BESIDE]
+    found = {}
+    for goal, rows in plain.groupby("goal", sort=False):
+        rate = ranked_column(rows)
+        drawn = [_panel(rows, rate, quality, numbers(results)) for quality in columns]
+        panels = [panel for panel in drawn if panel is not None][:MOST]
+        if panels:
+            found[str(goal)] = Scatter(rate.title, panels)
+    return found
+
+
+def _panel(rows: pd.DataFrame, rate: Column, quality: Column, known: Mapping[str, int]) -> Panel | None:
+    finite = rows[quality.name].map(lambda value: value is not None and math.isfinite(value)) & rows[rate.name].notna()
+    there = rows[finite]
+    if there.empty:
+        return None
+    across = around([float(one) for one in there[quality.name]], LEFT, RIGHT, falling=quality.better == "lower")
+    up = Axis(-4, 104, BOTTOM, TOP)
+    points = _points(there, (across, quality), (up, rate), known)
+    front = pareto(there[there["family"] != "none"], rate.name, quality)
+    best = ", ".join(str(row["method"]) for row in front)
+    summary = "; ".join(
+        f"{row['method']} {shown(rate, row[rate.name])} at {shown(quality, row[quality.name])}"
+        for _, row in there.iterrows()
+    )
+    return Panel(
+        quality.title,
+        quality.better,
+        across.ticks(),
+        [(up(value), str(value)) for value in (0, 25, 50, 75, 100)],
+        points,
+        _steps([(across(row[quality.name]), up(100 * row[rate.name])) for row in front]),
+        [str(one) for one in rows.loc[~finite, "method"]],
+        f"{rate.title} over {quality.title}: {summary}. On the Pareto front: {best or 'none'}.",
+    )
+
+
+def _points(
+    rows: pd.DataFrame, across: tuple[Axis, Column], up: tuple[Axis, Column], known: Mapping[str, int]
+) -> list[Point]:
+    (x, quality), (y, rate) = across, up
+    ends = [tuple(y(100 * row[f"{rate.name}{end}"]) for end in ("", "_low", "_high")) for _, row in rows.iterrows()]
+    places = [(x(value), end[0]) for value, end in zip(rows[quality.name], ends, strict=True)]
+    whiskers = [
+        (place[0], low + (high - low) * step / 8)
+        for place, (_, low, high) in zip(places, ends, strict=True)
+        for step in range(9)
+    ]
+    labels = labelled(places, whiskers, (LEFT + 6, TOP + 4, RIGHT - 2, BOTTOM - 6))
+    found = []
+    for (_, row), place, (_, low, high), label in zip(rows.iterrows(), places, ends, labels, strict=True):
+        title = f"{row['method']}: {shown(rate, row[rate.name])} %, {quality.title} {shown(quality, row[quality.name])}"
+        found.append(Point(known[str(row["method"])], str(row["family"]), title, *place, low, high, label))
+    return found
+
+
+def pareto(rows: pd.DataFrame, rate: str, quality: Column) -> list[pd.Series[Any]]:
+    """The rows that no other beats in both, best quality first."""
+    best_first = rows.sort_values([quality.name, rate], ascending=[quality.better == "lower", False], kind="stable")
+    front: list[pd.Series[Any]] = []
+    for _, row in best_first.iterrows():
+        if not front or row[rate] > front[-1][rate]:
+            front.append(row)
+    return front
+
+
+def _steps(points: Sequence[Place]) -> str:
+    """The path of a front: what can be had at each quality, in steps, to the edges of the panel."""
+    if not points:
+        return ""
+    words = [f"M{points[0][0]} {BOTTOM}V{points[0][1]}"]
+    words += [f"H{x}V{y}" for x, y in points[1:]]
+    return f"{''.join(words)}H{LEFT}"
