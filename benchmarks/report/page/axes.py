@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .cells import MINUS
+
 Place = tuple[float, float]
 
 ANGLES = tuple(math.radians(angle) for angle in (-35, 35, 145, -145, 0, 180, -65, 65, 115, -115))
@@ -40,7 +42,7 @@ class Axis:
         places = max(0, -math.floor(math.log10(step) + 1e-9))
         first = math.ceil(low / step - 1e-9)
         values = [at * step for at in range(first, math.floor(high / step + 1e-9) + 1)]
-        return [(self(value), f"{value:.{places}f}".replace("-", "−")) for value in values]
+        return [(self(value), f"{value:.{places}f}".replace("-", MINUS)) for value in values]
 
 
 def around(values: Sequence[float], start: float, end: float, *, falling: bool = False) -> Axis:
@@ -49,6 +51,14 @@ def around(values: Sequence[float], start: float, end: float, *, falling: bool =
     room = 0.09 * (high - low) or 0.05 * abs(high) or 1.0
     low, high = low - room, high + room
     return Axis(high, low, start, end) if falling else Axis(low, high, start, end)
+
+
+def along(one: Place, two: Place) -> list[Place]:
+    """Places on a line, close enough that no label falls between them."""
+    count = max(2, math.ceil(math.dist(one, two) / ROOM))
+    return [
+        (one[0] + (two[0] - one[0]) * at / count, one[1] + (two[1] - one[1]) * at / count) for at in range(count + 1)
+    ]
 
 
 def _round_step(least: float) -> float:

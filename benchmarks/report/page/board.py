@@ -23,7 +23,7 @@ from ..columns import (
     shown,
 )
 from ..tables import decisions, rank_text, shown_scores
-from .cells import Cell, Grid, Head, Row, estimate, number, raw, text
+from .cells import DASH, Cell, Grid, Head, Row, estimate, number, raw, text
 
 MEMORY = {"host": "peak memory, MiB", "device": "peak GPU memory, MiB"}
 MEBIBYTE = 1 << 20
@@ -49,16 +49,15 @@ def _board(results: Results, goal: str, rows: pd.DataFrame) -> Grid:
     heads = [Head("family", "text"), Head("rank", better="lower")]
     heads += [_head(column) for column in [*rates, *scores, *costs]]
     heads += [Head("passes", better="lower"), Head("n"), *failed]
-    counts = decisions(rows)
     grid = []
-    for at, row in rows.iterrows():
+    for count, (_, row) in zip(decisions(rows), rows.iterrows(), strict=True):
         cells = [text(str(row["family"])), _rank(row)]
         cells += [estimate(column, row) for column in rates]
         cells += [estimate(one, row) if one.judged else number(one, row[one.name]) for one in scores]
         cells += [number(column, row[column.name]) for column in costs]
-        cells += [_passes(row), _count(counts[at]), *([_count(row["failed"])] if failed else [])]
+        cells += [_passes(row), _count(count), *([_count(row["failed"])] if failed else [])]
         grid.append(Row(str(row["method"]), str(row["family"]), cells))
-    caption = f"{goal}: {len(grid)} methods, sorted by {ranked.title}"
+    caption = f"{goal}, photos without countermeasure: {len(grid)} methods"
     return Grid(caption, heads, grid, sorted_by=2)
 
 
@@ -112,7 +111,7 @@ def _head(column: Column) -> Head:
 def _rank(row: pd.Series[Any]) -> Cell:
     """Places, then letters; sorted by the first place, then by the last."""
     places, letters = rank_text(row).split(" ", 1)
-    return Cell(places.replace("-", "–"), raw(row["rank_first"] + row["rank_last"] / 1e4), letters)
+    return Cell(places.replace("-", DASH), raw(row["rank_first"] + row["rank_last"] / 1e4), letters)
 
 
 def _passes(row: pd.Series[Any]) -> Cell:

@@ -13,6 +13,8 @@ from veilbench.metrics.base import Column
 
 from ..columns import shown
 
+DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -71,9 +73,14 @@ def raw(value: Any) -> str:
     return f"{number:.6g}"
 
 
+def typeset(words: str) -> str:
+    """A number's text with a minus sign; a hyphen alone says that there is none."""
+    return words if words == "-" else words.replace("-", MINUS)
+
+
 def number(column: Column, value: Any) -> Cell:
     """A number as its column's format says."""
-    return Cell(shown(column, value), raw(value))
+    return Cell(typeset(shown(column, value)), raw(value))
 
 
 def estimate(column: Column, row: pd.Series[Any]) -> Cell:
@@ -86,7 +93,7 @@ def estimate(column: Column, row: pd.Series[Any]) -> Cell:
     if column.format.endswith("%"):
         span = (round(100 * float(low or 0), 2), round(100 * (float(high or 0) - float(low or 0)), 2))
     share = None if span is None else round(100 * float(value or 0), 2)
-    return Cell(shown(column, value), raw(value), f"{ends[0]}–{ends[1]}", span, share)
+    return Cell(typeset(shown(column, value)), raw(value), DASH.join(ends), span, share)
 
 
 def text(value: str) -> Cell:

@@ -1,4 +1,4 @@
-"""Colours that carry numbers: from pale to dark, and from one side to the other; with the ink that is readable on them."""
+"""Colours that carry numbers, from pale to dark or from one side to the other, and the ink that is readable on them."""
 
 from __future__ import annotations
 

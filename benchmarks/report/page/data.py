@@ -79,4 +79,4 @@ def _value(value: Any) -> Any:
 
 def _frame(table: Mapping[str, Any]) -> pd.DataFrame:
     frame = pd.DataFrame(table["rows"], columns=table["columns"])
-    return frame.assign(**{name: frame[name].astype(float) for name in table["numbers"]})
+    return frame.assign(**{name: pd.to_numeric(frame[name]) for name in table["numbers"]})

@@ -1,4 +1,4 @@
-"""Small multiples of cosines: what judges measured between protected photos and what decides, with clean ones behind."""
+"""Small multiples of cosines between protected photos and what decides, those of clean photos behind."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _drawn(rows: pd.DataFrame, clean: pd.DataFrame, edges: Counts, across: Axis)
 
 def _shares(values: pd.Series[Any], edges: Counts) -> Counts:
     counts = np.histogram(values.to_numpy(dtype=np.float64), edges)[0]
-    return counts / max(1, counts.sum())
+    return np.asarray(counts / max(1, counts.sum()), dtype=np.float64)
 
 
 def _path(shares: Counts, edges: Counts, across: Axis, largest: float) -> str:
@@ -99,7 +99,5 @@ def _path(shares: Counts, edges: Counts, across: Axis, largest: float) -> str:
     up = Axis(0, largest, FLOOR, TOP)
     filled = np.flatnonzero(shares)
     first, last = int(filled[0]), int(filled[-1])
-    words = [f"M{across(edges[first]):g} {FLOOR}"]
-    for at in range(first, last + 1):
-        words.append(f"V{up(shares[at]):g}H{across(edges[at + 1]):g}")
-    return "".join([*words, f"V{FLOOR}Z"])
+    bars = [f"V{up(shares[at]):g}H{across(edges[at + 1]):g}" for at in range(first, last + 1)]
+    return f"M{across(edges[first]):g} {FLOOR}{''.join(bars)}V{FLOOR}Z"

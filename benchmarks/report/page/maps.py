@@ -8,8 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from ...engine.results import Results
 from ..columns import PSR, shown
 from ..tables import black_box_columns
+from .cells import MINUS
 from .colors import diverging, ink, sequential
 
 SMALLEST = 1e-4  # p below it is said to be so
@@ -35,8 +37,8 @@ class Map:
     rows: Sequence[tuple[str, str, Sequence[Tile]]]
 
 
-def judge_maps(plain: pd.DataFrame, results: Any) -> dict[str, Map]:
-    """Black-box PSR of every method (rows) and judge (columns), and over all, by goal; none where nobody is held out."""
+def judge_maps(results: Results, plain: pd.DataFrame) -> dict[str, Map]:
+    """Black-box PSR of every method (rows) by each judge (columns) and over all; no goal where nobody is held out."""
     found = {}
     for goal, rows in plain.groupby("goal", sort=False):
         judges, overall = black_box_columns(results, rows)
@@ -46,7 +48,11 @@ def judge_maps(plain: pd.DataFrame, results: Any) -> dict[str, Map]:
         heads = [*(column.title for column in judges), "all"]
         best_first = rows.sort_values(PSR.name, ascending=False, kind="stable")
         grid = [
-            (str(row["method"]), str(row["family"]), [_rate(shown(one, row[one.name]), row[one.name]) for one in columns])
+            (
+                str(row["method"]),
+                str(row["family"]),
+                [_rate(shown(one, row[one.name]), row[one.name]) for one in columns],
+            )
             for _, row in best_first.iterrows()
         ]
         found[str(goal)] = Map(f"{goal}: black-box PSR % of every method, by judge", heads, grid)
@@ -90,6 +96,6 @@ def _difference(known: Mapping[tuple[str, str], pd.Series[Any]], one: str, two: 
     points, p = 100 * sign * float(row["difference"]), float(row["p_holm"])
     found = p < limit
     back = diverging(points / 100) if found else ""
-    words = f"{points:+.1f}".replace("-", "−") if round(points, 1) else "0.0"
-    return Tile(words, f"p < {SMALLEST:g}" if p < SMALLEST else f"p {p:.2g}" if p < 1 else "p 1", back,
-                ink(back) if back else "", found)  # fmt: skip
+    words = f"{points:+.1f}".replace("-", MINUS) if round(points, 1) else "0.0"
+    chance = f"p < {SMALLEST:g}" if p < SMALLEST else f"p {p:.2g}"
+    return Tile(words, chance, back, ink(back) if back else "", found)

@@ -69,15 +69,19 @@ def page(results: Results, photos: int = PHOTOS) -> str:
         "cells": cells(results, items),
     }
     script = _file("page.js")
-    return _templates().get_template("page.html").render(
-        style=_file("page.css"),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
-        data=page_data(results, tables),
-        **_words(results, table),
-        **_charts(results, items, table, compared),
-        galleries=galleries(results, items, photos),
-        factor=FACTOR,
+    return (
+        _templates()
+        .get_template("page.html")
+        .render(
+            style=_file("page.css"),
+            script=script,
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+            data=page_data(results, tables),
+            **_words(results, table),
+            **_charts(results, items, table, compared),
+            galleries=galleries(results, items, photos),
+            factor=FACTOR,
+        )
     )
 
 
@@ -91,6 +95,7 @@ def _words(results: Results, table: pd.DataFrame) -> dict[str, Any]:
         "origin": origin(results),
         "notes": note_lines(results, table),
         "failures": failures(results).to_dict("records"),
+        "unfinished": sum(one.total - one.finished for one in map(results.status, results.manifest.cells)),
         "published": _published(results, table),
         "confidence": f"{100 * results.manifest.protocol.confidence:.0f}",
         "limit": f"{1 - results.manifest.protocol.confidence:.2g}",
@@ -105,7 +110,7 @@ def _charts(results: Results, items: pd.DataFrame, table: pd.DataFrame, compared
         "boards": board.boards(results, plain),
         "costs": board.costs(results, plain),
         "treated": board.treated(results, table),
-        "judges": judge_maps(plain, results),
+        "judges": judge_maps(results, plain),
         "pairs": pair_maps(untouched, plain, results.manifest.protocol.confidence),
         "scatters": scatter.scatters(results, plain),
         "scatter": scatter,

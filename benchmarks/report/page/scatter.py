@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,10 @@ from veilbench.metrics.base import Column
 
 from ...engine.results import Results
 from ..columns import ranked_column, score_columns, shown
-from .axes import Axis, Place, around, labelled
+from .axes import Axis, Place, along, around, labelled
 
-WIDTH, HEIGHT = 372, 300
-LEFT, TOP, RIGHT, BOTTOM = 42, 12, 360, 256
+WIDTH, HEIGHT = 372, 302
+LEFT, TOP, RIGHT, BOTTOM = 42, 26, 360, 258
 MOST = 3  # panels of a goal
 BESIDE = ("ssim_uniform",)  # the same as SSIM but for its window
 
@@ -87,8 +88,9 @@ def _panel(rows: pd.DataFrame, rate: Column, quality: Column, known: Mapping[str
         return None
     across = around([float(one) for one in there[quality.name]], LEFT, RIGHT, falling=quality.better == "lower")
     up = Axis(-4, 104, BOTTOM, TOP)
-    points = _points(there, (across, quality), (up, rate), known)
     front = pareto(there[there["family"] != "none"], rate.name, quality)
+    corners = _corners([(across(row[quality.name]), up(100 * row[rate.name])) for row in front])
+    points = _points(there, (across, quality), (up, rate), known, corners)
     best = ", ".join(str(row["method"]) for row in front)
     summary = "; ".join(
         f"{row['method']} {shown(rate, row[rate.name])} at {shown(quality, row[quality.name])}"
@@ -100,24 +102,27 @@ def _panel(rows: pd.DataFrame, rate: Column, quality: Column, known: Mapping[str
         across.ticks(),
         [(up(value), str(value)) for value in (0, 25, 50, 75, 100)],
         points,
-        _steps([(across(row[quality.name]), up(100 * row[rate.name])) for row in front]),
+        f"M{'L'.join(f'{x} {y}' for x, y in corners)}" if corners else "",
         [str(one) for one in rows.loc[~finite, "method"]],
         f"{rate.title} over {quality.title}: {summary}. On the Pareto front: {best or 'none'}.",
     )
 
 
 def _points(
-    rows: pd.DataFrame, across: tuple[Axis, Column], up: tuple[Axis, Column], known: Mapping[str, int]
+    rows: pd.DataFrame,
+    across: tuple[Axis, Column],
+    up: tuple[Axis, Column],
+    known: Mapping[str, int],
+    corners: Sequence[Place],
 ) -> list[Point]:
     (x, quality), (y, rate) = across, up
     ends = [tuple(y(100 * row[f"{rate.name}{end}"]) for end in ("", "_low", "_high")) for _, row in rows.iterrows()]
     places = [(x(value), end[0]) for value, end in zip(rows[quality.name], ends, strict=True)]
-    whiskers = [
-        (place[0], low + (high - low) * step / 8)
-        for place, (_, low, high) in zip(places, ends, strict=True)
-        for step in range(9)
-    ]
-    labels = labelled(places, whiskers, (LEFT + 6, TOP + 4, RIGHT - 2, BOTTOM - 6))
+    lines = [((x, low), (x, high)) for (x, _), (_, low, high) in zip(places, ends, strict=True)]
+    lines += itertools.pairwise(corners)
+    labels = labelled(
+        places, [place for line in lines for place in along(*line)], (LEFT + 6, TOP + 4, RIGHT - 2, BOTTOM - 6)
+    )
     found = []
     for (_, row), place, (_, low, high), label in zip(rows.iterrows(), places, ends, labels, strict=True):
         title = f"{row['method']}: {shown(rate, row[rate.name])} %, {quality.title} {shown(quality, row[quality.name])}"
@@ -135,10 +140,11 @@ def pareto(rows: pd.DataFrame, rate: str, quality: Column) -> list[pd.Series[Any
     return front
 
 
-def _steps(points: Sequence[Place]) -> str:
-    """The path of a front: what can be had at each quality, in steps, to the edges of the panel."""
+def _corners(points: Sequence[Place]) -> list[Place]:
+    """The line of a front: what can be had at each quality, in steps, to the edges of the panel."""
     if not points:
-        return ""
-    words = [f"M{points[0][0]} {BOTTOM}V{points[0][1]}"]
-    words += [f"H{x}V{y}" for x, y in points[1:]]
-    return f"{''.join(words)}H{LEFT}"
+        return []
+    found = [(points[0][0], float(BOTTOM)), points[0]]
+    for x, y in points[1:]:
+        found += [(x, found[-1][1]), (x, y)]
+    return [*found, (float(LEFT), found[-1][1])]

@@ -13,17 +13,17 @@ from veilbench.metrics.base import Column
 from ...engine.results import Results
 from ..columns import PSR_WORST, gallery_size, ranked_column, score_columns, shown
 from ..tables import decisions
+from .cells import DASH
 
 FEW = 6  # names that a sentence lists
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Of one goal: the best method, its rate, and sentences."""
+    """Of one goal: the best methods with their families (several where they have the very same rate), and sentences."""
 
     goal: str
-    best: str
-    family: str
+    best: tuple[tuple[str, str], ...]
     rate: str
     interval: str
     measure: str
@@ -40,18 +40,18 @@ def _verdict(results: Results, goal: str, rows: pd.DataFrame) -> Verdict:
     methods, clean = rows[rows["family"] != "none"], rows[rows["family"] == "none"]
     best_first = (methods if len(methods) else rows).sort_values(column.name, ascending=False, kind="stable")
     best, others = best_first.iloc[0], best_first.iloc[1:]
+    level = best_first[best_first[column.name] == best[column.name]]
     sentences = [
         *_ties(column, best, others),
-        *_against_clean(column, methods, clean),
         *_gentlest(results, best, others),
+        *_against_clean(column, methods, clean),
         *_worst(methods),
     ]
     return Verdict(
         goal,
-        str(best["method"]),
-        str(best["family"]),
+        tuple((str(row["method"]), str(row["family"])) for _, row in level.iterrows()),
         shown(column, best[column.name]),
-        "–".join(shown(column, best[f"{column.name}_{end}"]) for end in ("low", "high")),
+        DASH.join(shown(column, best[f"{column.name}_{end}"]) for end in ("low", "high")),
         column.title.removesuffix(" %"),
         tuple(sentences),
     )
@@ -65,17 +65,14 @@ def _alike(rows: pd.DataFrame, row: pd.Series[Any]) -> pd.DataFrame:
 def _ties(column: Column, best: pd.Series[Any], others: pd.DataFrame) -> Iterator[str]:
     if others.empty:
         return
-    level = others[others[column.name] == best[column.name]]
     tied = _alike(others, best)
     if len(tied) == len(others):
-        yield f"Paired tests find no difference between {best['method']} and any other method."
+        yield f"Paired tests tell {best['method']} from no other method."
     elif tied.empty:
         yield f"{best['method']} is above every other method by paired tests on the same photos."
     else:
         rates = [f"{row['method']} ({shown(column, row[column.name])} %)" for _, row in tied.iterrows()]
-        yield f"Paired tests do not tell it from {_listed(rates)}; it is above all others."
-    if len(level):
-        yield f"{_listed([best['method'], *level['method']])} have the very same rate."
+        yield f"Paired tests do not tell {best['method']} from {_listed(rates)}; it is above all others."
 
 
 def _against_clean(column: Column, methods: pd.DataFrame, clean: pd.DataFrame) -> Iterator[str]:
@@ -97,15 +94,17 @@ def _gentlest(results: Results, best: pd.Series[Any], others: pd.DataFrame) -> I
     if quality is None or len(group) < 2 or group[quality.name].isna().any():  # noqa: PLR2004
         return
     chosen = group.sort_values(quality.name, ascending=quality.better == "lower", kind="stable").iloc[0]
-    value = shown(quality, chosen[quality.name])
-    yield f"Among these, {chosen['method']} keeps the best {quality.title.split(',')[0]} ({value})."
+    title, unit = quality.title.removesuffix(" dB"), " dB" if quality.title.endswith(" dB") else ""
+    value = f"{shown(quality, chosen[quality.name])}{unit}"
+    yield f"Among these, {chosen['method']} has the best {title}: {value}."
 
 
 def _worst(methods: pd.DataFrame) -> Iterator[str]:
     if PSR_WORST.name not in methods or not methods[PSR_WORST.name].notna().any():
         return
-    row = methods.sort_values(PSR_WORST.name, ascending=False, kind="stable").iloc[0]
-    yield f"Whatever countermeasure is applied, {row['method']} keeps most: {shown(PSR_WORST, row[PSR_WORST.name])} %."
+    most = methods[PSR_WORST.name].max()
+    names = _listed(list(methods.loc[methods[PSR_WORST.name] == most, "method"]))
+    yield f"Whatever countermeasure is applied, {shown(PSR_WORST, most)} % is the most that is kept, by {names}."
 
 
 def _listed(names: list[str]) -> str:
