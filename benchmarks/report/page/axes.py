@@ -11,8 +11,9 @@ from .cells import MINUS
 Place = tuple[float, float]
 
 ANGLES = tuple(math.radians(angle) for angle in (-35, 35, 145, -145, 0, 180, -65, 65, 115, -115))
-DISTANCES = (13.0, 19.0, 26.0, 34.0, 44.0)
-ROOM = 11.0  # pixels from the middle of a label to whatever else is there
+DISTANCES = (14.0, 19.0, 26.0, 34.0, 44.0, 56.0)
+ROOM = 11.0  # pixels from the middle of a label to whatever else is there, up or down
+WIDER = 1.3  # to the sides, where numbers of two digits need more
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,10 @@ def around(values: Sequence[float], start: float, end: float, *, falling: bool =
     return Axis(high, low, start, end) if falling else Axis(low, high, start, end)
 
 
+def _apart(one: Place, two: Place) -> float:
+    return math.hypot((one[0] - two[0]) / WIDER, one[1] - two[1])
+
+
 def along(one: Place, two: Place) -> list[Place]:
     """Places on a line, close enough that no label falls between them."""
     count = max(2, math.ceil(math.dist(one, two) / ROOM))
@@ -80,7 +85,7 @@ def labelled(points: Sequence[Place], taken: Sequence[Place], box: tuple[float, 
     for x, y in points:
         near = [(x + d * math.cos(angle), y + d * math.sin(angle)) for d in DISTANCES for angle in ANGLES]
         inside = [(a, b) for a, b in near if left < a < right and top < b < bottom]
-        clear = [min(math.dist(place, other) for other in busy) for place in inside]
+        clear = [min(_apart(place, other) for other in busy) for place in inside]
         at = next((at for at, room in enumerate(clear) if room >= ROOM), clear.index(max(clear)))
         busy.append(inside[at])
         found.append((round(inside[at][0], 1), round(inside[at][1], 1)))

@@ -19,12 +19,14 @@ from .axes import Axis, Place, along, around, labelled
 WIDTH, HEIGHT = 372, 302
 LEFT, TOP, RIGHT, BOTTOM = 42, 26, 360, 258
 MOST = 3  # panels of a goal
+TOPS = (25, 50, 100)  # percent, at the upper end of a panel
+NEAR = 20  # pixels from a point to a number that needs no line to it
 BESIDE = ("ssim_uniform",)  # the same as SSIM but for its window
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A method: where it is, the ends of its interval, and where its number stands."""
+    """A method: where it is, the ends of its interval, where its number stands, and a line to it where that is far."""
 
     number: int
     family: str
@@ -34,6 +36,7 @@ class Point:
     low: float
     high: float
     label: Place
+    leader: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,9 @@ def _panel(rows: pd.DataFrame, rate: Column, quality: Column, known: Mapping[str
     if there.empty:
         return None
     across = around([float(one) for one in there[quality.name]], LEFT, RIGHT, falling=quality.better == "lower")
-    up = Axis(-4, 104, BOTTOM, TOP)
+    most = max(100 * float(one) for one in there[f"{rate.name}_high"])
+    top = next(one for one in TOPS if one >= min(most, TOPS[-1]))
+    up = Axis(-0.04 * top, 1.04 * top, BOTTOM, TOP)
     front = pareto(there[there["family"] != "none"], rate.name, quality)
     corners = _corners([(across(row[quality.name]), up(100 * row[rate.name])) for row in front])
     points = _points(there, (across, quality), (up, rate), known, corners)
@@ -100,7 +105,7 @@ def _panel(rows: pd.DataFrame, rate: Column, quality: Column, known: Mapping[str
         quality.title,
         quality.better,
         across.ticks(),
-        [(up(value), str(value)) for value in (0, 25, 50, 75, 100)],
+        up.ticks(),
         points,
         f"M{'L'.join(f'{x} {y}' for x, y in corners)}" if corners else "",
         [str(one) for one in rows.loc[~finite, "method"]],
@@ -126,7 +131,9 @@ def _points(
     found = []
     for (_, row), place, (_, low, high), label in zip(rows.iterrows(), places, ends, labels, strict=True):
         title = f"{row['method']}: {shown(rate, row[rate.name])} %, {quality.title} {shown(quality, row[quality.name])}"
-        found.append(Point(known[str(row["method"])], str(row["family"]), title, *place, low, high, label))
+        found.append(
+            Point(known[str(row["method"])], str(row["family"]), title, *place, low, high, label, _leader(place, label))
+        )
     return found
 
 
@@ -138,6 +145,10 @@ def pareto(rows: pd.DataFrame, rate: str, quality: Column) -> list[pd.Series[Any
         if not front or row[rate] > front[-1][rate]:
             front.append(row)
     return front
+
+
+def _leader(point: Place, label: Place) -> str:
+    return "" if math.dist(point, label) < NEAR else f"M{point[0]} {point[1]}L{label[0]} {label[1]}"
 
 
 def _corners(points: Sequence[Place]) -> list[Place]:

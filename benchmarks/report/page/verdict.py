@@ -20,10 +20,11 @@ FEW = 6  # names that a sentence lists
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Of one goal: the best methods with their families (several where they have the very same rate), and sentences."""
+    """Of one goal: the best method with its family (several of the same rate, and how many more), and sentences."""
 
     goal: str
     best: tuple[tuple[str, str], ...]
+    more: int
     rate: str
     interval: str
     measure: str
@@ -49,7 +50,8 @@ def _verdict(results: Results, goal: str, rows: pd.DataFrame) -> Verdict:
     ]
     return Verdict(
         goal,
-        tuple((str(row["method"]), str(row["family"])) for _, row in level.iterrows()),
+        tuple((str(row["method"]), str(row["family"])) for _, row in level.head(FEW).iterrows()),
+        max(0, len(level) - FEW),
         shown(column, best[column.name]),
         DASH.join(shown(column, best[f"{column.name}_{end}"]) for end in ("low", "high")),
         column.title.removesuffix(" %"),
