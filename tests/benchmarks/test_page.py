@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
@@ -9,17 +10,24 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from html.parser import HTMLParser
+from io import BytesIO
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from numpy.typing import NDArray
+from PIL import Image
 
 from veilbench.benchmarks.cli import main
+from veilbench.benchmarks.engine.results import Results
+from veilbench.benchmarks.report.items import collect
 from veilbench.benchmarks.report.page.axes import Axis, labelled
 from veilbench.benchmarks.report.page.colors import diverging, ink, sequential
 from veilbench.benchmarks.report.page.data import BEGIN, END, read_report
+from veilbench.benchmarks.report.page.photos import Picture, galleries
 from veilbench.benchmarks.report.page.scatter import pareto
 from veilbench.errors import UserError
 from veilbench.metrics.base import Column
@@ -99,6 +107,36 @@ def test_page_is_whole_harmless_and_small(written: Path) -> None:
     assert all(one["alt"] for one in pictures)
     assert sum(tag == "table" for tag, _ in elements.found) == sum(tag == "caption" for tag, _ in elements.found)
     assert len(page) < 1_000_000
+
+
+def decoded(picture: Picture) -> NDArray[np.int64]:
+    with Image.open(BytesIO(base64.b64decode(picture.uri.partition(",")[2]))) as image:
+        return np.asarray(image.convert("RGB")).astype(np.int64)
+
+
+@pytest.mark.slow
+def test_photos_are_those_of_the_store_with_what_judges_said(written: Path) -> None:
+    results = Results.open(written.parent)
+    items = collect(results)
+    found = galleries(results, items, 3)
+    assert list(found) == ["impersonate", "dodge"]
+    for goal, gallery in found.items():
+        names = [name for name, _ in gallery.methods]
+        assert names == ["pgd", HOSTILE, "mi_fgsm"]
+        assert [item for item, *_ in gallery.rows] == list(results.manifest.dataset.items[:3])
+        for (item, source, shown), name in product(gallery.rows, names):
+            one = shown[names.index(name)]
+            assert one is not None
+            asked = next(it for it in results.manifest.questions if (it.label, it.goal) == (name, goal))
+            with Image.open(results.store.protection(asked.cell).image(item)) as image:
+                assert np.array_equal(decoded(one.image), np.asarray(image))
+            moved = 8 * (decoded(one.image) - decoded(source)) + 128
+            assert np.array_equal(decoded(one.difference), moved.clip(0, 255))
+            same = items.query("countermeasure == 'none' and role == 'black_box' and item == @item and goal == @goal")
+            same = same[(same["target"] == asked.target) & (same["held_out"] == asked.held_out)]
+            before, after = (same[same["method"] == label].iloc[0] for label in ("clean", name))
+            assert (one.before, one.after, one.success) == (before.similarity, after.similarity, after.success)
+            assert one.judge == after.judge == asked.held_out
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,5 +98,5 @@ def _difference(known: Mapping[tuple[str, str], pd.Series[Any]], one: str, two: 
     found = p < limit
     back = diverging(points / 100) if found else ""
     words = f"{points:+.1f}".replace("-", MINUS) if round(points, 1) else "0.0"
-    chance = f"p < {SMALLEST:g}" if p < SMALLEST else f"p {p:.2g}"
+    chance = "" if math.isnan(p) else f"p < {SMALLEST:g}" if p < SMALLEST else f"p {p:.2g}"
     return Tile(words, chance, back, ink(back) if back else "", found)

@@ -26,7 +26,7 @@ from ..write import cells
 from . import board, histograms, scatter
 from .data import page_data
 from .maps import judge_maps, pair_maps
-from .photos import galleries
+from .photos import EXACT, galleries
 from .verdict import facts, origin, verdicts
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def page(results: Results, photos: int = PHOTOS) -> str:
             **_charts(results, items, table, compared),
             galleries=galleries(results, items, photos),
             factor=FACTOR,
+            exact=EXACT,
         )
     )
 

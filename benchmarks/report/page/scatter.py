@@ -44,7 +44,6 @@ class Panel:
     """A drawing of :data:`WIDTH` by :data:`HEIGHT`; ``missing`` are methods that have no finite number to place."""
 
     title: str
-    better: str
     x_ticks: Sequence[tuple[float, str]]
     y_ticks: Sequence[tuple[float, str]]
     points: Sequence[Point]
@@ -103,7 +102,6 @@ def _panel(rows: pd.DataFrame, rate: Column, quality: Column, known: Mapping[str
     )
     return Panel(
         quality.title,
-        quality.better,
         across.ticks(),
         up.ticks(),
         points,

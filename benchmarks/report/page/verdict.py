@@ -61,7 +61,8 @@ def _verdict(results: Results, goal: str, rows: pd.DataFrame) -> Verdict:
 
 def _alike(rows: pd.DataFrame, row: pd.Series[Any]) -> pd.DataFrame:
     """Those of ``rows`` that tests do not tell from ``row``: they share a letter."""
-    return rows[[bool(set(letters) & set(row["ties"])) for letters in rows["ties"]]]
+    shared = [bool(set(letters) & set(row["ties"])) for letters in rows["ties"]]
+    return rows[pd.Series(shared, rows.index, dtype=bool)]
 
 
 def _ties(column: Column, best: pd.Series[Any], others: pd.DataFrame) -> Iterator[str]:
