@@ -22,6 +22,7 @@ from .leaderboard_command import STDOUT, leaderboard, print_leaderboard
 from .optional_values import with_optional_values
 from .options import RESULTS, ExecutorName, Jobs, Only, ResultsFolder, Settings, Stored, SuiteName, TrackerName
 from .protecting import protect
+from .report_command import report
 from .terminal import make_console, say
 from .weights_commands import app as weights_app
 
@@ -161,6 +162,7 @@ def collect(suite: Stored, set_: Settings = None, method: Only = None, results: 
 
 app.command(cls=with_optional_values({"--published": "", "--latex": STDOUT}))(leaderboard)
 app.command()(compare)
+app.command()(report)
 
 
 @app.command()

@@ -86,11 +86,25 @@ def _draw(key: str, tensor: Tensor) -> Tensor:
 
 
 @pytest.fixture
-def world(tmp_path: Path, make_recognizer: Callable[..., NetworkRecognizer]) -> Path:
+def world(tmp_path: Path, make_world: Callable[[Path], Path]) -> Path:
     """A folder with a suite of two small random recognisers on six small synthetic people: ``suite.yaml``."""
+    return make_world(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def make_world(make_recognizer: Callable[..., NetworkRecognizer]) -> Callable[[Path], Path]:
+    """Makes such a folder of any empty one, for tests that share what they run in it."""
+
+    def make(folder: Path) -> Path:
+        return _world(folder, make_recognizer)
+
+    return make
+
+
+def _world(folder: Path, make_recognizer: Callable[..., NetworkRecognizer]) -> Path:
     for seed, name in enumerate(("one", "two")):
         network = make_recognizer(name, seed).backbone
-        save_file(network.state_dict(), tmp_path / f"{name}.safetensors")
+        save_file(network.state_dict(), folder / f"{name}.safetensors")
         content = {
             "kind": "ir",
             "weights": f"{name}.safetensors",
@@ -99,7 +113,7 @@ def world(tmp_path: Path, make_recognizer: Callable[..., NetworkRecognizer]) -> 
             "thresholds": {0.1: 0.9, 0.01: 0.95, 0.001: 0.99},
             "calibrated_on": "nothing: random weights",
         }
-        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     suite = {
         "dataset": {"kind": "synthetic", "params": {"sources": 6, "targets": 2, "size": 32}},
         "recognizers": ["./one.yaml", "./two.yaml"],
@@ -108,5 +122,5 @@ def world(tmp_path: Path, make_recognizer: Callable[..., NetworkRecognizer]) -> 
         "realism": "one",
         "batch_size": 3,
     }
-    (tmp_path / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
-    return tmp_path
+    (folder / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    return folder

@@ -20,6 +20,8 @@ from ..engine.store import DamagedImageError, ProtectionFolder
 TILE = 128
 GAP = 6
 LABEL = 22
+FACTOR = 8
+"""By how much differences are amplified, around gray."""
 
 Pixels = NDArray[np.uint8]
 """``H x W x 3``, RGB."""
@@ -45,10 +47,10 @@ def comparison(results: Results) -> Image.Image:
         if question.label in shown or family == "none" or not folder.finished():
             continue
         shown.add(question.label)
-        cells = [_owner(results, question, item).cell for item in items]
+        cells = [owner(results, question, item).cell for item in items]
         records = {cell: results.store.protection(cell).records() for cell in dict.fromkeys(cells)}
         images = [
-            _protected(results.store.protection(cell), records[cell], item)
+            protected(results.store.protection(cell), records[cell], item)
             for cell, item in zip(cells, items, strict=True)
         ]
         label = f"{question.label} ({question.goal})"
@@ -59,7 +61,7 @@ def comparison(results: Results) -> Image.Image:
     return sheet(rows)
 
 
-def _protected(folder: ProtectionFolder, records: Mapping[str, ItemRecord], item: str) -> Pixels | None:
+def protected(folder: ProtectionFolder, records: Mapping[str, ItemRecord], item: str) -> Pixels | None:
     """A protected image; None where there is none, or a damaged one, which is named."""
     if not folder.image(item).is_file():
         return None
@@ -80,7 +82,7 @@ def read_pixels(path: Path | BytesIO) -> Pixels | None:
         return None
 
 
-def _owner(results: Results, question: QuestionFacts, item: str) -> QuestionFacts:
+def owner(results: Results, question: QuestionFacts, item: str) -> QuestionFacts:
     """``question``, or the one beside it whose group has ``item`` where sources are divided among targets."""
     wanted = (question.label, question.goal, question.held_out)
     beside = [one for one in results.manifest.questions if (one.label, one.goal, one.held_out) == wanted]
@@ -111,23 +113,24 @@ def protection_sheet(results: Results, cell: str) -> Image.Image | None:
     """
     folder = results.store.protection(cell)
     records, items = folder.records(), results.manifest.dataset.items[:SHOWN]
-    read = [(read_pixels(results.source_image(item)), _protected(folder, records, item)) for item in items]
+    read = [(read_pixels(results.source_image(item)), protected(folder, records, item)) for item in items]
     found = [(source, image) for source, image in read if source is not None and image is not None]
     if not found:
         return None
-    differences = [_difference(source, image) for source, image in found]
+    differences = [amplified(source, image) for source, image in found]
     return sheet(
         [
             ("source", [source for source, _ in found]),
             ("protected", [image for _, image in found]),
-            ("difference x8", differences),
+            (f"difference x{FACTOR}", differences),
         ]
     )
 
 
-def _difference(source: Pixels, image: Pixels) -> Pixels:
-    amplified = (image.astype(np.int16) - source.astype(np.int16)) * 8 + 128
-    return amplified.clip(0, 255).astype(np.uint8)
+def amplified(source: Pixels, image: Pixels) -> Pixels:
+    """What was added to a photo, :data:`FACTOR` times as large, around gray."""
+    moved = (image.astype(np.int16) - source.astype(np.int16)) * FACTOR + 128
+    return moved.clip(0, 255).astype(np.uint8)
 
 
 def _tile(image: Pixels | None) -> Image.Image:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 TEXTS = ("method", COUNTERMEASURE, "family", "rank")
 """Columns of text: they stand to the left."""
 RANK = "rank"
+SYNTHETIC = "Faces are synthetic: nothing here is a result about real faces."
 
 
 def display(results: Results, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -105,6 +106,11 @@ def _text(column: Any) -> Any:
 
 def notes(results: Results, table: pd.DataFrame, full: bool = True) -> str:
     """What the numbers mean, in one paragraph for below the table; ``full``: it has passes and ranks."""
+    return " ".join(note_lines(results, table, full))
+
+
+def note_lines(results: Results, table: pd.DataFrame, full: bool = True) -> list[str]:
+    """The same, a subject each."""
     protocol = results.manifest.protocol
     lines = [
         f"PSR at FAR {protocol.far:g}, from 8-bit PNGs read back from disk; "
@@ -126,8 +132,8 @@ def notes(results: Results, table: pd.DataFrame, full: bool = True) -> str:
     if results.manifest.overrides:
         lines.append(f"Overrides: {' '.join(results.manifest.overrides)}.")
     if results.manifest.dataset.synthetic:
-        lines.append("Faces are synthetic: nothing here is a result about real faces.")
-    return " ".join(filter(None, lines))
+        lines.append(SYNTHETIC)
+    return list(filter(None, lines))
 
 
 def _other_targets(table: pd.DataFrame) -> str:
