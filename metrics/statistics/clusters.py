@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,6 +37,7 @@ def variance_of_mean(values: Floats, codes: Codes, count: int) -> float:
     return float(sums @ sums) * count / (count - 1) / len(values) ** 2
 
 
+@cache
 def quantiles(level: float, freedom: float) -> tuple[float, float]:
     """Of the normal and of Student's distribution at ``freedom``: where ``level`` of the probability is below."""
     from scipy.special import ndtri, stdtrit  # noqa: PLC0415 (slow to import)
