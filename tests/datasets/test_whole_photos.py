@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,9 @@ def exif_of(orientation: int = 1, **inner: Any) -> Image.Exif:
     return exif
 
 
+@cache
 def profile() -> bytes:
+    """One for all: it holds the second that it was made in."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
