@@ -25,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
@@ -394,12 +395,14 @@ def _size_and_time(path: Path) -> tuple[int, int]:
 
 def _sizes_and_times(folder: Path) -> dict[str, tuple[int, int]]:
     """The same of every file of a folder, by name: one look at a folder is far faster than one at each file."""
-    try:
-        with os.scandir(folder) as entries:
-            files = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
-    except FileNotFoundError:
-        return {}
-    return {name: (found.st_size, found.st_mtime_ns) for name, found in files}
+    sizes = {}
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # deleted meanwhile, or a link to nowhere
+                found = entry.stat()
+                if stat.S_ISREG(found.st_mode):
+                    sizes[entry.name] = (found.st_size, found.st_mtime_ns)
+    return sizes
 
 
 def _ends_with_newline(path: Path) -> bool:
