@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import stat
 import struct
 import sys
 import zipfile
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -93,3 +96,21 @@ def whole_archive(path: Path) -> bool:
             return archive.testzip() is None
     except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError):
         return False
+
+
+def size_and_time(path: Path) -> tuple[int, int]:
+    """Bytes, and the time of the last change in ns."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def sizes_and_times(folder: Path) -> dict[str, tuple[int, int]]:
+    """The same of every file of a folder, by name: one look at a folder is far faster than one at each file."""
+    sizes = {}
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # deleted meanwhile, or a link to nowhere
+                found = entry.stat()
+                if stat.S_ISREG(found.st_mode):
+                    sizes[entry.name] = (found.st_size, found.st_mtime_ns)
+    return sizes

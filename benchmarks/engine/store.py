@@ -25,7 +25,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
@@ -35,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 from veilbench.errors import UserError
 from veilbench.files import file_sha256, write_bytes
 
-from .intact import png_content, sealed, tell, unsealed, whole_png
+from .intact import png_content, sealed, size_and_time, sizes_and_times, tell, unsealed, whole_png
 from .lock import hold
 from .records import ItemRecord, read_records
 from .score_files import read_score_about, read_score_file, read_score_table, score_bytes
@@ -120,7 +119,7 @@ class ProtectionFolder:
 
     def _lines(self) -> Iterator[tuple[Path, bytes, ItemRecord | None]]:
         for path in sorted(self.path.glob("items.*.jsonl")):
-            yield from ((path, line, record) for line, record in read_records(path, *_size_and_time(path)))
+            yield from ((path, line, record) for line, record in read_records(path, *size_and_time(path)))
 
     def damaged(self) -> list[Path]:
         """Files beside the pictures that are not whole; lines count once they cost an item."""
@@ -142,7 +141,7 @@ class ProtectionFolder:
     def finished(self, records: Mapping[str, ItemRecord] | None = None) -> dict[str, ItemRecord]:
         """Those of the records (read now unless given) whose items have their PNG, whole."""
         known = self.records() if records is None else records
-        there = _sizes_and_times(self.path / "images")
+        there = sizes_and_times(self.path / "images")
         return {item: record for item, record in known.items() if not record.error and self._has(record, there)}
 
     def _has(self, record: ItemRecord, there: Mapping[str, tuple[int, int]]) -> bool:
@@ -160,7 +159,7 @@ class ProtectionFolder:
     def record(self, record: ItemRecord) -> ItemRecord:
         """``record`` with what its PNG, just written, is."""
         path = self.image(record.id)
-        size, modified = _size_and_time(path)
+        size, modified = size_and_time(path)
         return replace(record, sha256=png_content(path, size, modified), size=size, modified=modified)
 
     def content(self, item: str, known: ItemRecord | None) -> bytes:
@@ -171,7 +170,7 @@ class ProtectionFolder:
         """
         path = self.image(item)
         data = path.read_bytes()
-        if known and known.sha256 and (known.size, known.modified) == _size_and_time(path):
+        if known and known.sha256 and (known.size, known.modified) == size_and_time(path):
             whole = hashlib.sha256(data).hexdigest() == known.sha256
         else:
             whole = whole_png(data)
@@ -190,7 +189,7 @@ class ProtectionFolder:
         seen, digest = [], hashlib.sha256()
         for item in sorted(items):
             path, known = self.image(item), records.get(item)
-            found = _size_and_time(path)
+            found = size_and_time(path)
             if known and known.sha256 and (known.size, known.modified) == found:
                 content = known.sha256
             else:
@@ -385,24 +384,6 @@ def _store_version(spec: Path) -> object:
     except (FileNotFoundError, ValueError):
         return STORE_VERSION
     return content.get("store_version", STORE_VERSION) if isinstance(content, dict) else STORE_VERSION
-
-
-def _size_and_time(path: Path) -> tuple[int, int]:
-    """Bytes, and the time of the last change in ns."""
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
-
-
-def _sizes_and_times(folder: Path) -> dict[str, tuple[int, int]]:
-    """The same of every file of a folder, by name: one look at a folder is far faster than one at each file."""
-    sizes = {}
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-        for entry in entries:
-            with suppress(FileNotFoundError):  # deleted meanwhile, or a link to nowhere
-                found = entry.stat()
-                if stat.S_ISREG(found.st_mode):
-                    sizes[entry.name] = (found.st_size, found.st_mtime_ns)
-    return sizes
 
 
 def _ends_with_newline(path: Path) -> bool:
