@@ -24,16 +24,16 @@ WHITE_BOX_ENDING = "_white_box"
 _WORDS = (
     "accelerator backward backward_per_image batch_size bits cell commit countermeasure crop dataset devices "
     "dirty error failed family far forward forward_per_image gallery goal held_out high images item judge low manifest "
-    "method n overrides peak_host_bytes processor protocol psr role score seconds seconds_per_image "
-    "seconds_per_training seed similarity similarity_source sources success suite target threads threshold "
-    "training training_seconds training_steps trainings warm_up_seconds"
+    "method n overrides peak_host_bytes processor protocol psr rank_first rank_last role run score seconds "
+    "seconds_per_image seconds_per_training seed similarity similarity_source sources success suite target threads "
+    "threshold ties training training_seconds training_steps trainings warm_up_seconds"
 )
 TABLES = frozenset(_WORDS.split())
 """Columns that tables have whatever is measured, in small letters."""
 OF_TABLES = ("psr_",)
 ENDINGS = ("_passes", "_passes_per_image")
-TITLES = frozenset({"method", "countermeasure", "family", "passes", "n", "failed", "gallery", "black-box PSR %",
-                    "white-box PSR %", "s/image", "s/training", "UNet passes"})  # fmt: skip
+TITLES = frozenset({"method", "countermeasure", "family", "passes", "n", "failed", "gallery", "black-box PSR %", "rank",
+                    "white-box PSR %", "worst-case PSR %", "s/image", "s/training", "UNet passes"})  # fmt: skip
 
 
 def checked_columns(score: Score, where: str) -> tuple[Column, ...]:

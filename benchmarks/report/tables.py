@@ -273,7 +273,7 @@ def _fitting(results: Results, text: pd.DataFrame, width: int) -> tuple[pd.DataF
     answered = [one.title for column in score_columns(results) if column.judged for one in (column, white_box(column))]
     judges = [judge_column(judge).title for judge in results.manifest.judges]
     lesser = ["family", "n", "gallery", "passes", UNET.title, *reversed(of_rows), *reversed(later), *reversed(answered)]
-    lesser += [*reversed(judges), TRAINING.title, SECONDS.title]
+    lesser += [*reversed(judges), TRAINING.title, SECONDS.title, PSR_WORST.title, RANK]
     left_out: list[str] = []
     for name in lesser:
         needed = 1 + sum(3 + max(len(str(one)), *text[one].map(len)) for one in text)

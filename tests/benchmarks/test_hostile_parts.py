@@ -231,9 +231,11 @@ def test_titles_may_hold_what_tables_are_written_with(world: Path, veilbench: Ve
     assert outcome.code == 0, outcome
     folder = tables_of(world / "r")
     assert pd.read_csv(folder / "leaderboard.csv", keep_default_na=False)["countermeasure"].tolist() == ["none", title]
-    lines = (folder / "leaderboard.md").read_text(encoding="utf-8").splitlines()
-    bars = {line.replace("\\|", "").count("|") for line in lines if line.startswith("|")}
-    assert len(bars) == 1
+    tables = (folder / "leaderboard.md").read_text(encoding="utf-8").split("### ")[1:]
+    assert len(tables) == 2  # the leaderboard, and what each countermeasure leaves
+    for table in tables:
+        lines = [line for line in table.splitlines() if line.startswith("|")]
+        assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
 
 
 def test_numbers_of_a_row_that_are_not_what_was_written_count_as_missing(

@@ -22,7 +22,7 @@ from veilbench.benchmarks.engine.plan import Plan
 from veilbench.benchmarks.engine.store import Store
 from veilbench.benchmarks.specs.suite import load_suite
 from veilbench.datasets.photos import read_photo, write_png
-from veilbench.metrics.statistics.rates import wilson_interval
+from veilbench.metrics.statistics.rates import clustered_rate
 from veilbench.registry import module_name
 
 from .conftest import Outcome, tables_of
@@ -64,8 +64,8 @@ def done(world: Path, veilbench: Veilbench) -> Path:
 def test_everything_is_written(done: Path) -> None:
     files = {file.name for file in (tables_of(done)).iterdir()}
     assert files == {
-        "items.parquet", "items.csv", "cells.csv", "psr.csv", "leaderboard.csv", "leaderboard.md", "failures.csv",
-        "grid.png", "tradeoff.png", "manifest.json",
+        "items.parquet", "items.csv", "cells.csv", "psr.csv", "pairs.csv", "leaderboard.csv", "leaderboard.md",
+        "failures.csv", "grid.png", "tradeoff.png", "manifest.json",
     }  # fmt: skip
     items = items_of(done)
     assert {"similarity", "similarity_source", "threshold", "success", "psnr", "ssim", "seconds", "forward"} <= set(
@@ -98,7 +98,7 @@ def test_rates_are_counts_of_the_items(done: Path) -> None:
             similarity > threshold if row["goal"] == "impersonate" else similarity < threshold
             for similarity, threshold in zip(mine["similarity"], mine["threshold"], strict=True)
         ]
-        expected = wilson_interval(sum(hits), len(hits))
+        expected = clustered_rate(hits, mine["item"])
         assert row["psr"] == pytest.approx(expected.value, abs=1e-5)
         assert (row["psr_low"], row["psr_high"]) == pytest.approx((expected.low, expected.high), abs=1e-5)
         assert row["psr_n"] == len(hits)
