@@ -15,11 +15,13 @@ import pandas as pd
 from veilbench.errors import UserError, did_you_mean
 from veilbench.metrics.base import Column
 
+from ..engine.names import WHITE_BOX_ENDING
 from ..engine.results import Results
 from .columns import PSR, PSR_WHITE_BOX, judge_column, score_columns, shown, white_box
 from .items import BLACK_BOX, WHITE_BOX, collect
 from .leaderboard import check_protocol
 from .pairs import IMAGE, TRIAL, columns, difference
+from .tables import SYNTHETIC
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,7 +61,7 @@ def comparisons(found: Sequence[Results], first: str, second: str) -> pd.DataFra
     table: list[dict[str, str | float]] = []
     for (goal, treatment), group in rows.groupby(["goal", "countermeasure"], sort=False):
         for column, mine, keys, rate in _asked(results, group):
-            name = "success" if column.name.startswith(PSR.name) else column.name.removesuffix("_white_box")
+            name = "success" if column.name.startswith(PSR.name) else column.name.removesuffix(WHITE_BOX_ENDING)
             numbers = difference(mine, name, [*keys, RUN], (first, second), rate, confidence)
             if numbers is not None:
                 about = {"column": column.name, "title": column.title, "format": column.format, "better": column.better}
@@ -159,5 +161,5 @@ def notes(found: Sequence[Results], table: pd.DataFrame) -> str:
     if len(found) > 1:
         lines.append(f"Seeds {seeds} pooled: a photo's runs are one group.")
     if found[0].manifest.dataset.synthetic:
-        lines.append("Faces are synthetic: nothing here is a result about real faces.")
+        lines.append(SYNTHETIC)
     return " ".join(lines)

@@ -9,7 +9,7 @@ from veilbench.metrics.statistics.rates import Estimate, clustered_rate
 
 from ..engine.results import Results
 from .columns import PSR_WORST, ranked_column, shown
-from .items import BLACK_BOX
+from .items import counted
 from .pairs import TRIAL, trials
 
 COUNTERMEASURE = "countermeasure"
@@ -29,8 +29,7 @@ def worst_case(rows: pd.DataFrame, confidence: float) -> Estimate | None:
     Returns:
         None for fewer than two countermeasures, or where no decision is known under all of them.
     """
-    black = rows[rows["role"] == BLACK_BOX]
-    lined = trials(black if len(black) else rows, "success", TRIAL, over="countermeasure")
+    lined = trials(counted(rows), "success", TRIAL, over="countermeasure")
     if len(lined.answers) < 2:  # noqa: PLR2004
         return None
     answers = np.stack(list(lined.answers.values()))
@@ -41,7 +40,7 @@ def worst_case(rows: pd.DataFrame, confidence: float) -> Estimate | None:
 
 
 def untreated(results: Results, table: pd.DataFrame) -> pd.DataFrame:
-    """A leaderboard's rows of photos without countermeasure."""
+    """Rows of photos without countermeasure, of a leaderboard, of items or of pairs."""
     return table[table["countermeasure"] == results.manifest.treatments[0]]
 
 

@@ -40,13 +40,7 @@ def comparison(results: Results) -> Image.Image:
     rows: list[tuple[str, list[Pixels | None]]] = [
         ("source", [read_pixels(results.source_image(one)) for one in items])
     ]
-    shown: set[str] = set()
-    for question in results.manifest.questions:
-        folder = results.store.protection(question.cell)
-        family = results.manifest.methods[question.label].family
-        if question.label in shown or family == "none" or not folder.finished():
-            continue
-        shown.add(question.label)
+    for question in first_questions(results):
         cells = [owner(results, question, item).cell for item in items]
         records = {cell: results.store.protection(cell).records() for cell in dict.fromkeys(cells)}
         images = [
@@ -59,6 +53,17 @@ def comparison(results: Results) -> Image.Image:
             label += f", at the end its makeup reference: {reference}"
         rows.append((label, images))
     return sheet(rows)
+
+
+def first_questions(results: Results, goal: str | None = None) -> list[QuestionFacts]:
+    """The first finished question of every method that changes photos, of all goals or of one."""
+    found: dict[str, QuestionFacts] = {}
+    for one in results.manifest.questions:
+        if one.label in found or goal not in (None, one.goal) or results.manifest.methods[one.label].family == "none":
+            continue
+        if results.store.protection(one.cell).finished():
+            found[one.label] = one
+    return list(found.values())
 
 
 def protected(folder: ProtectionFolder, records: Mapping[str, ItemRecord], item: str) -> Pixels | None:

@@ -90,6 +90,12 @@ def judges_of(results: Results, question: QuestionFacts) -> Iterator[tuple[str, 
             yield judge, BLACK_BOX
 
 
+def counted(rows: pd.DataFrame) -> pd.DataFrame:
+    """The decisions that a method's PSR counts: black-box ones, or all where nobody was held out."""
+    black = rows[rows["role"] == BLACK_BOX]
+    return black if len(black) else rows
+
+
 def _asked(results: Results, questions: Sequence[QuestionFacts]) -> Iterator[dict[str, Any]]:
     """What the rows of each question, countermeasure and judge are labelled with, and their place in the table."""
     place = count()

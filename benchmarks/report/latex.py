@@ -151,7 +151,7 @@ def _goal(results: Results, rows: pd.DataFrame, goal: str, intervals: bool) -> s
         told.append(f"n = {decisions(rows).iloc[0]} in every row.")
     return _tabular(
         "l" + "r" * (len(columns) + len(counts)),
-        _heads(["method"], judges, overall, rest, list(counts)),
+        _heads(judges, overall, rest, list(counts)),
         zip(sections, zip(*cells, strict=True), strict=True),
     ) + _paragraph(" ".join(told))
 
@@ -184,18 +184,16 @@ def _ranking(unranked: Iterable[str]) -> str:
     return f"{ranking} Not ranked, because n differs: {left_out}." if left_out else ranking
 
 
-def _heads(
-    words: Sequence[str], judges: Sequence[Column], overall: Sequence[Column], rest: Sequence[Column], counts: list[str]
-) -> list[str]:
+def _heads(judges: Sequence[Column], overall: Sequence[Column], rest: Sequence[Column], counts: list[str]) -> list[str]:
     """Lines of the header: judges stand together below the PSR that they are of."""
-    titles = [*words, *(escape(column.title) for column in judges), *("all" for _ in overall)]
+    titles = ["method", *(escape(column.title) for column in judges), *("all" for _ in overall)]
     titles += [f"{escape(column.title)}{ARROWS[column.better]}" for column in rest] + counts
     if not overall:
         return [_row(titles)]
-    first, group = len(words) + 1, len(judges) + len(overall)
+    group = len(judges) + len(overall)
     heading = f"{escape(overall[0].title)}{ARROWS[overall[0].better]}"
-    above = [*("" for _ in words), rf"\multicolumn{{{group}}}{{c}}{{{heading}}}", *("" for _ in [*rest, *counts])]
-    return [_row(above), rf"\cmidrule(lr){{{first}-{first + group - 1}}}", _row(titles)]
+    above = ["", rf"\multicolumn{{{group}}}{{c}}{{{heading}}}", *("" for _ in [*rest, *counts])]
+    return [_row(above), rf"\cmidrule(lr){{2-{group + 1}}}", _row(titles)]
 
 
 def _numbers(column: Column, rows: pd.DataFrame, intervals: bool) -> pd.Series[str]:

@@ -18,7 +18,7 @@ from ..progress import grouped
 from .columns import PSR, PSR_WHITE_BOX, PSR_WORST, gallery_size, judge_column, score_columns, white_box
 from .countermeasures import worst_case
 from .items import BLACK_BOX, WHITE_BOX
-from .pairs import ranked
+from .pairs import Rankings, rankings
 from .stored import judged_columns
 
 FAMILIES = ("none", "noise", "makeup", "diffusion")
@@ -70,8 +70,13 @@ def answers(results: Results, items: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def leaderboard(results: Results, items: pd.DataFrame) -> pd.DataFrame:
+def leaderboard(results: Results, items: pd.DataFrame, known: Rankings | None = None) -> pd.DataFrame:
     """One row for each goal, countermeasure and method: by family, and within one best mean black-box PSR first.
+
+    Args:
+        results: of the comparison.
+        items: rows of :func:`~benchmarks.report.items.collect`.
+        known: their rankings, where they were made already.
 
     Raises:
         UserError: when there is nothing to show, with the reason, or ``items`` mixes protocol versions.
@@ -80,7 +85,8 @@ def leaderboard(results: Results, items: pd.DataFrame) -> pd.DataFrame:
         raise UserError(f"suite {results.name}: {_nothing(results)}")
     check_protocol(items)
     table = pd.DataFrame([_row(results, group) for _, group in items.groupby(ROW, sort=False)])
-    table = table.merge(standings(items, results.manifest.protocol.confidence), on=ROW)
+    known = rankings(items, results.manifest.protocol.confidence) if known is None else known
+    table = table.merge(_standings(known), on=ROW)
     if len(results.manifest.treatments) > 1:
         table = table.merge(_worst_cases(results, items), how="left", on=ROW)
     best = "psr" if table["psr"].notna().any() else "psr_white_box"
@@ -98,12 +104,13 @@ def leaderboard(results: Results, items: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def standings(items: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """Columns ``goal, countermeasure, method, rank_first, rank_last, ties``: see :func:`~.pairs.ranked`."""
-    found = []
-    for labels, rows in items.groupby(ROW[:2], sort=False):
-        for method, rank in ranked(rows, confidence)[0].items():
-            found.append((*labels, method, rank.first, rank.last, rank.ties))
+def _standings(known: Rankings) -> pd.DataFrame:
+    """Columns ``goal, countermeasure, method, rank_first, rank_last, ties``."""
+    found = [
+        (*labels, method, rank.first, rank.last, rank.ties)
+        for labels, one in known.items()
+        for method, rank in one.ranks.items()
+    ]
     return pd.DataFrame(found, columns=[*ROW, "rank_first", "rank_last", "ties"])
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from veilbench.metrics.statistics.paired import Difference, paired_means, paired_rates
 from veilbench.metrics.statistics.ranking import Rank, holm, ranks
 
-from .items import BLACK_BOX
+from .items import counted
 
 TRIAL = ["item", "target", "judge", "held_out"]
 """What two methods must share to have been asked the same."""
@@ -60,20 +60,34 @@ def trials(rows: pd.DataFrame, column: str, keys: Sequence[str], over: str = "me
     return Trials(sources, answers)
 
 
-def ranked(rows: pd.DataFrame, confidence: float) -> tuple[dict[str, Rank], pd.DataFrame]:
-    """Where each method stands by its PSR, as far as paired tests tell.
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Where the methods of one goal and countermeasure stand by their PSR, as far as paired tests tell.
 
-    Args:
-        rows: items of one goal and countermeasure; black-box decisions count, or all where there are none.
-        confidence: level of intervals and tests.
-
-    Returns:
-        Ranks by method; and of each pair of methods ``first, second, difference, low, high, p, p_holm, n, sources,
-        needed`` (see :class:`~metrics.statistics.paired.Difference`), the better one first, with Holm's correction
-        over all of them.
+    Attributes:
+        ranks: by method.
+        pairs: of each pair of methods ``first, second, difference, low, high, p, n, sources, needed, p_holm`` (see
+            :class:`~metrics.statistics.paired.Difference`), the better one first, with Holm's correction over all.
     """
-    black = rows[rows["role"] == BLACK_BOX]
-    lined = trials(black if len(black) else rows, "success", TRIAL)
+
+    ranks: Mapping[str, Rank]
+    pairs: pd.DataFrame
+
+
+Rankings = Mapping[tuple[str, str], Ranking]
+"""By goal and countermeasure."""
+
+
+def rankings(items: pd.DataFrame, confidence: float) -> Rankings:
+    """Of all item rows of a comparison; none without rows.  ``confidence`` is the level of intervals and tests."""
+    if items.empty:
+        return {}
+    groups = items.groupby(["goal", "countermeasure"], sort=False)
+    return {(str(goal), str(treatment)): _ranking(rows, confidence) for (goal, treatment), rows in groups}
+
+
+def _ranking(rows: pd.DataFrame, confidence: float) -> Ranking:
+    lined = trials(counted(rows), "success", TRIAL)
     means = {method: float(np.nanmean(values)) for method, values in lined.answers.items()}
     order = sorted(means, key=lambda method: -means[method])
     found: dict[tuple[str, str], Difference] = {}
@@ -88,14 +102,12 @@ def ranked(rows: pd.DataFrame, confidence: float) -> tuple[dict[str, Rank], pd.D
         {"first": first, "second": second, **columns(difference), "p_holm": p}
         for ((first, second), difference), p in zip(found.items(), adjusted, strict=True)
     ]
-    return ranks(order, better), pd.DataFrame(table)
+    return Ranking(ranks(order, better), pd.DataFrame(table))
 
 
-def pairs(items: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """Every pair of methods, of every goal and countermeasure: columns of :func:`ranked` behind those two."""
-    found = []
-    for (goal, treatment), rows in items.groupby(["goal", "countermeasure"], sort=False):
-        found.append(ranked(rows, confidence)[1].assign(goal=str(goal), countermeasure=str(treatment)))
+def pairs(known: Rankings) -> pd.DataFrame:
+    """Every pair of methods, of every goal and countermeasure: columns of :class:`Ranking` behind those two."""
+    found = [one.pairs.assign(goal=goal, countermeasure=treatment) for (goal, treatment), one in known.items()]
     table = pd.concat(found, ignore_index=True)
     return table[["goal", "countermeasure", *table.columns.drop(["goal", "countermeasure"])]]
 

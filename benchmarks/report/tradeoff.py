@@ -11,6 +11,7 @@ from veilbench.metrics.base import Column
 
 from ..engine.results import Results
 from .columns import PSR, PSR_WHITE_BOX, score_columns
+from .countermeasures import untreated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,14 +37,14 @@ def tradeoff(results: Results, table: pd.DataFrame) -> Figure:
     goals = [str(goal) for goal in table["goal"].unique()]
     figure = NewFigure(figsize=(9, 5 * len(goals)), layout="constrained")
     quality = next((one for one in score_columns(results) if one.of == "image" and one.better), None)
-    untreated = table[table["countermeasure"] == results.manifest.treatments[0]]
+    plain = untreated(results, table)
     for axes, goal in zip(figure.subplots(len(goals), squeeze=False)[:, 0], goals, strict=True):
         axes.set_title(f"{results.name}: {goal}", loc="left", parse_math=False)
         if quality is None:
             axes.set_axis_off()
             axes.text(0, 0.5, "no score of quality in this suite, e.g. scores: [fidelity]")
             continue
-        _panel(axes, results, untreated[untreated["goal"] == goal].set_index("method"), quality)
+        _panel(axes, results, plain[plain["goal"] == goal].set_index("method"), quality)
     return figure
 
 

@@ -18,7 +18,7 @@ from .failures import failures
 from .grid import comparison
 from .items import collect
 from .leaderboard import answers, leaderboard, rates
-from .pairs import pairs
+from .pairs import pairs, rankings
 from .stored import item_columns, judged_columns
 from .tables import to_markdown
 from .tradeoff import tradeoff
@@ -72,13 +72,14 @@ def write_tables(results: Results) -> pd.DataFrame:
     folder = results.folder
     items = collect(results)
     _write_csv(folder / "failures.csv", failures(results))  # first: where all failed there is nothing else
-    table = leaderboard(results, items)
+    known = rankings(items, results.manifest.protocol.confidence)
+    table = leaderboard(results, items, known)
     with replacing(folder / "items.parquet") as temporary:
         items.to_parquet(temporary, index=False)
     write_rows(folder / "items.csv", items)
     _write_csv(folder / "cells.csv", cells(results, items))
     _write_csv(folder / "psr.csv", rates(items, results.manifest.protocol.confidence))
-    _write_csv(folder / "pairs.csv", pairs(items, results.manifest.protocol.confidence))
+    _write_csv(folder / "pairs.csv", pairs(known))
     if len(answered := answers(results, items)):
         _write_csv(folder / "answers.csv", answered)
     _write_csv(folder / "leaderboard.csv", table)

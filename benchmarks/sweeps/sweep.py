@@ -22,6 +22,7 @@ from ..engine.provenance import provenance
 from ..engine.results import Results, Trial
 from ..engine.runner import Runner
 from ..engine.store import Store
+from ..report.countermeasures import untreated
 from ..report.items import collect
 from ..report.leaderboard import leaderboard
 from ..specs.asked import read_asked
@@ -157,8 +158,7 @@ class Sweep:
         failures = Runner(plan, results, self.tracker, self.console, jobs=self.jobs, executor=self.executor).run()
         if failures:
             raise UserError(f"trial {chosen}: {failures[0]}")
-        rows = leaderboard(results, collect(results))
-        rows = rows[rows["countermeasure"] == results.manifest.treatments[0]].set_index("goal")
+        rows = untreated(results, leaderboard(results, collect(results))).set_index("goal")
         excess = {one.column: one.excess(self._value(rows, one)) for one in self.spec.constraints}
         return tuple(self._value(rows, one) for one in self.spec.objectives), excess
 

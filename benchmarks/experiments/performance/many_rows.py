@@ -43,8 +43,8 @@ SUITE: dict[str, Any] = {
 }
 
 
-def grow(results: Results, photos: int) -> int:
-    """Give every protection of a comparison ``photos`` photos.  Returns how many item rows there are then."""
+def grow(results: Results, photos: int) -> None:
+    """Give every protection of a comparison ``photos`` photos."""
     random, store, manifest = np.random.default_rng(0), results.store, results.manifest
     ids = [*manifest.dataset.items, *(f"photo{at}" for at in range(photos - len(manifest.dataset.items)))]
     for cell in manifest.cells:
@@ -63,8 +63,6 @@ def grow(results: Results, photos: int) -> int:
     content = read_json(path) or {}
     content["dataset"]["items"] = ids
     write_json(path, content, in_order=True)
-    rows_of_a_photo = sum(len(manifest.judges) for _ in manifest.questions)
-    return rows_of_a_photo * photos
 
 
 def _grown(rows: pd.DataFrame, ids: list[str], random: np.random.Generator) -> pd.DataFrame:

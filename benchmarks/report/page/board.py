@@ -22,6 +22,7 @@ from ..columns import (
     ranked_column,
     shown,
 )
+from ..countermeasures import untreated
 from ..tables import decisions, rank_text, shown_scores
 from .cells import DASH, Cell, Grid, Head, Row, estimate, number, raw, text
 
@@ -91,13 +92,14 @@ def treated(results: Results, table: pd.DataFrame) -> dict[str, Grid]:
     for goal, rows in table.groupby("goal", sort=False):
         column = ranked_column(rows)
         heads = [*(Head(one, better="higher") for one in treatments), Head("worst case", better="higher")]
-        grid = list(_treated(rows, column, treatments))
+        grid = list(_treated(results, rows, column))
         found[str(goal)] = Grid(f"{goal}: {column.title} under each countermeasure", heads, grid, sorted_by=None)
     return found
 
 
-def _treated(rows: pd.DataFrame, column: Column, treatments: tuple[str, ...]) -> Iterator[Row]:
-    plain = rows[rows["countermeasure"] == treatments[0]].sort_values(PSR_WORST.name, ascending=False, kind="stable")
+def _treated(results: Results, rows: pd.DataFrame, column: Column) -> Iterator[Row]:
+    treatments = results.manifest.treatments
+    plain = untreated(results, rows).sort_values(PSR_WORST.name, ascending=False, kind="stable")
     for _, row in plain.iterrows():
         mine = rows[rows["method"] == row["method"]].set_index("countermeasure")
         cells = [estimate(column, mine.loc[one]) if one in mine.index else Cell("-") for one in treatments]

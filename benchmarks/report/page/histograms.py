@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ...engine.results import Results
 from ..columns import judge_column
-from ..items import BLACK_BOX, WHITE_BOX
+from ..countermeasures import untreated
+from ..items import counted
 from .axes import Axis
 
 WIDTH, HEIGHT = 168, 64
@@ -50,13 +51,12 @@ def histograms(results: Results, items: pd.DataFrame) -> dict[str, Histograms]:
         results: of the comparison.
         items: rows of :func:`~benchmarks.report.items.collect`.
     """
-    plain = items[items["countermeasure"] == results.manifest.treatments[0]]
+    plain = untreated(results, items)
     return {str(goal): _goal(results, str(goal), rows) for goal, rows in plain.groupby("goal", sort=False)}
 
 
 def _goal(results: Results, goal: str, rows: pd.DataFrame) -> Histograms:
-    black = rows[rows["role"] == BLACK_BOX]
-    role, rows = (BLACK_BOX, black) if len(black) else (WHITE_BOX, rows)
+    rows = counted(rows)
     judges = [judge for judge in results.manifest.judges if judge in set(rows["judge"])]
     low, high = np.floor(10 * rows["similarity"].min()) / 10, np.ceil(10 * rows["similarity"].max()) / 10
     edges = np.linspace(low, max(high, low + 0.1), BINS + 1)
@@ -70,7 +70,7 @@ def _goal(results: Results, goal: str, rows: pd.DataFrame) -> Histograms:
         found.append((str(method), str(mine["family"].iloc[0]), drawn))
     success = "right of the line: taken for the target" if goal == "impersonate" else "left of the line: not recognised"
     titles = [judge_column(judge).title for judge in judges]
-    return Histograms(titles, role.replace("_", "-"), across.ticks(4), success, found)
+    return Histograms(titles, str(rows["role"].iloc[0]).replace("_", "-"), across.ticks(4), success, found)
 
 
 def _drawn(rows: pd.DataFrame, clean: pd.DataFrame, edges: Counts, across: Axis) -> Histogram | None:

@@ -20,7 +20,7 @@ from ..failures import failures
 from ..grid import FACTOR
 from ..items import collect
 from ..leaderboard import FAMILIES, leaderboard, rates
-from ..pairs import pairs
+from ..pairs import pairs, rankings
 from ..tables import SYNTHETIC, note_lines
 from ..write import cells
 from . import board, histograms, scatter
@@ -59,9 +59,9 @@ def write_page(results: Results, photos: int = PHOTOS) -> Path:
 def page(results: Results, photos: int = PHOTOS) -> str:
     """The page as HTML; see :func:`write_page`."""
     items = collect(results)
-    table = leaderboard(results, items)
     confidence = results.manifest.protocol.confidence
-    compared = pairs(items, confidence)
+    known = rankings(items, confidence)
+    table, compared = leaderboard(results, items, known), pairs(known)
     tables = {
         "leaderboard": table,
         "pairs": compared,

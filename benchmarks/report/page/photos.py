@@ -14,14 +14,15 @@ from PIL import Image
 from ...engine.manifest import QuestionFacts
 from ...engine.results import Results
 from ...engine.sources import SHOWN
-from ..grid import Pixels, amplified, owner, protected, read_pixels
+from ..countermeasures import untreated
+from ..grid import Pixels, amplified, first_questions, owner, protected, read_pixels
 from ..items import BLACK_BOX
 
 EXACT = 320  # pixels: photos up to this side are shown bit for bit, larger ones compressed
 QUALITY = 85
 
-Answers = dict[tuple[str, str, str, str, str], tuple[str, str, float, float]]
-"""Judge, role, cosine and threshold, by method, goal, target, held-out recogniser and item."""
+Answers = dict[tuple[str, str, str, str, str], tuple[str, str, float, bool]]
+"""Judge, role, cosine and whether that reached the goal, by method, goal, target, held-out recogniser and item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def galleries(results: Results, items: pd.DataFrame, count: int) -> dict[str, Ga
     sources = [(item, pixels) for item, pixels in stored.items() if pixels is not None][:count]
     answers, found = _answers(results, items), {}
     for goal in results.manifest.protocol.goals if sources else ():
-        questions = _first_questions(results, goal)
+        questions = first_questions(results, goal)
         methods = [(one.label, results.manifest.methods[one.label].family) for one in questions]
         rows = [
             (item, picture(pixels), [_shown(results, answers, one, item, pixels) for one in questions])
@@ -77,16 +78,6 @@ def galleries(results: Results, items: pd.DataFrame, count: int) -> dict[str, Ga
             judges = dict.fromkeys(one.judge for _, _, shown in rows for one in shown if one is not None and one.judge)
             found[goal] = Gallery(", ".join(judges), methods, rows)
     return found
-
-
-def _first_questions(results: Results, goal: str) -> list[QuestionFacts]:
-    """The first finished question of every method that changes photos."""
-    found: dict[str, QuestionFacts] = {}
-    for one in results.manifest.questions:
-        changes = results.manifest.methods[one.label].family != "none"
-        if one.goal == goal and changes and one.label not in found and results.store.protection(one.cell).finished():
-            found[one.label] = one
-    return list(found.values())
 
 
 def _shown(results: Results, answers: Answers, question: QuestionFacts, item: str, source: Pixels) -> Shown | None:
@@ -99,7 +90,7 @@ def _shown(results: Results, answers: Answers, question: QuestionFacts, item: st
     answer = answers.get((question.label, *key))
     cleans = (one for label in results.manifest.methods if (one := _clean(results, answers, label, key)) is not None)
     before = next(cleans, None)
-    after, success = (None, None) if answer is None else (answer[2], _reached(asked.goal, answer))
+    after, success = (None, None) if answer is None else (answer[2], answer[3])
     judge = "" if answer is None else f"{answer[0]}{'' if answer[1] == BLACK_BOX else ' (attacked)'}"
     target = asked.target if asked.goal == "impersonate" else ""
     return Shown(picture(pixels), picture(amplified(source, pixels)), judge, before, after, success, target)
@@ -112,24 +103,20 @@ def _clean(results: Results, answers: Answers, label: str, key: tuple[str, str, 
     return answers[(label, *key)][2]
 
 
-def _reached(goal: str, answer: tuple[str, str, float, float]) -> bool:
-    return answer[2] < answer[3] if goal == "dodge" else answer[2] > answer[3]
-
-
 def _answers(results: Results, items: pd.DataFrame) -> Answers:
     """One judge's answer to each question about the photos that can be shown: a held-out one's where there is one."""
-    wanted = items["item"].isin(results.manifest.dataset.items[:SHOWN])
-    rows = items[wanted & (items["countermeasure"] == results.manifest.treatments[0])]
+    plain = untreated(results, items)
+    rows = plain[plain["item"].isin(results.manifest.dataset.items[:SHOWN])]
     held_out_first = rows.sort_values("role", key=lambda roles: roles != BLACK_BOX, kind="stable")
     found: Answers = {}
     for row in _plain(held_out_first):
-        method, goal, target, held_out, item, judge, role, cosine, threshold = row
-        found.setdefault((method, goal, target, held_out, item), (judge, role, cosine, threshold))
+        method, goal, target, held_out, item, judge, role, cosine, success = row
+        found.setdefault((method, goal, target, held_out, item), (judge, role, cosine, bool(success)))
     return found
 
 
-def _plain(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, str, str, str, str, float, float]]:
-    names = ["method", "goal", "target", "held_out", "item", "judge", "role", "similarity", "threshold"]
+def _plain(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, str, str, str, str, float, bool]]:
+    names = ["method", "goal", "target", "held_out", "item", "judge", "role", "similarity", "success"]
     yield from rows[names].itertuples(index=False, name=None)
 
 
