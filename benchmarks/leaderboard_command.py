@@ -69,11 +69,14 @@ def print_leaderboard(
     console: Console, results: Results, table: pd.DataFrame, papers: Sequence[Published] = ()
 ) -> None:
     """A comparison's tables, its notes, and published tables below."""
+    from .report.curves import curve_note, stored_curves  # noqa: PLC0415
     from .report.tables import notes, to_rich  # noqa: PLC0415
 
-    for grid in to_rich(results, table, console.width, plain=not console.encoding.startswith("utf")):
+    swept = stored_curves(results)
+    for grid in to_rich(results, table, swept, console.width, plain=not console.encoding.startswith("utf")):
         console.print(grid)
-    console.print(notes(results, table), style="dim", highlight=False, markup=False)
+    for line in filter(None, (notes(results, table), curve_note(results, swept))):
+        console.print(line, style="dim", highlight=False, markup=False)
     for paper in papers:
         from .report import published  # noqa: PLC0415
 

@@ -166,6 +166,8 @@ class ProtectionMethod(pl.LightningModule, ABC):
             method that trains, else the batches to protect.
         uses_reference: whether it puts a makeup reference on.  Such a method has a parameter ``reference``: the name of
             one of the data set's references, None for the first.
+        strength_parameter: the parameter that trades quality for privacy, more of it for more privacy; a suite may list
+            several values as ``strengths``. Empty where there is none.
         trains: whether it has a network to train first; see :class:`~.trained.TrainedMethod`.
     """
 
@@ -179,6 +181,7 @@ class ProtectionMethod(pl.LightningModule, ABC):
     uses_seed: ClassVar[bool] = True
     uses_parts: ClassVar[bool] = False
     uses_reference: ClassVar[bool] = False
+    strength_parameter: ClassVar[str] = ""
     trains: ClassVar[bool] = False
 
     task: Task

@@ -94,6 +94,7 @@ class DiffAM(TrainedMethod):
 
     kind = "diffam"
     family = "makeup"
+    strength_parameter = "adversarial_weight"
     paper = "Sun et al., DiffAM: Diffusion-based Adversarial Makeup Transfer for Facial Privacy Protection, CVPR 2024"
     goals = frozenset({Goal.IMPERSONATE})
     uses_seed = False

@@ -29,6 +29,7 @@ class SignGradientMethod(ProtectionMethod):
     """
 
     family = "noise"
+    strength_parameter = "epsilon"
 
     def __init__(self, *, epsilon: float = 16 / 255, step_size: float = 2 / 255, steps: int = 20) -> None:
         super().__init__()

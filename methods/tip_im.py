@@ -44,6 +44,7 @@ class TIPIM(ProtectionMethod):
 
     kind = "tip_im"
     family = "noise"
+    strength_parameter = "epsilon"
     paper = "Yang et al., Towards Face Encryption by Generating Adversarial Identity Masks, ICCV 2021"
 
     def __init__(

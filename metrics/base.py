@@ -36,6 +36,8 @@ class Column:
             taken for, and a row the share of yes from judges that were held out; ``target``: the same for every target,
             in columns ``<name>:<target>`` of the rows, of which those that are asked about count.
         note: one sentence for below the table: what the number is, and what it may not be compared with.
+        span: of a quality, over which range curves of privacy against it are averaged; without one there are none.
+        level: of a quality with a ``span``, at which value of it methods are compared.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Column:
     better: Literal["higher", "lower", ""] = ""
     of: Literal["image", "row", "judge", "target"] = "image"
     note: str = ""
+    span: tuple[float, float] | None = None
+    level: float | None = None
 
     @property
     def judged(self) -> bool:

@@ -72,10 +72,12 @@ class Fidelity(Score):
             Column(
                 "psnr", "PSNR dB", ".1f", better="higher",
                 note="PSNR is in dB, of each image alone, and infinite where nothing changed.",
+                span=(25.0, 40.0), level=30.0,
             ),
             Column(
                 "ssim", "SSIM", ".3f", better="higher",
                 note="SSIM is at most 1 (Gaussian window, 11 pixels, sigma 1.5; windows inside the image alone).",
+                span=(0.8, 1.0), level=0.9,
             ),
             Column(
                 "ssim_uniform", "SSIM uniform", ".3f", better="higher",

@@ -35,7 +35,9 @@ class LpipsScore(Score):
     def columns(self) -> Sequence[Column]:
         name, _ = TRUNKS[self.net]
         note = f"LPIPS is version 0.1 on {name}, at the photo's own size: compare with the same trunk and size only."
-        return (Column(f"lpips_{self.net}", f"LPIPS {name}", ".3f", better="lower", note=note),)
+        return (
+            Column(f"lpips_{self.net}", f"LPIPS {name}", ".3f", better="lower", note=note, span=(0.0, 0.2), level=0.1),
+        )
 
     def depends_on(self, surroundings: Surroundings) -> Mapping[str, Any]:
         """Hash of the trunk.

@@ -32,12 +32,13 @@ class Facts(BaseModel):
 
 
 class MethodFacts(Facts):
-    """A row's method: ``params`` as plain values."""
+    """A row's method: ``params`` as plain values.  Older manifests have no ``strength_parameter``."""
 
     kind: str
     version: str
     family: str
     params: dict[str, Any]
+    strength_parameter: str = ""
 
 
 class JudgeFacts(Facts):
@@ -184,7 +185,11 @@ def manifest_of(plan: Plan, asked: Asked, origin: Mapping[str, Any]) -> Manifest
         ),
         methods={
             label: MethodFacts(
-                kind=one.cls.kind, version=one.cls.version, family=one.cls.family, params=plain(one.params)
+                kind=one.cls.kind,
+                version=one.cls.version,
+                family=one.cls.family,
+                params=plain(one.params),
+                strength_parameter=one.cls.strength_parameter,
             )
             for label, one in suite.methods.items()
         },

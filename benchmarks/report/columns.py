@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from veilbench.metrics.base import Column
+from veilbench.metrics.statistics.ranking import Rank
 
 from ..engine.names import WHITE_BOX_ENDING
 from ..engine.results import Results
@@ -94,6 +95,11 @@ def with_interval(column: Column, row: pd.Series[Any]) -> str:
     name = column.name
     ends = [shown(column, row[f"{name}_{end}"]) for end in ("low", "high")]
     return shown(column, row[name]) if "-" in ends else f"{shown(column, row[name])} [{', '.join(ends)}]"
+
+
+def rank_text(row: pd.Series[Any]) -> str:
+    """``1-2 ab``: first and last place that tests leave, and letters of the ties."""
+    return str(Rank(int(row["rank_first"]), int(row["rank_last"]), str(row["ties"])))
 
 
 def present(columns: Iterable[Column], table: pd.DataFrame) -> list[Column]:

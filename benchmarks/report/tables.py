@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from veilbench.metrics.base import Column
-from veilbench.metrics.statistics.ranking import Rank
 
 from ..engine.results import Results
 from .columns import (
@@ -22,6 +21,7 @@ from .columns import (
     gallery_size,
     judge_column,
     present,
+    rank_text,
     ranked_column,
     score_columns,
     shown,
@@ -29,12 +29,13 @@ from .columns import (
     with_interval,
 )
 from .countermeasures import COUNTERMEASURE, by_countermeasure, untreated
+from .curves import curve_note, curve_tables
 from .failures import missing_scores
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-TEXTS = ("method", COUNTERMEASURE, "family", "rank")
+TEXTS = ("method", COUNTERMEASURE, "family", "rank", "strengths")
 """Columns of text: they stand to the left."""
 RANK = "rank"
 SYNTHETIC = "Faces are synthetic: nothing here is a result about real faces."
@@ -72,11 +73,6 @@ def _goal(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     if rows["failed"].any():
         found["failed"] = rows["failed"].astype(str)
     return pd.DataFrame(found)
-
-
-def rank_text(row: pd.Series[Any]) -> str:
-    """``1-2 ab``: first and last place that tests leave, and letters of the ties."""
-    return str(Rank(int(row["rank_first"]), int(row["rank_last"]), str(row["ties"])))
 
 
 def shown_scores(results: Results, rows: pd.DataFrame) -> list[Column]:
@@ -221,14 +217,16 @@ def _answers(results: Results, table: pd.DataFrame) -> list[str]:
     return lines
 
 
-def to_markdown(results: Results, table: pd.DataFrame) -> str:
-    """The leaderboard as Markdown."""
+def to_markdown(results: Results, table: pd.DataFrame, curves: pd.DataFrame) -> str:
+    """The leaderboard as Markdown, and the curves of its methods below, where there are any."""
     parts = []
-    for title, text in (display(results, table) | by_countermeasure(results, table)).items():
+    tables = display(results, table) | by_countermeasure(results, table) | curve_tables(results, curves)
+    for title, text in tables.items():
         marks = ["---" if name in TEXTS else "---:" for name in text]
         rows = [list(text.columns), marks, *text.to_numpy().tolist()]
         parts.append(f"### {title}\n\n" + "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows))
-    return "\n\n".join([*parts, notes(results, table)]) + "\n"
+    below = filter(None, (notes(results, table), curve_note(results, curves)))
+    return "\n\n".join([*parts, *below]) + "\n"
 
 
 def _cell(text: str) -> str:
@@ -236,8 +234,10 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def to_rich(results: Results, table: pd.DataFrame, width: int, plain: bool = False) -> list[Table]:
-    """The leaderboard for a terminal of ``width`` characters; where it is too narrow, lesser columns are left out.
+def to_rich(
+    results: Results, table: pd.DataFrame, curves: pd.DataFrame, width: int, plain: bool = False
+) -> list[Table]:
+    """The same for a terminal of ``width`` characters; where it is too narrow, lesser columns are left out.
 
     ``plain``: with ASCII alone, for terminals that know nothing else.
     """
@@ -245,10 +245,10 @@ def to_rich(results: Results, table: pd.DataFrame, width: int, plain: bool = Fal
     from rich.table import Table as RichTable  # noqa: PLC0415
 
     tables = []
-    treated = by_countermeasure(results, table)
-    for title, text in (display(results, table) | treated).items():
+    further = by_countermeasure(results, table) | curve_tables(results, curves)
+    for title, text in (display(results, table) | further).items():
         readable = text.replace("∞", "inf") if plain else text
-        fitting, left_out = (readable, []) if title in treated else _fitting(results, readable, width)
+        fitting, left_out = (readable, []) if title in further else _fitting(results, readable, width)
         caption = f"left out for width: {escape(', '.join(left_out))} (see leaderboard.md)" if left_out else None
         grid = RichTable(
             title=escape(f"{results.name}: {title}"),

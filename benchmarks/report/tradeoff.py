@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FEWEST = 3  # settings that make a curve
+FEWEST = 3  # settings that make a curve, unless they are strengths of a method: two do then
 # Where a number may stand, in points from its own: not right above or below, where the interval is.
 OFFSETS = tuple((side * across, down) for across in (9, 14, 20, 26) for down in (6, -6, 0) for side in (1, -1))
 CLEARANCE = 8.5  # points to whatever else is there
@@ -101,5 +101,9 @@ def curves(results: Results, labels: list[str]) -> dict[str, list[str]]:
     return {
         f"{method}, {name}": [label for _, label in sorted(members)]
         for (method, name, _), members in found.items()
-        if len({value for value, _ in members}) >= FEWEST
+        if len({value for value, _ in members}) >= (2 if name == _strength(results, members[0][1]) else FEWEST)
     }
+
+
+def _strength(results: Results, label: str) -> str:
+    return results.manifest.methods[label].strength_parameter

@@ -14,6 +14,7 @@ from veilbench.files import replacing, write_bytes
 
 from ..engine.intact import whole_png
 from ..engine.results import Results
+from .curves import curves
 from .failures import failures
 from .grid import comparison
 from .items import collect
@@ -61,7 +62,8 @@ def write_tables(results: Results) -> pd.DataFrame:
     """Collect everything scored and write the tables into the comparison's folder.
 
     The files: ``items.parquet`` and ``items.csv`` (the same rows), ``cells.csv``, ``psr.csv``, ``pairs.csv``,
-    ``leaderboard.csv``, ``leaderboard.md``, ``failures.csv``, and ``answers.csv`` where scores ask judges.
+    ``leaderboard.csv``, ``leaderboard.md``, ``failures.csv``, ``answers.csv`` where scores ask judges, and
+    ``curves.csv`` where a method has several strengths.
 
     Returns:
         The leaderboard.
@@ -82,8 +84,10 @@ def write_tables(results: Results) -> pd.DataFrame:
     _write_csv(folder / "pairs.csv", pairs(known))
     if len(answered := answers(results, items)):
         _write_csv(folder / "answers.csv", answered)
+    if len(swept := curves(results, items)):
+        _write_csv(folder / "curves.csv", swept)
     _write_csv(folder / "leaderboard.csv", table)
-    write_bytes(folder / "leaderboard.md", to_markdown(results, table).encode())
+    write_bytes(folder / "leaderboard.md", to_markdown(results, table, swept).encode())
     return table
 
 

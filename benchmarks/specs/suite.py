@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from veilbench import registry
-from veilbench.errors import UserError, did_you_mean, shown, unprintable
+from veilbench.errors import UserError, did_you_mean, shown
 from veilbench.registry import Number, Seed, Whole, origin, parse
 
 from .components import (
     Component,
     ComponentSpec,
     check_kinds,
-    find_class,
     load_component,
 )
-from .configs import find_config, names_class, read_yaml
+from .configs import find_config, read_yaml
 from .crop import CropRule
+from .method_rows import SCOPES, MethodEntry, kept_rows, with_label
 from .recognizers import FalseAcceptRate, RecognizerSpec, load_recognizer_spec
 from .scoring import PartEntry, asked_of_judges, load_parts, realism_entries
 from .strict_yaml import load
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 # Raise it whenever a change makes old and new numbers incomparable; a leaderboard refuses to mix versions.
 PROTOCOL_VERSION = "1"
 LONGEST_NAME = 200  # bytes of a file's name without ending: a hash follows it, and file systems end at 255
-SCOPES = ("suite", "dataset", "method")
 # The key is the first word after a dot that an equals sign follows: labels may hold both.
 PARAMETER = re.compile(r"(.+?)\.([A-Za-z_]\w*)\s*=(.*)", re.DOTALL)
 
@@ -42,35 +40,6 @@ class Strict(BaseModel):
     """Unknown keys are errors; specs do not change once parsed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class MethodEntry(Strict):
-    """One row of the comparison: a method's config or class, parameters that differ from it, and the row's name."""
-
-    method: str
-    label: str | None = None
-    params: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        return {"method": value} if isinstance(value, str) else value
-
-    @field_validator("label")
-    @classmethod
-    def _is_a_name(cls, label: str | None) -> str | None:
-        if label is None:
-            return None
-        if not label.strip() or label != label.strip() or "\n" in label or "\t" in label or unprintable(label):
-            raise ValueError("give one line of text without blanks around it or control characters")
-        if label in SCOPES:
-            raise ValueError(f"{', '.join(SCOPES)} mean something else in --set; give another name")
-        return label
-
-    @property
-    def name(self) -> str:
-        """The name of the row."""
-        return self.label or Path(self.method).stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,27 +218,43 @@ class Suite:
     def _load_methods(self) -> dict[str, Component]:
         methods: dict[str, Component] = {}
         for entry in self.spec.methods:
-            component = self._load_method(entry)
-            if entry.name in methods:
-                raise UserError(f"{self._at('methods')}: two methods are called {entry.name!r}; give one a `label`")
-            methods[entry.name] = component
+            for name, component in self._rows(entry):
+                if name in methods:
+                    raise UserError(f"{self._at('methods')}: two methods are called {name!r}; give one a `label`")
+                methods[name] = component
+        names = [*SCOPES, *dict.fromkeys([*methods, *(entry.name for entry in self.spec.methods)])]
         for setting in self._settings:
-            if setting.scope not in {*SCOPES, *methods}:
-                raise UserError(f"{setting.where}: {did_you_mean(setting.scope, [*SCOPES, *methods])}")
+            if setting.scope not in names:
+                raise UserError(f"{setting.where}: {did_you_mean(setting.scope, names)}")
             known = {name for component in methods.values() for name in component.params}
             if setting.scope == "method" and setting.key not in known:
                 raise UserError(f"{setting.where}: no method of this suite has it; {did_you_mean(setting.key, known)}")
         return methods
 
-    def _load_method(self, entry: MethodEntry) -> Component:
-        """A row's method with the suite's parameters and then the settings that are for it."""
+    def _rows(self, entry: MethodEntry) -> Iterator[tuple[str, Component]]:
+        """A row's method, or those of its strengths, with the suite's parameters and then the settings for it."""
+        if not entry.strengths:
+            yield entry.name, self._load_method(entry, (entry.name,))
+            return
+        parameter = self._load_method(entry, (entry.name,)).cls.strength_parameter
+        for row in entry.at_strengths(parameter, f"{self._at('methods')}"):
+            for setting in self._settings:
+                if setting.key == parameter and setting.scope in {entry.name, "method"}:
+                    raise UserError(
+                        f"{setting.where}: {shown(entry.name)} is run at several strengths, which are its {parameter}; "
+                        f"set one row of it, as {shown(row.name)}, or change `strengths` in {self.where}"
+                    )
+            yield row.name, self._load_method(row, (entry.name, row.name))
+
+    def _load_method(self, entry: MethodEntry, scopes: Sequence[str]) -> Component:
+        """An entry's method; settings of these scopes are for it."""
         where, base = f"{self._at('methods')}: {shown(entry.name)}: params", self.where.parent
         values, origins = dict(entry.params), dict.fromkeys(entry.params, where)
         component = load_component("methods", entry.method, base, values, origins, str(self.where))
         mine = [
             setting
             for setting in self._settings
-            if setting.scope == entry.name or (setting.scope == "method" and setting.key in component.params)
+            if setting.scope in scopes or (setting.scope == "method" and setting.key in component.params)
         ]
         paths = {key: base / component.params[key] for key in values if isinstance(component.params[key], Path)}
         if not mine and not paths:
@@ -304,7 +289,8 @@ def load_suite(
     Args:
         reference: shipped name or path of a YAML file.
         settings: ``scope.key=value`` overrides, see :func:`parse_setting`; later ones win.
-        only: labels of the methods to keep, and classes of methods to try beside them, see :func:`_only`.
+        only: labels of the methods to keep, and classes of methods to try beside them, see
+            :func:`~.method_rows.kept_rows`.
     """
     path = find_config("suites", reference)
     if len(path.stem.encode()) > LONGEST_NAME:
@@ -320,45 +306,14 @@ def load_suite(
             _set_nested(content, setting)
             origins[setting.key] = setting.where
     spec = parse(SuiteSpec, content, str(path), origins)
-    entries = [_with_label(entry, path.parent, origin("methods", origins) or str(path)) for entry in spec.methods]
+    entries = [with_label(entry, path.parent, origin("methods", origins) or str(path)) for entry in spec.methods]
     if only:
-        entries = _only(entries, only, path)
+        entries = kept_rows(entries, only, path)
     updates: dict[str, Any] = {"methods": tuple(entries)}
     if spec.protocol.detector is not None:
         detector = (path.parent / spec.protocol.detector).resolve()
         updates["protocol"] = spec.protocol.model_copy(update={"detector": detector})
     return Suite(path.stem, spec.model_copy(update=updates), path, read)
-
-
-def _with_label(entry: MethodEntry, base: Path, where: str) -> MethodEntry:
-    """A row whose method is named by its class, with an absolute path and its class's kind for a label."""
-    if not names_class(entry.method):
-        return entry
-    kind = registry.absolute(entry.method, base)
-    label = entry.label or find_class("methods", kind, base, where).kind
-    return parse(MethodEntry, {"method": kind, "label": label, "params": entry.params}, f"{where}: {entry.method}")
-
-
-def _only(entries: Sequence[MethodEntry], only: Sequence[str], path: Path) -> list[MethodEntry]:
-    """The rows of these labels; ``path/to/file.py:Class`` is of the working folder, and a row more where it is none.
-
-    Raises:
-        UserError: for a label that no row has.
-    """
-    found = list(entries)
-    kept: set[str] = set()
-    for name in only:
-        if names_class(name) and name not in [entry.name for entry in found]:
-            asked = _with_label(MethodEntry(method=name), Path(), f"-m {shown(name)}")
-            listed = [entry for entry in found if entry.method == asked.method]
-            found += [] if listed else [asked]
-            kept |= {entry.name for entry in listed or [asked]}
-            continue
-        labels = [entry.name for entry in entries]
-        if name not in labels:
-            raise UserError(f"{path}: no method {name!r} in this suite; {did_you_mean(name, labels)}")
-        kept.add(name)
-    return [entry for entry in found if entry.name in kept]
 
 
 def parse_setting(text: str, option: str = "--set") -> Setting:

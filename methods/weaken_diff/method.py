@@ -86,6 +86,7 @@ class WeakenDiff(ProtectionMethod):
 
     kind = "weaken_diff"
     family = "diffusion"
+    strength_parameter = "lambda_adv"
     paper = "Salar et al., CVPR 2025"
 
     def __init__(  # noqa: PLR0913 (each is a choice that papers and ports make differently)

@@ -44,11 +44,11 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Estimat
         raise ValueError(f"{successes} successes of {n} trials are no rate")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence:g}; it lies between 0 and 1")
-    return Estimate(successes / n, *_wilson(successes / n, n, confidence), n)
+    return Estimate(successes / n, *wilson_ends(successes / n, n, confidence), n)
 
 
-def _wilson(rate: float, n: float, confidence: float) -> tuple[float, float]:
-    """The ends of Wilson's interval."""
+def wilson_ends(rate: float, n: float, confidence: float) -> tuple[float, float]:
+    """The ends of Wilson's interval around a rate, of any number of trials above 0: they may be effective ones."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * (rate * (1 - rate) / n + z * z / (4 * n * n)) ** 0.5
@@ -98,7 +98,7 @@ def clustered_rate(
     if kinds[0][1] == n and len(kinds) == 1:
         return plain
     effective = _effective(trials, kinds, (1 + confidence) / 2)
-    return Estimate(plain.value, *_wilson(plain.value, effective, confidence), n)
+    return Estimate(plain.value, *wilson_ends(plain.value, effective, confidence), n)
 
 
 def _effective(trials: Floats, kinds: Sequence[tuple[Codes, int]], level: float) -> float:

@@ -46,6 +46,36 @@ class Axis:
         return [(self(value), f"{value:.{places}f}".replace("-", MINUS)) for value in values]
 
 
+@dataclass(frozen=True, slots=True)
+class LogAxis:
+    """One direction of a drawing on which factors are distances; ``axis`` is that of the numbers' logarithms."""
+
+    axis: Axis
+
+    def __call__(self, value: float) -> float:
+        """The pixel of a number above 0."""
+        return self.axis(math.log10(value))
+
+    def ticks(self, most: int = 6) -> list[tuple[float, str]]:
+        """Powers of ten inside, with 2 and 5 between them where there is room, as pixel and text."""
+        ends = (10**self.axis.low, 10**self.axis.high)
+        low, high = min(ends), max(ends)
+        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        found: list[float] = []
+        for steps in ((1,), (1, 3), (1, 2, 5)):
+            values = [step * 10.0**power for power in powers for step in steps]
+            inside = [value for value in values if low <= value <= high]
+            if found and len(inside) > most:
+                break
+            found = inside
+        return [(self(value), f"{value:g}") for value in found]
+
+
+def around_log(values: Sequence[float], start: float, end: float, *, falling: bool = False) -> LogAxis:
+    """As :func:`around`, for numbers above 0 of different sizes."""
+    return LogAxis(around([math.log10(value) for value in values], start, end, falling=falling))
+
+
 def around(values: Sequence[float], start: float, end: float, *, falling: bool = False) -> Axis:
     """An axis that holds all of ``values`` with some room; ``falling``: the largest at the start."""
     low, high = min(values), max(values)

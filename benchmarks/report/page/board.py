@@ -19,11 +19,14 @@ from ..columns import (
     TRAINING,
     UNET,
     present,
+    rank_text,
     ranked_column,
+    score_columns,
     shown,
 )
 from ..countermeasures import untreated
-from ..tables import decisions, rank_text, shown_scores
+from ..curves import AREA, RATE, measured_text, strengths_text
+from ..tables import decisions, shown_scores
 from .cells import DASH, Cell, Grid, Head, Row, estimate, number, raw, text
 
 MEMORY = {"host": "peak memory, MiB", "device": "peak GPU memory, MiB"}
@@ -95,6 +98,40 @@ def treated(results: Results, table: pd.DataFrame) -> dict[str, Grid]:
         grid = list(_treated(results, rows, column))
         found[str(goal)] = Grid(f"{goal}: {column.title} under each countermeasure", heads, grid, sorted_by=None)
     return found
+
+
+def swept(results: Results, found: pd.DataFrame) -> dict[str, Grid]:
+    """Methods over their strengths, a table for each goal and measure of quality; nothing without strengths.
+
+    Args:
+        results: of the comparison.
+        found: its curves, see :func:`~benchmarks.report.curves.curves`.
+    """
+    grids: dict[str, Grid] = {}
+    if found.empty:
+        return grids
+    columns = {column.name: column for column in score_columns(results)}
+    for (goal, name), rows in found.groupby(["goal", "quality"], sort=False):
+        quality, first = columns[str(name)], rows.iloc[0]
+        span = DASH.join(shown(quality, first[end]) for end in ("span_low", "span_high"))
+        heads = [Head("strengths", "text"), Head("measured"), _head(AREA), Head("rank", better="lower")]
+        if quality.level is not None:
+            heads.append(Head(f"PSR % at {shown(quality, quality.level)}", better="higher"))
+        grids[f"{goal}, {quality.title}"] = Grid(
+            f"{goal}: PSR over {quality.title} {span}",
+            heads,
+            [_swept(quality, row) for _, row in rows.iterrows()],
+            sorted_by=2,
+        )
+    return grids
+
+
+def _swept(quality: Column, row: pd.Series[Any]) -> Row:
+    measured = Cell(measured_text(quality, row).replace(" to ", DASH), raw(row["measured_low"]))
+    cells = [text(strengths_text(row)), measured, estimate(AREA, row), _rank(row)]
+    if quality.level is not None:
+        cells.append(estimate(RATE, row))
+    return Row(str(row["method"]), str(row["family"]), cells)
 
 
 def _treated(results: Results, rows: pd.DataFrame, column: Column) -> Iterator[Row]:

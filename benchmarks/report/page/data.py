@@ -41,8 +41,8 @@ def read_report(path: Path) -> dict[str, Any]:
     """The data of a page that :func:`~benchmarks.report.page.page.write_page` wrote.
 
     Returns:
-        What :func:`page_data` gave, its ``tables`` as DataFrames: ``leaderboard``, ``pairs``, ``psr`` and ``cells``,
-        with the columns of the CSV files of those names.
+        What :func:`page_data` gave, its ``tables`` as DataFrames: ``leaderboard``, ``pairs``, ``psr``, ``cells``
+        and, where methods have several strengths, ``curves``, with the columns of the CSV files of those names.
 
     Raises:
         UserError: when the file has no data, or of another format.

@@ -11,6 +11,7 @@ from veilbench.files import write_bytes
 
 from ...engine.results import Results
 from ..countermeasures import untreated
+from ..curves import stored_curves
 from ..tables import SYNTHETIC, to_markdown
 from .verdict import Verdict, facts, verdicts
 
@@ -32,7 +33,7 @@ def write_markdown(results: Results, table: pd.DataFrame) -> Path:
     plain = untreated(results, table)
     parts = [f"# {_plain(results.name)}", *([SYNTHETIC] if results.manifest.dataset.synthetic else [])]
     parts += map(_verdict, verdicts(results, plain))
-    parts += ["## Leaderboard", to_markdown(results, table).strip(), "## Pictures"]
+    parts += ["## Leaderboard", to_markdown(results, table, stored_curves(results)).strip(), "## Pictures"]
     parts += [f"![{words}]({name})" for name, words in PICTURES.items()]
     parts += ["## Protocol", "\n".join(f"- {name}: {_plain(value)}" for name, value in facts(results, plain))]
     path = results.folder / NAME

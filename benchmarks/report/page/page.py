@@ -16,6 +16,7 @@ from veilbench.files import write_bytes
 from ...engine.results import Results
 from .. import published
 from ..countermeasures import untreated
+from ..curves import curve_note, curves
 from ..failures import failures
 from ..grid import FACTOR
 from ..items import collect
@@ -62,11 +63,13 @@ def page(results: Results, photos: int = PHOTOS) -> str:
     confidence = results.manifest.protocol.confidence
     known = rankings(items, confidence)
     table, compared = leaderboard(results, items, known), pairs(known)
+    swept = curves(results, items)
     tables = {
         "leaderboard": table,
         "pairs": compared,
         "psr": rates(items, confidence),
         "cells": cells(results, items),
+        **({"curves": swept} if len(swept) else {}),
     }
     script = _file("page.js")
     return (
@@ -79,6 +82,8 @@ def page(results: Results, photos: int = PHOTOS) -> str:
             data=page_data(results, tables),
             **_words(results, table),
             **_charts(results, items, table, compared),
+            swept=board.swept(results, swept),
+            curve_note=curve_note(results, swept),
             galleries=galleries(results, items, photos),
             factor=FACTOR,
             exact=EXACT,
@@ -114,6 +119,7 @@ def _charts(results: Results, items: pd.DataFrame, table: pd.DataFrame, compared
         "judges": judge_maps(results, plain),
         "pairs": pair_maps(untouched, plain, results.manifest.protocol.confidence),
         "scatters": scatter.scatters(results, plain),
+        "cost_scatters": scatter.cost_scatters(results, plain),
         "scatter": scatter,
         "legend": [(at, label, methods[label].family) for label, at in scatter.numbers(results).items()],
         "histograms": histograms.histograms(results, items),

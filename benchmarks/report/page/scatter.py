@@ -1,10 +1,10 @@
-"""Privacy against quality: a panel for each measure of quality, with the Pareto front, and one legend for all."""
+"""Privacy against quality and against cost: a panel for each measure, with the Pareto front, one legend for all."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ import pandas as pd
 from veilbench.metrics.base import Column
 
 from ...engine.results import Results
-from ..columns import ranked_column, score_columns, shown
-from .axes import Axis, Place, along, around, labelled
+from ..columns import SECONDS, ranked_column, score_columns, shown
+from ..curves import strengths
+from .axes import Axis, LogAxis, Place, along, around, around_log, labelled
 
 WIDTH, HEIGHT = 372, 302
 LEFT, TOP, RIGHT, BOTTOM = 42, 26, 360, 258
@@ -29,6 +30,7 @@ class Point:
     """A method: where it is, the ends of its interval, where its number stands, and a line to it where that is far."""
 
     number: int
+    method: str
     family: str
     title: str
     x: float
@@ -41,13 +43,19 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A drawing of :data:`WIDTH` by :data:`HEIGHT`; ``missing`` are methods that have no finite number to place."""
+    """A drawing of :data:`WIDTH` by :data:`HEIGHT`.
+
+    Attributes:
+        curves: family and path of each method that was run at several strengths.
+        missing: methods that have no finite number to place.
+    """
 
     title: str
     x_ticks: Sequence[tuple[float, str]]
     y_ticks: Sequence[tuple[float, str]]
     points: Sequence[Point]
     front: str
+    curves: Sequence[tuple[str, str]]
     missing: Sequence[str]
     summary: str
 
@@ -76,25 +84,42 @@ def scatters(results: Results, plain: pd.DataFrame) -> dict[str, Scatter]:
     found = {}
     for goal, rows in plain.groupby("goal", sort=False):
         rate = ranked_column(rows)
-        drawn = [_panel(rows, rate, quality, numbers(results)) for quality in columns]
+        drawn = [_panel(results, rows, rate, quality) for quality in columns]
         panels = [panel for panel in drawn if panel is not None][:MOST]
         if panels:
             found[str(goal)] = Scatter(rate.title, panels)
     return found
 
 
-def _panel(rows: pd.DataFrame, rate: Column, quality: Column, known: Mapping[str, int]) -> Panel | None:
+def cost_scatters(results: Results, plain: pd.DataFrame) -> dict[str, Scatter]:
+    """PSR over seconds an image, by goal, on a scale of factors; without rows that protect nothing.
+
+    Args:
+        results: of the comparison.
+        plain: its leaderboard, of photos without countermeasure.
+    """
+    found = {}
+    for goal, rows in plain[plain["family"] != "none"].groupby("goal", sort=False):
+        rate = ranked_column(rows)
+        panel = _panel(results, rows, rate, SECONDS)
+        if panel is not None:
+            found[str(goal)] = Scatter(rate.title, [panel])
+    return found
+
+
+def _panel(results: Results, rows: pd.DataFrame, rate: Column, quality: Column) -> Panel | None:
     finite = rows[quality.name].map(lambda value: value is not None and math.isfinite(value)) & rows[rate.name].notna()
-    there = rows[finite]
+    there = rows[finite & (rows[quality.name] > 0) if quality is SECONDS else finite]
     if there.empty:
         return None
-    across = around([float(one) for one in there[quality.name]], LEFT, RIGHT, falling=quality.better == "lower")
+    scale = around_log if quality is SECONDS else around
+    across = scale([float(one) for one in there[quality.name]], LEFT, RIGHT, falling=quality.better == "lower")
     most = max(100 * float(one) for one in there[f"{rate.name}_high"])
     top = next(one for one in TOPS if one >= min(most, TOPS[-1]))
     up = Axis(-0.04 * top, 1.04 * top, BOTTOM, TOP)
     front = pareto(there[there["family"] != "none"], rate.name, quality)
     corners = _corners([(across(row[quality.name]), up(100 * row[rate.name])) for row in front])
-    points = _points(there, (across, quality), (up, rate), known, corners)
+    points = _points(there, (across, quality), (up, rate), numbers(results), corners)
     best = ", ".join(str(row["method"]) for row in front)
     summary = "; ".join(
         f"{row['method']} {shown(rate, row[rate.name])} at {shown(quality, row[quality.name])}"
@@ -105,7 +130,8 @@ def _panel(rows: pd.DataFrame, rate: Column, quality: Column, known: Mapping[str
         across.ticks(),
         up.ticks(),
         points,
-        f"M{'L'.join(f'{x} {y}' for x, y in corners)}" if corners else "",
+        _path(corners),
+        list(_curves(results, {point.method: point for point in points})),
         [str(one) for one in rows.loc[~finite, "method"]],
         f"{rate.title} over {quality.title}: {summary}. On the Pareto front: {best or 'none'}.",
     )
@@ -113,7 +139,7 @@ def _panel(rows: pd.DataFrame, rate: Column, quality: Column, known: Mapping[str
 
 def _points(
     rows: pd.DataFrame,
-    across: tuple[Axis, Column],
+    across: tuple[Axis | LogAxis, Column],
     up: tuple[Axis, Column],
     known: Mapping[str, int],
     corners: Sequence[Place],
@@ -128,9 +154,10 @@ def _points(
     )
     found = []
     for (_, row), place, (_, low, high), label in zip(rows.iterrows(), places, ends, labels, strict=True):
-        title = f"{row['method']}: {shown(rate, row[rate.name])} %, {quality.title} {shown(quality, row[quality.name])}"
+        method = str(row["method"])
+        title = f"{method}: {shown(rate, row[rate.name])} %, {quality.title} {shown(quality, row[quality.name])}"
         found.append(
-            Point(known[str(row["method"])], str(row["family"]), title, *place, low, high, label, _leader(place, label))
+            Point(known[method], method, str(row["family"]), title, *place, low, high, label, _leader(place, label))
         )
     return found
 
@@ -143,6 +170,18 @@ def pareto(rows: pd.DataFrame, rate: str, quality: Column) -> list[pd.Series[Any
         if not front or row[rate] > front[-1][rate]:
             front.append(row)
     return front
+
+
+def _curves(results: Results, points: Mapping[str, Point]) -> Iterator[tuple[str, str]]:
+    """Lines through the points of each method that was run at several strengths, weakest first."""
+    for one in strengths(results):
+        there = [points[label] for label in one.labels if label in points]
+        if len(there) > 1:
+            yield there[0].family, _path([(point.x, point.y) for point in there])
+
+
+def _path(places: Sequence[Place]) -> str:
+    return f"M{'L'.join(f'{x} {y}' for x, y in places)}" if places else ""
 
 
 def _leader(point: Place, label: Place) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,8 @@ def describes_itself(case: MethodCase) -> None:
     must(bool(method.goals), "goals is empty; name at least one")
     must(bool(type(method).__doc__), "the class has no docstring; say what it does and where it was published")
     must(bool(method.paper) or method.family == "none", "paper is empty; say where it was published")
+    strength, known = method.strength_parameter, inspect.signature(type(method)).parameters
+    must(not strength or strength in known, f"strength_parameter is {strength!r}; its parameters: {', '.join(known)}")
     reaches_other_processes(method)
 
 
