@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,10 +19,42 @@ def test_readme_shows_the_kept_leaderboard(repository: Path) -> None:
     assert (repository / "results" / "embedded" / "grid.png").is_file()
 
 
-def test_readme_shows_the_python_example_as_it_is(repository: Path) -> None:
+def blocks(repository: Path, language: str) -> list[str]:
     text = (repository / "README.md").read_text(encoding="utf-8")
-    example = (repository / "tests" / "examples" / "from_python.py").read_text(encoding="utf-8")
-    assert re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) == [example]
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def test_readme_shows_the_examples_as_they_are(repository: Path) -> None:
+    examples = repository / "tests" / "examples"
+    python = [(examples / name).read_text(encoding="utf-8") for name in ("coarse_pgd.py", "from_python.py")]
+    assert blocks(repository, "python") == python
+    assert (examples / "mine.yaml").read_text(encoding="utf-8") in blocks(repository, "yaml")
+
+
+def test_the_tutorials_method_has_40_lines_at_most(repository: Path) -> None:
+    assert len((repository / "tests" / "examples" / "coarse_pgd.py").read_text(encoding="utf-8").splitlines()) <= 40
+
+
+@pytest.mark.slow
+def test_the_tutorials_commands_run_in_an_empty_folder(repository: Path, tmp_path: Path) -> None:
+    """As they stand, on two photos of one target instead of all, and with two steps."""
+    for name in ("coarse_pgd.py", "mine.yaml"):
+        shutil.copy(repository / "tests" / "examples" / name, tmp_path)
+    (shown,) = (block for block in blocks(repository, "sh") if "coarse_pgd" in block)
+    smaller = [word for one in ("dataset.sources=2", "dataset.targets=1", "method.steps=2") for word in ("--set", one)]
+    seen = ""
+    for line in shown.splitlines():
+        command, *words = shlex.split(line)
+        assert command == "veilbench"
+        further = [] if words[0] == "check" else smaller
+        tracked = ["--tracker", "none"] if words[0] == "run" else []
+        called = [str(Path(sys.executable).with_name(command)), *words, *further, *tracked]
+        done = subprocess.run(called, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done
+        seen += done.stdout
+    assert "PSR over PSNR" in seen
+    (page,) = tmp_path.glob("results/suites/mine*/report.html")
+    assert "coarse_pgd 16/255" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ class Status:
     total: int
     error: str
     whole: bool = True
-    """Whether the files beside the pictures are undamaged."""
+    """Whether the files beside the pictures are there and undamaged: a kill may come between an image and those."""
 
     @property
     def state(self) -> Literal["cached", "failed", "partial", "missing"]:
@@ -38,4 +38,4 @@ def status(store: Store, cell: str, items: Collection[str]) -> Status:
     if finished < len(wanted):
         folder.name_lost_lines()
     error = folder.error or (errors[0] if errors else "")
-    return Status(finished, len(wanted), error, whole=not folder.damaged())
+    return Status(finished, len(wanted), error, whole=bool(folder.cell) and not folder.damaged())

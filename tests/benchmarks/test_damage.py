@@ -182,6 +182,27 @@ def test_a_damaged_store_is_mended_and_a_copied_one_is_cached(world: Path, veilb
     assert (again.code, again.err) == (0, "")
 
 
+def test_a_record_that_a_kill_came_before_is_written_by_the_next_run(world: Path, veilbench: Veilbench) -> None:
+    """The last image is kept, and what the protection took is not yet."""
+    suite = yaml.safe_load((world / "suite.yaml").read_text(encoding="utf-8"))
+    suite |= {"methods": [{"method": "pgd", "params": {"steps": 1}}], "realism": None}
+    (world / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    words = (world / "suite.yaml", "--results", world / "r")
+    assert veilbench("run", *words, "--tracker", "none", "--jobs", 1).code == 0
+    (table,) = world.glob("r/suites/*/cells.csv")
+    before, cell = pd.read_csv(table), next(world.glob("r/store/protections/*/cell.json"))
+    made = [path for ending in ("png", "jsonl", "parquet") for path in world.glob(f"r/store/**/*.{ending}")]
+    kept = {path: path.stat().st_mtime_ns for path in made}
+    cell.unlink()
+    assert "1 partial" in veilbench("status", *words).out
+    again = veilbench("run", *words, "--tracker", "none", "--jobs", 1)
+    assert (again.code, "Traceback" in again.err) == (0, False)
+    assert cell.is_file()
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    same = ["cell", "psr", "batch_size", "devices", "commit"]
+    pd.testing.assert_frame_equal(pd.read_csv(table)[same], before[same])
+
+
 def rotten(path: Path) -> None:
     """Flip a bit in the middle of a file, as a disk does: size and time stay."""
     times, good = path.stat(), path.read_bytes()
