@@ -19,6 +19,7 @@ from veilbench.errors import MissingError, VeilbenchError, printable
 from .calibrating import calibrate
 from .compare_command import compare
 from .leaderboard_command import STDOUT, leaderboard, print_leaderboard
+from .linkage_command import linkage
 from .optional_values import with_optional_values
 from .options import RESULTS, ExecutorName, Jobs, Only, ResultsFolder, Settings, Stored, SuiteName, TrackerName
 from .protecting import protect
@@ -163,6 +164,7 @@ def collect(suite: Stored, set_: Settings = None, method: Only = None, results: 
 app.command(cls=with_optional_values({"--published": "", "--latex": STDOUT}))(leaderboard)
 app.command()(compare)
 app.command()(report)
+app.command()(linkage)
 
 
 @app.command()

@@ -84,17 +84,21 @@ class Question:
 class Plan:
     """All cells of a suite.
 
+    Args:
+        suite: parsed.
+        dataset: instead of the suite's own, such as other photos of the same people.
+
     Attributes:
         dataset: the built data set (all its files were checked).
         questions: the grid, in the order of the suite's file.
         protections: id -> protection, each once, in the order in which they are run.
     """
 
-    def __init__(self, suite: Suite) -> None:
+    def __init__(self, suite: Suite, dataset: FaceDataset | None = None) -> None:
         from veilbench.methods.base import Goal  # noqa: PLC0415 (torch only when needed)
 
         self.suite = suite
-        self.dataset: FaceDataset = build_dataset(suite.dataset)
+        self.dataset: FaceDataset = build_dataset(suite.dataset) if dataset is None else dataset
         self._training_faces: dict[int, FaceDataset] = {}
         self._training_digests: dict[int, str] = {}
         self.questions: list[Question] = []

@@ -221,8 +221,12 @@ def curve_tables(results: Results, found: pd.DataFrame) -> dict[str, pd.DataFram
 
 
 def strengths_text(row: pd.Series[Any]) -> str:
-    """``epsilon 0.0157 0.0314``."""
-    return f"{row['parameter']} {row['strengths']}".strip() or "-"
+    """``epsilon 0.0078 to 0.13 (5)``: the parameter, its ends, and how many strengths there are."""
+    values = str(row["strengths"]).split()
+    if not values:
+        return "-"
+    ends = " to ".join(dict.fromkeys(f"{float(value):.2g}" for value in (values[0], values[-1])))
+    return f"{row['parameter']} {ends} ({len(values)})"
 
 
 def measured_text(quality: Column, row: pd.Series[Any]) -> str:

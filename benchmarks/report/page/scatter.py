@@ -131,7 +131,7 @@ def _panel(results: Results, rows: pd.DataFrame, rate: Column, quality: Column) 
         up.ticks(),
         points,
         _path(corners),
-        list(_curves(results, {point.method: point for point in points})),
+        [] if quality is SECONDS else list(_curves(results, {point.method: point for point in points})),
         [str(one) for one in rows.loc[~finite, "method"]],
         f"{rate.title} over {quality.title}: {summary}. On the Pareto front: {best or 'none'}.",
     )

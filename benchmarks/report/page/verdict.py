@@ -137,7 +137,7 @@ def facts(results: Results, plain: pd.DataFrame) -> list[tuple[str, str]]:
         "gallery": f"{size:,} photos" if (size := gallery_size(results)) else "",
         "seed": str(manifest.seed),
         "overrides": " ".join(manifest.overrides) or "none",
-        "commit": " ".join(dict.fromkeys(map(str, plain["commit"]))),
+        "commit": " ".join(dict.fromkeys(one for text in plain["commit"] for one in str(text).split())),
         "data digest": manifest.dataset.digest[:12],
         "protocol version": str(plain["protocol"].iloc[0]),
     }
