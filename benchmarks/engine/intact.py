@@ -15,8 +15,8 @@ import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,25 @@ MARK = re.compile(rb"sha256:[0-9a-f]{64}")
 PNG, LAST_CHUNK = b"\x89PNG\r\n\x1a\n", b"IEND"
 
 _told: set[tuple[Path, int]] = set()
+_gathering: list[dict[Path, str]] = []
+
+
+@contextmanager
+def gathered() -> Iterator[dict[Path, str]]:
+    """The damaged files that are named within the block, and what to do; none of it reaches standard error."""
+    found: dict[Path, str] = {}
+    _gathering.append(found)
+    try:
+        yield found
+    finally:
+        _gathering.pop()
 
 
 def tell(path: Path, reason: str, remedy: str = "`veilbench run` makes it again") -> None:
-    """Name a damaged file on standard error, once as long as it stays as it is."""
+    """Name a damaged file on standard error, once as long as it stays as it is; or to whoever gathers what is named."""
+    if _gathering:
+        _gathering[-1].setdefault(path, f"damaged ({reason}); {remedy}")
+        return
     key = (path, path.stat().st_mtime_ns if path.exists() else 0)
     if key not in _told:
         _told.add(key)

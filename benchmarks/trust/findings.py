@@ -1,0 +1,51 @@
+"""What a check of results found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+AGAIN = "`veilbench run` makes it again"
+REPLACE = f"delete it, and {AGAIN}"
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was checked, what differs, and what could not be checked.
+
+    Attributes:
+        checked: how many of each sort of thing, by its plural.
+        differences: what is wrong with a file or a number, and what to do, by what it is.
+        unchecked: why something could not be checked, by what it is.
+    """
+
+    checked: Counter[str] = field(default_factory=Counter)
+    differences: dict[str, str] = field(default_factory=dict)
+    unchecked: dict[str, str] = field(default_factory=dict)
+
+    def differs(self, what: Path | str, problem: str, remedy: str = AGAIN) -> None:
+        """Note a difference; of one thing the first that was found says most."""
+        self.differences.setdefault(str(what), f"{problem}; {remedy}")
+
+    def damaged(self, named: Mapping[Path, str]) -> None:
+        """Note what :func:`~benchmarks.engine.intact.gathered` found."""
+        for path, line in named.items():
+            self.differences.setdefault(str(path), line)
+
+    def leave(self, what: Path | str, why: str) -> None:
+        """Note what could not be checked."""
+        self.unchecked.setdefault(str(what), why)
+
+    @property
+    def lines(self) -> list[str]:
+        """One for each difference, one for each thing that was not checked, and a summary."""
+        counts = ", ".join(f"{count:,} {what}" for what, count in self.checked.items() if count) or "nothing"
+        number = len(self.differences)
+        verdict = "nothing differs" if not number else "1 thing differs" if number == 1 else f"{number} things differ"
+        return [
+            *(f"differs: {what}: {line}" for what, line in self.differences.items()),
+            *(f"not checked: {what}: {why}" for what, why in self.unchecked.items()),
+            f"checked {counts}: {verdict}",
+        ]
