@@ -46,11 +46,11 @@ def covered(results: Results) -> Iterator[Path]:
 
 
 def row_files(results: Results) -> Iterator[Path]:
-    """Where the numbers are that all images of a row of the leaderboard have together."""
+    """Where the numbers are that all images of a row of the leaderboard, or of one protection, have together."""
     asked = dict.fromkeys((one.label, one.goal) for one in results.manifest.questions)
+    together = [[cell] for cell in results.manifest.cells] + [results.row_cells(*row) for row in asked]
     for score in results.manifest.scores:
-        for label, goal in asked if any(column.of == "row" for column in score.columns) else ():
-            cells = results.row_cells(label, goal)
+        for cells in together if any(column.of == "row" for column in score.columns) else ():
             key = row_key(results.store, score.id, score.reference_id, results.manifest.dataset.digest, cells)
             yield row_path(results.store, key)
 

@@ -77,9 +77,10 @@ def fill_mark(data: bytes) -> bytes:
 
 
 def mark_holds(data: bytes) -> bool:
-    """Whether bytes are those that :func:`fill_mark` gave, or have no mark."""
-    found = next((mark for mark in MARK.findall(data) if mark != BLANK), None)
-    return found is None or fill_mark(MARK.sub(BLANK, data)).find(found) >= 0
+    """Whether bytes are those that :func:`fill_mark` gave, or have no mark; one that was never filled does not hold."""
+    marks = MARK.findall(data)
+    found = next((mark for mark in marks if mark != BLANK), None)
+    return not marks if found is None else fill_mark(MARK.sub(BLANK, data)).find(found) >= 0
 
 
 def whole_png(data: bytes) -> bool:

@@ -19,8 +19,8 @@ UNIX = 3
 
 MOST_FILES = 200_000
 MOST_BYTES = 4 << 30
-FREE_BYTES, MOST_RATIO = 16 << 20, 200
-"""What an archive may unpack to: that much, or so many times its size.  Tables compress 10 to 50 times."""
+FREE_BYTES, MOST_RATIO = 16 << 20, 60
+"""What an archive may unpack to: that much, or so many times its size.  Tables compress 5 to 30 times."""
 TOPS = {"store", "suites", "README.txt", "recompute.py", "export.json"}
 DRIVE = re.compile(r"[A-Za-z]:")
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..progress import first_of
+
 AGAIN = "`veilbench run` makes it again"
 REPLACE = f"delete it, and {AGAIN}"
 
@@ -18,12 +20,12 @@ class Findings:
     Attributes:
         checked: how many of each sort of thing, by its plural.
         differences: what is wrong with a file or a number, and what to do, by what it is.
-        unchecked: why something could not be checked, by what it is.
+        unchecked: what could not be checked, by the reason.
     """
 
     checked: Counter[str] = field(default_factory=Counter)
     differences: dict[str, str] = field(default_factory=dict)
-    unchecked: dict[str, str] = field(default_factory=dict)
+    unchecked: dict[str, list[str]] = field(default_factory=dict)
 
     def differs(self, what: Path | str, problem: str, remedy: str = AGAIN) -> None:
         """Note a difference; of one thing the first that was found says most."""
@@ -36,16 +38,18 @@ class Findings:
 
     def leave(self, what: Path | str, why: str) -> None:
         """Note what could not be checked."""
-        self.unchecked.setdefault(str(what), why)
+        known = self.unchecked.setdefault(why, [])
+        if str(what) not in known:
+            known.append(str(what))
 
     @property
     def lines(self) -> list[str]:
-        """One for each difference, one for each thing that was not checked, and a summary."""
+        """One for each difference, one for each reason why things were not checked, and a summary."""
         counts = ", ".join(f"{count:,} {what}" for what, count in self.checked.items() if count) or "nothing"
         number = len(self.differences)
         verdict = "nothing differs" if not number else "1 thing differs" if number == 1 else f"{number} things differ"
         return [
             *(f"differs: {what}: {line}" for what, line in self.differences.items()),
-            *(f"not checked: {what}: {why}" for what, why in self.unchecked.items()),
+            *(f"not checked: {first_of(what, 1)}: {why}" for why, what in self.unchecked.items()),
             f"checked {counts}: {verdict}",
         ]

@@ -150,7 +150,7 @@ def _check_shared(results: Results, findings: Findings) -> None:
     references = {one.reference_id for one in results.manifest.scores if one.reference_id and not one.missing}
     for reference in sorted(references):
         findings.checked["score files"] += results.store.score_about(sources, reference) is not None
-    for path in row_files(results):
+    for path in dict.fromkeys(row_files(results)):
         findings.checked["records"] += read_json(path) is not None
     for path in sorted(results.source_image("_").parent.glob("*.png")):
         findings.checked["images"] += 1

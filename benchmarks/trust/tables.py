@@ -59,8 +59,7 @@ def _csv_difference(before: bytes, after: bytes) -> str:
     """Where two CSV files differ first, in words: the row by its number below the header."""
     first, second = (list(csv.reader(io.StringIO(data.decode("utf-8")))) for data in (before, after))
     if first[:1] != second[:1]:
-        columns = {*first[0]} ^ {*second[0]} if first else set()
-        return f"other columns than its rows give ({', '.join(sorted(columns)) or 'in another order'})"
+        return _other_columns(first[0] if first else [], second[0])
     if len(first) != len(second):
         return f"{len(first) - 1} rows, and not the {len(second) - 1} that are stored"
     for number, (one, two) in enumerate(zip(first, second, strict=True)):
@@ -79,10 +78,18 @@ def _parquet_difference(before: bytes, after: bytes) -> str:
     import pandas as pd  # noqa: PLC0415
 
     first, second = (pd.read_parquet(io.BytesIO(data)) for data in (before, after))
-    if list(first.columns) != list(second.columns) or len(first) != len(second):
-        return f"{len(first)} rows of {len(first.columns)} columns, and not the {len(second)} of {len(second.columns)}"
+    if list(first) != list(second):
+        return _other_columns(list(map(str, first)), list(map(str, second)))
+    if len(first) != len(second):
+        return f"{len(first)} rows, and not the {len(second)} that are stored"
     changed = [name for name in map(str, second) if not first[name].equals(second[name])]
     return f"columns {', '.join(changed)} are not what its rows give" if changed else ""
+
+
+def _other_columns(before: list[str], after: list[str]) -> str:
+    """In what the columns of a table differ from those that are written now, also by a later version of the code."""
+    changed = sorted({*before} ^ {*after})
+    return f"other columns than this veilbench writes ({', '.join(changed) or 'in another order'})"
 
 
 def _text_difference(before: bytes, after: bytes) -> str:
