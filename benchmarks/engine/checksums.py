@@ -84,7 +84,8 @@ def read_checksums(results: Results) -> Checksums | None:
     if content is None:
         return None
     content = schema.CHECKSUMS.migrated(content, path, "use the veilbench that wrote it, or delete it")
-    return Checksums(str(content.get("manifest")), dict(content.get("files") or {}))
+    files = content.get("files")
+    return Checksums(str(content.get("manifest")), files if isinstance(files, dict) else {})
 
 
 def checksums_path(results: Results) -> Path:

@@ -29,13 +29,13 @@ MARK = re.compile(rb"sha256:[0-9a-f]{64}")
 PNG, LAST_CHUNK = b"\x89PNG\r\n\x1a\n", b"IEND"
 
 _told: set[tuple[Path, int]] = set()
-_gathering: list[dict[Path, str]] = []
+_gathering: list[dict[Path, tuple[str, str]]] = []
 
 
 @contextmanager
-def gathered() -> Iterator[dict[Path, str]]:
-    """The damaged files that are named within the block, and what to do; none of it reaches standard error."""
-    found: dict[Path, str] = {}
+def gathered() -> Iterator[dict[Path, tuple[str, str]]]:
+    """The damaged files that are named within the block, why, and what to do; none of it reaches standard error."""
+    found: dict[Path, tuple[str, str]] = {}
     _gathering.append(found)
     try:
         yield found
@@ -46,7 +46,7 @@ def gathered() -> Iterator[dict[Path, str]]:
 def tell(path: Path, reason: str, remedy: str = "`veilbench run` makes it again") -> None:
     """Name a damaged file on standard error, once as long as it stays as it is; or to whoever gathers what is named."""
     if _gathering:
-        _gathering[-1].setdefault(path, f"damaged ({reason}); {remedy}")
+        _gathering[-1].setdefault(path, (f"damaged ({reason})", remedy))
         return
     key = (path, path.stat().st_mtime_ns if path.exists() else 0)
     if key not in _told:

@@ -309,6 +309,11 @@ class Store:
         return path
 
     @property
+    def imported(self) -> bool:
+        """Whether it was unpacked from an export: it is shown, and not gone on with."""
+        return (self.root / "store" / IMPORTED).is_file()
+
+    @property
     def cache(self) -> Path:
         """Folder for what methods can use again; whatever is in it can be deleted."""
         return self.root / "store" / "cache"
@@ -373,7 +378,7 @@ class Store:
         if self._held:
             yield
             return
-        if (self.root / "store" / IMPORTED).is_file():
+        if self.imported:
             raise UserError(f"{self.root}: imported, to be shown and not gone on with; choose another --results")
         with hold(self.root):
             self._held = True

@@ -11,6 +11,7 @@ from ..progress import first_of
 
 AGAIN = "`veilbench run` makes it again"
 REPLACE = f"delete it, and {AGAIN}"
+IMPORT = "delete what was imported, and `veilbench import` its archive again"
 
 
 @dataclass(slots=True)
@@ -21,20 +22,23 @@ class Findings:
         checked: how many of each sort of thing, by its plural.
         differences: what is wrong with a file or a number, and what to do, by what it is.
         unchecked: what could not be checked, by the reason.
+        imported: no run can make anything again.
     """
 
     checked: Counter[str] = field(default_factory=Counter)
     differences: dict[str, str] = field(default_factory=dict)
     unchecked: dict[str, list[str]] = field(default_factory=dict)
+    imported: bool = False
 
     def differs(self, what: Path | str, problem: str, remedy: str = AGAIN) -> None:
         """Note a difference; of one thing the first that was found says most."""
-        self.differences.setdefault(str(what), f"{problem}; {remedy}")
+        told = IMPORT if self.imported and "veilbench run" in remedy else remedy
+        self.differences.setdefault(str(what), f"{problem}; {told}")
 
-    def damaged(self, named: Mapping[Path, str]) -> None:
+    def damaged(self, named: Mapping[Path, tuple[str, str]]) -> None:
         """Note what :func:`~benchmarks.engine.intact.gathered` found."""
-        for path, line in named.items():
-            self.differences.setdefault(str(path), line)
+        for path, (problem, remedy) in named.items():
+            self.differs(path, problem, remedy)
 
     def leave(self, what: Path | str, why: str) -> None:
         """Note what could not be checked."""

@@ -118,6 +118,9 @@ def _open(path: Path, scratch: Path, about: Mapping[str, Any]) -> None:
     trainings = (one.training for one in manifest.cells.values() if one.training is not None)
     scores = (name for one in manifest.scores for name in (one.id, one.reference_id) if name)
     names: Iterable[object] = (*manifest.dataset.items, *manifest.cells, *trainings, *scores, manifest.dataset.digest)
+    asked = {(one.label in manifest.methods, one.cell in manifest.cells) for one in manifest.questions}
+    if asked != {(True, True)}:
+        raise UserError(f"{path}: its manifest asks for what it does not have; {GET_AGAIN}")
     if wrong := next((name for name in names if not _is_name(name)), None):
         raise UserError(f"{path}: {shown(str(wrong))!r} in its manifest is no name of a file; {GET_AGAIN}")
 

@@ -93,8 +93,16 @@ def _check_spec(path: Path, name: str, findings: Findings) -> None:
             findings.differs(path / "spec.json", "missing")
         return
     findings.checked["records"] += 1
-    if not name.endswith(fingerprint({key: value for key, value in spec.items() if key != STORE.key})):
+    if not _is_named_after(name, {key: value for key, value in spec.items() if key != STORE.key}):
         findings.differs(path / "spec.json", "altered: not what the folder is named after")
+
+
+def _is_named_after(name: str, spec: Any) -> bool:
+    """Whether a name ends in the hash of a spec."""
+    try:
+        return isinstance(spec, dict) and name.endswith(fingerprint(spec))
+    except TypeError:  # what no spec holds
+        return False
 
 
 def _check_training(results: Results, training: str, findings: Findings) -> None:
@@ -136,9 +144,8 @@ def _check_about(
     """What rows say that they are, against the manifest and the images."""
     if "seal" not in about:
         findings.leave(path, "has no seal (from before there were any, or rewritten): its rows were not checked by it")
-    spec = about.get("spec")
     named = (about.get("kind"), about.get("version")) == (score.kind, score.version)
-    if not named or not isinstance(spec, dict) or not score.id.endswith(fingerprint(spec)):
+    if not named or not _is_named_after(score.id, about.get("spec")):
         findings.differs(path, "altered: not the score that its name says", REPLACE)
     elif stamp is not None and about.get("stamp") != stamp:
         findings.differs(path, "computed from other images than are there", "`veilbench run` computes it again")

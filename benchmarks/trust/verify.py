@@ -20,14 +20,15 @@ def verify(results: Results, console: Console) -> Findings:
         console: for how far it is.
     """
     findings = verify_stored(results, console)
-    check_weights(results, findings)
-    check_tables(results, findings)
+    with console.status("computing its tables"):
+        check_weights(results, findings)
+        check_tables(results, findings)
     return findings
 
 
 def verify_stored(results: Results, console: Console) -> Findings:
     """The same without weights and tables."""
-    findings = Findings()
+    findings = Findings(imported=results.store.imported)
     total = sum(len(results.items(facts)) for facts in results.manifest.cells.values())
     with progress(console, total) as advance:
         check_store(results, findings, lambda cell, count: advance(cell, count, False, "checking"))

@@ -231,7 +231,8 @@ def test_an_altered_import_is_found(packed: Path, tmp_path: Path, veilbench: Vei
     rows.assign(psnr=99.0).to_parquet(path, index=False)
     outcome = veilbench("verify", folder)
     assert outcome.code == 1
-    assert f"differs: {path}: altered: not what the run recorded" in outcome.out
+    expected = "delete what was imported, and `veilbench import` its archive again"
+    assert f"differs: {path}: altered: not what the run recorded; {expected}\n" in outcome.out
     refused = veilbench("export", folder, "--to", tmp_path / "again.zip")
     assert refused.code == 2
     assert f"not exported: {path}: altered" in refused.err
@@ -370,6 +371,8 @@ def with_manifest(files: Files, **facts: Any) -> Files:
         (lambda files: signed(change(files, "manifest", b"{}")), "manifest.json: of version None"),
         (lambda files: signed(with_manifest(files, manifest_version=99)), "of version 99"),
         (lambda files: signed(with_manifest(files, dataset={"items": [], "name": ""})), "is not what was written"),
+        (lambda files: signed(with_manifest(files, questions=[])), "asks for what it does not have"),
+        (lambda files: signed(with_manifest(files, methods={})), "asks for what it does not have"),
         (
             lambda files: signed(
                 with_manifest(files, dataset={"items": ["../a"], "name": "", "digest": "a", "synthetic": True})
