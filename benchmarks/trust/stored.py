@@ -17,7 +17,7 @@ from ..engine.manifest import MANIFEST, CellFacts, ScoreFacts
 from ..engine.records import ItemRecord
 from ..engine.results import Results
 from ..engine.schema import STORE
-from ..engine.store import ProtectionFolder, read_json, stamp_of
+from ..engine.store import ProtectionFolder, TrainingFolder, read_json, stamp_of
 from ..progress import first_of
 from .findings import REPLACE, Findings
 
@@ -46,9 +46,9 @@ def _check_cell(
     folder = results.store.protection(cell)
     folder.damaged()
     folder.name_lost_lines()
-    _check_spec(folder.path, cell, findings)
+    _check_spec(folder.path, findings)
     if facts.training is not None:
-        _check_training(results, facts.training, findings)
+        check_training(results.store.training(facts.training), findings)
     records, before = folder.records(), len(findings.differences)
     contents: dict[str, str] = {}
     missing: list[str] = []
@@ -85,15 +85,15 @@ def _check_image(folder: ProtectionFolder, record: ItemRecord, findings: Finding
     return content
 
 
-def _check_spec(path: Path, name: str, findings: Findings) -> None:
-    """What a protection or a training is, against the hash in its name."""
+def _check_spec(path: Path, findings: Findings) -> None:
+    """What a protection or a training is, against the hash in its folder's name."""
     spec = read_json(path / "spec.json")
     if spec is None:
         if not (path / "spec.json").is_file():
             findings.differs(path / "spec.json", "missing")
         return
     findings.checked["records"] += 1
-    if not _is_named_after(name, {key: value for key, value in spec.items() if key != STORE.key}):
+    if not _is_named_after(path.name, {key: value for key, value in spec.items() if key != STORE.key}):
         findings.differs(path / "spec.json", "altered: not what the folder is named after")
 
 
@@ -105,10 +105,9 @@ def _is_named_after(name: str, spec: Any) -> bool:
         return False
 
 
-def _check_training(results: Results, training: str, findings: Findings) -> None:
+def check_training(folder: TrainingFolder, findings: Findings) -> None:
     """A trained network against its record."""
-    folder = results.store.training(training)
-    _check_spec(folder.path, training, findings)
+    _check_spec(folder.path, findings)
     record = folder.record
     if not record:
         if not (folder.path / "training.json").is_file():

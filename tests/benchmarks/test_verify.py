@@ -19,9 +19,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from veilbench.benchmarks.cli import main
+from veilbench.benchmarks.engine.identity import readable_id
 from veilbench.benchmarks.engine.intact import sealed
-from veilbench.benchmarks.engine.store import ProtectionFolder
+from veilbench.benchmarks.engine.store import ProtectionFolder, Store
 from veilbench.benchmarks.trust.findings import Findings
+from veilbench.benchmarks.trust.stored import check_training
 from veilbench.models.recognizers.state_dict import NetworkRecognizer
 
 from .conftest import Outcome
@@ -286,6 +288,27 @@ def test_a_second_run_records_what_is_there_and_forgets_nothing(root: Path, made
     after = json.loads(checksums.read_bytes())
     assert after["files"] == before["files"]
     assert verified(veilbench, root).code == 0
+
+
+def test_a_trained_network_is_checked_against_its_record(tmp_path: Path) -> None:
+    spec = {"method": "mine", "params": {"steps": 3}}
+    folder = Store(tmp_path).training(readable_id(["mine"], spec))
+
+    def found() -> Findings:
+        findings = Findings()
+        check_training(folder, findings)
+        return findings
+
+    folder.create(spec)
+    assert list(found().unchecked) == ["not trained"]
+    folder.finish(b"weights", {"seconds": 1.0, "steps": 3, "forward": {}, "backward": {}})
+    assert (found().differences, found().unchecked, found().checked["weight files"]) == ({}, {}, 1)
+    folder.weights.write_bytes(b"other weights")
+    assert found().differences[str(folder.weights)].startswith("altered: not the weights that training.json records; ")
+    folder.weights.unlink()
+    assert (found().differences, list(found().unchecked)) == ({}, ["not here"])
+    folder.create({**spec, "method": "another"})
+    assert list(found().differences) == [str(folder.path / "spec.json")]
 
 
 def test_lines_are_one_a_difference_and_one_a_reason() -> None:
