@@ -25,6 +25,7 @@ from .options import RESULTS, ExecutorName, Jobs, Only, ResultsFolder, Settings,
 from .protecting import protect
 from .report_command import report
 from .terminal import make_console, say
+from .trust_commands import export, import_, verify
 from .weights_commands import app as weights_app
 
 if TYPE_CHECKING:
@@ -165,6 +166,9 @@ app.command(cls=with_optional_values({"--published": "", "--latex": STDOUT}))(le
 app.command()(compare)
 app.command()(report)
 app.command()(linkage)
+app.command()(verify)
+app.command()(export)
+app.command("import")(import_)
 
 
 @app.command()

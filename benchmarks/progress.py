@@ -129,7 +129,7 @@ def _some(names: Sequence[str]) -> str:
     return f"{cells}: {first_of(names)}"
 
 
-def first_of(names: Sequence[str]) -> str:
-    """The first :data:`NAMED` of them, and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{', '.join(names[:NAMED])}{more}"
+def first_of(names: Sequence[str], most: int = NAMED) -> str:
+    """The first ``most`` of them, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"

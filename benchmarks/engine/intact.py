@@ -15,8 +15,8 @@ import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,25 @@ MARK = re.compile(rb"sha256:[0-9a-f]{64}")
 PNG, LAST_CHUNK = b"\x89PNG\r\n\x1a\n", b"IEND"
 
 _told: set[tuple[Path, int]] = set()
+_gathering: list[dict[Path, tuple[str, str]]] = []
+
+
+@contextmanager
+def gathered() -> Iterator[dict[Path, tuple[str, str]]]:
+    """The damaged files that are named within the block, why, and what to do; none of it reaches standard error."""
+    found: dict[Path, tuple[str, str]] = {}
+    _gathering.append(found)
+    try:
+        yield found
+    finally:
+        _gathering.pop()
 
 
 def tell(path: Path, reason: str, remedy: str = "`veilbench run` makes it again") -> None:
-    """Name a damaged file on standard error, once as long as it stays as it is."""
+    """Name a damaged file on standard error, once as long as it stays as it is; or to whoever gathers what is named."""
+    if _gathering:
+        _gathering[-1].setdefault(path, (f"damaged ({reason})", remedy))
+        return
     key = (path, path.stat().st_mtime_ns if path.exists() else 0)
     if key not in _told:
         _told.add(key)
@@ -62,9 +77,10 @@ def fill_mark(data: bytes) -> bytes:
 
 
 def mark_holds(data: bytes) -> bool:
-    """Whether bytes are those that :func:`fill_mark` gave, or have no mark."""
-    found = next((mark for mark in MARK.findall(data) if mark != BLANK), None)
-    return found is None or fill_mark(MARK.sub(BLANK, data)).find(found) >= 0
+    """Whether bytes are those that :func:`fill_mark` gave, or have no mark; one that was never filled does not hold."""
+    marks = MARK.findall(data)
+    found = next((mark for mark in marks if mark != BLANK), None)
+    return not marks if found is None else fill_mark(MARK.sub(BLANK, data)).find(found) >= 0
 
 
 def whole_png(data: bytes) -> bool:

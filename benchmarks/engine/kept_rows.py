@@ -56,13 +56,13 @@ def row_frames(
 
 def write_row(store: Store, key: str, numbers: Mapping[str, float], n: int) -> None:
     """Keep a row's numbers, and from how many images they are."""
-    write_json(_place(store, key), {"numbers": dict(numbers), "n": n})
+    write_json(row_path(store, key), {"numbers": dict(numbers), "n": n})
     _failure(store, key).unlink(missing_ok=True)
 
 
 def read_row(store: Store, key: str) -> dict[str, float] | None:
     """A row's numbers, and of each from how many images it is, ``<name>_n``; None where they were not computed."""
-    path = _place(store, key)
+    path = row_path(store, key)
     found = read_json(path)
     if found is None:
         return None
@@ -89,9 +89,10 @@ def any_row_failed(store: Store) -> bool:
     return any((store.root / "store" / "rows").glob("*.error.json"))
 
 
-def _place(store: Store, key: str) -> Path:
+def row_path(store: Store, key: str) -> Path:
+    """Where a row's numbers are."""
     return store.root / "store" / "rows" / f"{key}.json"
 
 
 def _failure(store: Store, key: str) -> Path:
-    return _place(store, key).with_suffix(".error.json")
+    return row_path(store, key).with_suffix(".error.json")

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from veilbench.boxes import crop_text
 from veilbench.metrics.base import Column
 
+from . import schema
+
 if TYPE_CHECKING:
     from veilbench.models.crops import Crop
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from ..specs.recognizers import RecognizerSpec
     from .plan import Plan
 
-MANIFEST_VERSION = 1
 MANIFEST = "manifest.json"
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 
@@ -132,7 +133,7 @@ class Manifest(Facts):
         origin: code version, packages and hardware of the run that wrote it.
     """
 
-    manifest_version: int = MANIFEST_VERSION
+    manifest_version: int = schema.MANIFEST.version
     suite: str
     file: str
     asked: str

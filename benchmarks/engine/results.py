@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from veilbench.errors import UserError
 
 from ..specs.asked import Asked, read_asked
-from .manifest import MANIFEST, MANIFEST_VERSION, CellFacts, Manifest, QuestionFacts, ScoreFacts, manifest_of
+from . import schema
+from .manifest import MANIFEST, CellFacts, Manifest, QuestionFacts, ScoreFacts, manifest_of
 from .status import Status, status
 from .store import Store, read_json, write_json
 
@@ -100,7 +101,7 @@ class Results:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a results folder; None where it has none.
+    """The manifest of a results folder, also one of an older version; None where it has none.
 
     Raises:
         UserError: when it is of a version that this code does not read.
@@ -108,12 +109,9 @@ def read_manifest(folder: Path) -> Manifest | None:
     content = read_json(folder / MANIFEST)
     if content is None:
         return None
-    version = content.get("manifest_version")
-    if version != MANIFEST_VERSION:
-        raise UserError(
-            f"{folder / MANIFEST}: of version {version!r}; this veilbench reads version {MANIFEST_VERSION}: "
-            "use the veilbench that wrote it, or run the suite again"
-        )
+    content = schema.MANIFEST.migrated(
+        content, folder / MANIFEST, "use the veilbench that wrote it, or run the suite again"
+    )
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:

@@ -14,6 +14,7 @@ from rich.markup import escape
 from ..executors import make_executor
 from ..progress import Advance, clock, grouped, progress
 from .cells import Cells
+from .checksums import record_checksums, record_manifest
 from .plan import Plan, Protection
 from .results import Results, write_manifest
 from .scoring import Scorer
@@ -79,6 +80,7 @@ class Runner:
             closing(self._protected(advance)) as protected,
         ):
             write_manifest(self.results)  # before anything is made, so that whoever looks meanwhile knows how far it is
+            record_manifest(self.results)
             for protection, failure in protected:
                 if failure:
                     failures.append(failure)
@@ -90,6 +92,7 @@ class Runner:
             advance("rows of the leaderboard", 0, True, "scoring")
             with self._scoring():
                 self._reduce_rows(failures)
+            record_checksums(self.results)
         if self._seconds >= 1:
             self.console.print(f"scoring took {clock(self._seconds)}", highlight=False)
         return failures

@@ -28,12 +28,14 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from veilbench.errors import UserError
 from veilbench.files import file_sha256, write_bytes
 
+from . import schema
 from .intact import png_content, sealed, size_and_time, sizes_and_times, tell, unsealed, whole_png
 from .lock import hold
 from .records import ItemRecord, read_records
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-STORE_VERSION = 2  # 2: what a class's defaults say is in no identity
+IMPORTED = "imported.json"  # below `store`: says of what export it is
 COSTS = {"seconds": int | float, "steps": int, "forward": dict, "backward": dict}  # that a training's record has
 
 
@@ -79,6 +81,11 @@ def read_error(path: Path) -> str:
     return str((read_json(path) or {}).get("error", ""))
 
 
+def stamp_of(contents: Mapping[str, str]) -> str:
+    """The stamp of images: their hashes by item."""
+    return hashlib.sha256("".join(f"{item}:{contents[item]};" for item in sorted(contents)).encode()).hexdigest()
+
+
 class DamagedImageError(UserError):
     """A protected PNG that is not what was written."""
 
@@ -89,6 +96,11 @@ class ProtectionFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @cached_property
+    def imported(self) -> bool:
+        """Whether it is part of an export: images that were not packed with it count as finished by their record."""
+        return (self.path.parents[1] / IMPORTED).is_file()
+
     def image(self, item: str) -> Path:
         """Where the protected PNG of ``item`` is, or will be."""
         return self.path / "images" / f"{item}.png"
@@ -96,7 +108,7 @@ class ProtectionFolder:
     def create(self, spec: Mapping[str, Any]) -> None:
         """Make the folder and say what it is."""
         (self.path / "images").mkdir(parents=True, exist_ok=True)
-        write_json(self.path / "spec.json", {"store_version": STORE_VERSION, **spec})
+        write_json(self.path / "spec.json", {schema.STORE.key: schema.STORE.version, **spec})
 
     def append(self, records: Collection[ItemRecord], rank: int = 0) -> None:
         """Add item records; one ``write`` so that a kill leaves whole lines or none."""
@@ -147,7 +159,7 @@ class ProtectionFolder:
     def _has(self, record: ItemRecord, there: Mapping[str, tuple[int, int]]) -> bool:
         found = there.get(f"{record.id}.png")
         if found is None:
-            return False
+            return bool(record.sha256) and self.imported
         if record.sha256 and (record.size, record.modified) == found:
             return True  # nobody has touched it
         path = self.image(record.id)
@@ -186,8 +198,8 @@ class ProtectionFolder:
         Only PNGs that were touched since they were recorded are read, and recorded anew, so that it happens once.
         """
         records = self.records() if records is None else records
-        seen, digest = [], hashlib.sha256()
-        for item in sorted(items):
+        seen, contents = [], {}
+        for item in items:
             path, known = self.image(item), records.get(item)
             found = size_and_time(path)
             if known and known.sha256 and (known.size, known.modified) == found:
@@ -196,10 +208,10 @@ class ProtectionFolder:
                 content = png_content(path, *found)
                 if known and known.sha256 in ("", content):
                     seen.append(self.record(known))
-            digest.update(f"{item}:{content};".encode())
+            contents[item] = content
         if seen:
             self.append(seen)
-        return digest.hexdigest()
+        return stamp_of(contents)
 
     @property
     def cell(self) -> dict[str, Any]:
@@ -238,7 +250,7 @@ class TrainingFolder:
 
     def create(self, spec: Mapping[str, Any]) -> None:
         """Make the folder and say what it is."""
-        write_json(self.path / "spec.json", {"store_version": STORE_VERSION, **spec})
+        write_json(self.path / "spec.json", {schema.STORE.key: schema.STORE.version, **spec})
 
     def finish(self, weights: bytes, record: Mapping[str, Any]) -> None:
         """Keep the trained network with its cost and provenance; checkpoints are no longer needed."""
@@ -291,18 +303,15 @@ class Store:
     def _of_this_version(self, path: Path) -> Path:
         if path not in self._known:
             if not self._known:  # cells of another version have other names: one of them tells for all
-                self._check_version(next(self.root.glob("store/[pt]*s/*/spec.json"), path / "spec.json"))
-            self._check_version(path / "spec.json")
+                schema.check_store(next(self.root.glob("store/[pt]*s/*/spec.json"), path / "spec.json"), self.root)
+            schema.check_store(path / "spec.json", self.root)
             self._known.add(path)
         return path
 
-    def _check_version(self, spec: Path) -> None:
-        version = _store_version(spec)
-        if version != STORE_VERSION:
-            raise UserError(
-                f"{self.root}: a store of version {version!r} ({spec.parent.name}); this veilbench reads and writes "
-                f"version {STORE_VERSION}: choose another --results, or use the veilbench that wrote it"
-            )
+    @property
+    def imported(self) -> bool:
+        """Whether it was unpacked from an export: it is shown, and not gone on with."""
+        return (self.root / "store" / IMPORTED).is_file()
 
     @property
     def cache(self) -> Path:
@@ -364,26 +373,19 @@ class Store:
         """Hold the results folder for writing; within a block that does so already, it is held on.
 
         Raises:
-            UserError: when another run holds it, with that run's process number.
+            UserError: when another run holds it, with that run's process number, or it was imported.
         """
         if self._held:
             yield
             return
+        if self.imported:
+            raise UserError(f"{self.root}: imported, to be shown and not gone on with; choose another --results")
         with hold(self.root):
             self._held = True
             try:
                 yield
             finally:
                 self._held = False
-
-
-def _store_version(spec: Path) -> object:
-    """What a spec says, whether or not its seal is ours: another version may seal otherwise."""
-    try:
-        content: object = json.loads(spec.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return STORE_VERSION
-    return content.get("store_version", STORE_VERSION) if isinstance(content, dict) else STORE_VERSION
 
 
 def _ends_with_newline(path: Path) -> bool:

@@ -1,0 +1,1 @@
+"""Whether results are what they were, and how others can check them."""
