@@ -1,12 +1,14 @@
-"""Your own photos: one per file, in up to five folders.
+"""Your own photos: one per file, in up to six folders.
 
 ``root`` holds the sources.  ``others`` (the *pairs* layout) holds another photo of each source under the same stem
 (the file name without its ending): one stem, one person.  ``targets`` and ``targets_other`` hold the identities to
-impersonate, ``distractors`` further people for the gallery of an identification.
+impersonate, ``distractors`` further people for the gallery of an identification, ``training`` people whom methods and
+adversaries may learn from.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
@@ -36,7 +38,7 @@ from .photo_files import (
 )
 from .protocol import Grouping, Groups
 
-Role = Literal["root", "others", "targets", "targets_other", "distractors"]
+Role = Literal["root", "others", "targets", "targets_other", "distractors", "training"]
 
 
 class FolderFaces(FaceDataset):
@@ -55,23 +57,24 @@ class FolderFaces(FaceDataset):
             more file would silently shift everybody's identity.
         distractors: folder with photos of people who are neither sources nor targets, by which an identification's
             gallery grows; one a person, or more.
+        training: folder with photos of other people again, for methods that train and adversaries that learn.
         size: side of the square images.  Without a crop box, the centre square of a photo is resized.
-        crop: per folder (``root``, ``others``, ``targets``, ``targets_other``, ``distractors``), file name ->
-            ``[y0, y1, x0, x1]`` in pixels of the upright photo.  The box is stretched to the square.
+        crop: per folder (``root``, ``others``, ``targets``, ``targets_other``, ``distractors``, ``training``), file
+            name -> ``[y0, y1, x0, x1]`` in pixels of the upright photo.  The box is stretched to the square.
         limit: use only the first so many sources, sorted by stem.
         grouping: ``all`` (every source is to be taken for every target) or ``groups`` (as many groups of neighbouring
             ids as targets, the first for the first target).
 
     Raises:
         DataError: in one line, for a missing or empty folder, photos that cannot be read, stems that are not unique or
-            not safe as ids, sources or targets without their gallery photo, distractors that are one of their photos,
-            and boxes that fit no photo.
+            not safe as ids, sources or targets without their gallery photo, distractors or training photos that are
+            one of their photos, and boxes that fit no photo.
     """
 
     kind = "folder"
     name = "folder"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (keys of a config)
         self,
         *,
         root: Path,
@@ -80,6 +83,7 @@ class FolderFaces(FaceDataset):
         targets_other: Path | None = None,
         target_pairs: dict[str, str] | None = None,
         distractors: Path | None = None,
+        training: Path | None = None,
         size: int = 256,
         crop: dict[Role, dict[str, tuple[int, int, int, int]]] | None = None,
         limit: int | None = None,
@@ -112,6 +116,8 @@ class FolderFaces(FaceDataset):
         further = {} if distractors is None else _list("distractors", distractors, boxes)
         known = [*source_files, *other_files, *attack_files, *scored_files]
         self._distractors = check_distractors(further.values(), boxes.get("distractors", {}), known)
+        learnt = {} if training is None else _list("training", training, boxes)
+        self._training = check_distractors(learnt.values(), boxes.get("training", {}), known, "training photos")
         self._targets = tuple(photo_target(attack, other, size) for attack, other in target_files)
         self._groups = Groups([photo.path.stem for photo in source_files], self._targets, grouping)
 
@@ -129,6 +135,19 @@ class FolderFaces(FaceDataset):
     def group(self, target: str) -> tuple[str, ...] | None:
         """Ids of the sources of ``target``'s group; None when ``grouping`` is ``all``."""
         return self._groups.of(target)
+
+    def training(self, count: int) -> FolderFaces | None:
+        """The first ``count`` photos of the folder ``training``, sorted by stem; None without that folder."""
+        if not self._training:
+            return None
+        if not 1 <= count <= len(self._training):
+            raise DataError(
+                f"training: {count} photos are asked for and {len(self._training)} are there; add some or ask for fewer"
+            )
+        faces = copy.copy(self)
+        faces._sources, faces._others, faces._training = self._training[:count], [], []
+        faces._targets, faces._groups, faces._distractors = (), Groups(), []
+        return faces
 
     @property
     def distractors(self) -> Sequence[Enrolled]:

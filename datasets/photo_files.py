@@ -219,13 +219,16 @@ def photo_target(attack: PhotoFile, other: PhotoFile, size: int) -> Target:
     return Target(attack.path.stem, attack.load(size), other.load(size), sha256)
 
 
-def check_distractors(paths: Iterable[Path], boxes: Mapping[str, Box], known: Iterable[PhotoFile]) -> list[PhotoFile]:
-    """Photos of further people for a gallery, each checked; of copies of one file the first, and a warning.
+def check_distractors(
+    paths: Iterable[Path], boxes: Mapping[str, Box], known: Iterable[PhotoFile], role: str = "distractors"
+) -> list[PhotoFile]:
+    """Photos of further people, each checked; of copies of one file the first, and a warning.
 
     Args:
         paths: the files.
         boxes: of some, by file name.
         known: the photos of sources and targets.  Who is in a photo is not known, but a file that is theirs is.
+        role: what they are for, in messages.
 
     Raises:
         DataError: for photos that cannot be used, or that are one of ``known``.
@@ -237,13 +240,11 @@ def check_distractors(paths: Iterable[Path], boxes: Mapping[str, Box], known: It
     first: dict[str, PhotoFile] = {}
     for file in files:
         if file.sha256 in theirs:
-            raise DataError(
-                f"{file.path}: the same photo as {theirs[file.sha256]}; distractors are other people, remove it"
-            )
+            raise DataError(f"{file.path}: the same photo as {theirs[file.sha256]}; {role} are other people, remove it")
         first.setdefault(file.sha256, file)
     copies = [file.path.name for file in files if first[file.sha256] is not file]
     if copies:
-        _warn(f"{files[0].path.parent}: {len(copies)} distractors are copies of others, left out: {some(copies)}")
+        _warn(f"{files[0].path.parent}: {len(copies)} {role} are copies of others, left out: {some(copies)}")
     return list(first.values())
 
 

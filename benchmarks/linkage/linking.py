@@ -23,8 +23,9 @@ from veilbench.models.recognizers.base import Recognizer
 from ..engine.cells import Cells
 from ..engine.identity import fingerprint
 from ..engine.plan import Plan, Protection, Question
+from ..engine.records import ItemRecord
 from ..engine.status import status
-from ..engine.store import Store, read_json, write_json
+from ..engine.store import ProtectionFolder, Store, read_json, write_json
 from ..engine.surroundings import PlanSurroundings
 from ..engine.treating import scoring_device
 from ..executors import make_executor
@@ -115,8 +116,7 @@ class Linkage:
         found = []
         for label, component in self.plan.suite.methods.items():
             for judge in self.plan.suite.judges:
-                mine = [one for one in self._asked(self.plan, label, goal, judge) if one.target or goal == "dodge"]
-                if mine:
+                if self._asked(self.plan, label, goal, judge):
                     told = {"goal": goal, "method": label, "family": component.cls.family, "judge": judge}
                     found.append(self._linked(label, goal, judge).assign(**told))
         if not found:
@@ -240,7 +240,7 @@ class Linkage:
         return {"threshold": strangers.thresholds[far], "own": own, "clean": cleans, "protected": hidden}
 
 
-def _read(folder: Any, record: Any) -> Tensor:
+def _read(folder: ProtectionFolder, record: ItemRecord) -> Tensor:
     return decode_photo(folder.content(record.id, record), folder.image(record.id))
 
 

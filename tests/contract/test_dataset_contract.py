@@ -32,6 +32,7 @@ def make_folder(place: Path) -> FolderFaces:
         "targets": list(target_pairs),
         "targets_other": list(target_pairs.values()),
         "more": ["x.png", "y.png"],
+        "training": ["p.png", "q.png", "r.png", "s.png"],
     }
     random = np.random.default_rng(0)
     for folder, files in names.items():
@@ -45,6 +46,7 @@ def make_folder(place: Path) -> FolderFaces:
         targets_other=place / "targets_other",
         target_pairs=target_pairs,
         distractors=place / "more",
+        training=place / "training",
         crop={"targets": {"005869.jpg": (2, 38, 1, 29)}},
         size=32,
     )

@@ -343,3 +343,20 @@ def test_sources_may_be_divided_among_the_targets(world: Path) -> None:
         FolderFaces(**folders, target_pairs=TARGET_FILES, grouping="groups", size=SIZE)
     with pytest.raises(DataError, match="3 sources cannot be divided by 0 targets"):
         FolderFaces(root=world / "a", grouping="groups", size=SIZE)
+
+
+def test_training_photos_are_the_first_of_their_folder_and_of_nobody_measured(world: Path) -> None:
+    save_photo(world / "learn" / "q.png", 7)
+    save_photo(world / "learn" / "p.png", 8)
+    dataset = with_targets(world, others=world / "b", training=world / "learn")
+    faces = dataset.training(1)
+    assert faces is not None
+    assert [entry.id for entry in faces.manifest.entries] == ["p"]
+    assert (faces.targets, faces.distractors, faces.gallery_photo(0)) == ((), (), None)
+    assert dataset.manifest == with_targets(world, others=world / "b").manifest  # nothing measured depends on them
+    with pytest.raises(DataError, match="training: 3 photos are asked for and 2 are there"):
+        dataset.training(3)
+    assert with_targets(world, others=world / "b").training(1) is None
+    shutil.copy(next((world / "a").iterdir()), world / "learn" / "theirs.png")
+    with pytest.raises(DataError, match="training photos are other people"):
+        with_targets(world, others=world / "b", training=world / "learn")
