@@ -62,9 +62,9 @@ def _check_cell(
     failed = [item for item, record in records.items() if record.error]
     if folder.error or failed:
         findings.leave(folder.path, folder.error or f"{first_of(failed)}: {records[failed[0]].error}")
-    elif missing:
+    if missing and not folder.error:
         findings.differs(folder.path, f"{len(missing)} images without record or file ({first_of(missing)})")
-    return contents if len(findings.differences) == before and not missing else None
+    return contents if len(findings.differences) == before else None
 
 
 def _check_image(folder: ProtectionFolder, record: ItemRecord, findings: Findings) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -278,6 +279,38 @@ def test_results_without_digests_are_checked_as_far_as_they_can_be(root: Path, v
     assert outcome.code == 1  # its tables tell
     assert "has no seal (from before there were any, or rewritten)" in outcome.out
     assert "items.csv: row " in outcome.out
+
+
+BROKEN = """
+from veilbench.methods.base import ProtectionMethod
+
+
+class Broken(ProtectionMethod):
+    kind, family = "broken", "noise"
+    uses_surrogates = uses_target = False
+
+    def protect(self, faces, task, random):
+        raise RuntimeError(f"{__file__} is broken")
+"""
+
+
+def test_a_failed_cell_is_no_difference_and_its_reason_is_packed_without_paths(
+    world: Path, veilbench: Veilbench
+) -> None:
+    (world / "mine.py").write_text(BROKEN, encoding="utf-8")
+    suite = yaml.safe_load((world / "suite.yaml").read_text(encoding="utf-8"))
+    suite |= {"methods": ["clean", "./mine.py:Broken"], "protocol": {"goals": ["dodge"]}, "realism": None}
+    (world / "suite.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    assert veilbench("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none").code == 1
+    outcome = verified(veilbench, world / "r")
+    assert (outcome.code, outcome.err) == (0, ""), outcome.out
+    assert f": RuntimeError: {world / 'mine.py'} is broken" in outcome.out
+    packed = veilbench("export", world / "r" / "suites" / "suite", "--to", world / "e.zip")
+    assert packed.code == 0, packed.err
+    with zipfile.ZipFile(world / "e.zip") as archive:
+        failures = archive.read("suites/suite/failures.csv").decode()
+    assert "RuntimeError: mine.py is broken" in failures
+    assert str(world) not in failures
 
 
 def test_a_second_run_records_what_is_there_and_forgets_nothing(root: Path, made: Path, veilbench: Veilbench) -> None:
