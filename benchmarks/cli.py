@@ -121,7 +121,7 @@ def status(suite: Stored, set_: Settings = None, method: Only = None, results: R
 
 
 @app.command()
-def run(  # noqa: PLR0913 (options of a command)
+def run(  # noqa: PLR0913, PLR0917 (options of a command)
     suite: SuiteName,
     set_: Settings = None,
     method: Only = None,

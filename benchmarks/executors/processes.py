@@ -7,7 +7,6 @@ the store; only counts and failures come back.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import pickle
 import signal
 from collections.abc import Generator, Iterator, Sequence
@@ -26,6 +25,7 @@ from ..engine.store import Store
 from ..engine.surroundings import PlanSurroundings
 from ..engine.watch import LOOK_EVERY, begin
 from .base import Executor, OnProgress
+from .threads import cores, threads_for
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
@@ -82,32 +82,6 @@ class ProcessExecutor(Executor):
             finally:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def threads_for(share: int) -> Iterator[int]:
-    """Within the block torch has so many threads: more would wait for cores that workers have, and wait busily.
-
-    Args:
-        share: cores that are this process's own; no more are taken than whoever set ``OMP_NUM_THREADS`` wants.
-
-    Yields:
-        The number of threads, at least 1.
-    """
-    import torch  # noqa: PLC0415
-
-    own = torch.get_num_threads()
-    threads = max(1, min(own, share))
-    torch.set_num_threads(threads)
-    try:
-        yield threads
-    finally:
-        torch.set_num_threads(own)
 
 
 def own_cells(plan: Plan, root: Path, batch_size: int, devices: int = 1) -> Cells:

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..engine.cells import Cells
 from .base import Cluster, Executor, OnProgress
-from .processes import MOST, cores, own_cells, threads_for
+from .processes import MOST, own_cells
 from .ray_cluster import Share, joined
 from .ray_crew import Crew, Told
 from .ray_worker import VARIABLES, Place
+from .threads import cores, threads_for
 
 if TYPE_CHECKING:
     from ..engine.plan import Protection
@@ -34,9 +35,9 @@ class RayExecutor(Executor):
     """Protects on a Ray cluster, several protections at a time.
 
     Args:
-        cells: with the plan, the store, the batch size and the devices; its recognisers are not shared with the workers.
-        jobs: how many at once; by default as many as there is room for, at most :data:`~.processes.MOST` on the cores of
-            this machine alone.
+        cells: with the plan, the store, the batch size and the devices; its recognisers are not shared with workers.
+        jobs: how many at once; by default as many as there is room for, at most :data:`~.processes.MOST` on the cores
+            of this machine alone.
         cluster: which, and what a protection is given of it.
     """
 
@@ -76,9 +77,7 @@ class RayExecutor(Executor):
 
     def _payload(self) -> bytes:
         cells = self._cells
-        return pickle.dumps(
-            partial(own_cells, cells.plan, cells.store.root.resolve(), cells.batch_size, cells.devices)
-        )
+        return pickle.dumps(partial(own_cells, cells.plan, cells.store.root.resolve(), cells.batch_size, cells.devices))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import logging
 import os
@@ -19,9 +20,10 @@ from pathlib import Path
 from veilbench.errors import UserError, one_line
 
 from .base import Cluster
-from .processes import cores
+from .threads import cores
 
 LONGEST_FOLDER = 24  # characters: names of sockets below it must not be longer than 107
+PREFIX = "vb-ray-"
 OBJECTS = 128 << 20  # bytes for objects of a cluster of ours: plans, which are small
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}  # nothing about a run is sent
 
@@ -50,10 +52,11 @@ def check_cluster(cluster: Cluster, devices: int) -> None:
     """Raise :class:`UserError` where Ray is not installed, or cannot do what ``cluster`` says."""
     if importlib.util.find_spec("ray") is None:
         raise UserError("--executor ray: Ray is not installed; uv pip install 'veilbench[ray]'")
-    if cluster.address is not None and cluster.address.startswith("ray://"):
+    address = _address(cluster)
+    if "://" in address:
         raise UserError(
-            f"--address {cluster.address}: runs do not go through Ray's client; start the command on a machine of the "
-            "cluster, with --address auto"
+            f"--address {address}: runs do not go through Ray's client; start the command on a machine of the cluster, "
+            "with --address auto"
         )
     if cluster.gpus is not None and cluster.gpus > 1 and cluster.gpus != int(cluster.gpus):
         raise UserError(f"--gpus-per-cell {cluster.gpus:g}: only below 1 it may be a fraction; give a whole number")
@@ -62,6 +65,11 @@ def check_cluster(cluster: Cluster, devices: int) -> None:
             f"--gpus-per-cell {cluster.gpus:g}: --devices {devices} shares each protection's images among {devices} "
             f"cards; give --gpus-per-cell {devices}, or leave it out"
         )
+
+
+def _address(cluster: Cluster) -> str:
+    """Of the cluster to join; empty where one is to be started."""
+    return cluster.address or os.environ.get("RAY_ADDRESS", "")
 
 
 @contextmanager
@@ -78,7 +86,7 @@ def joined(cluster: Cluster, least_cpus: int) -> Iterator[bool]:
     Raises:
         UserError: where it cannot be joined or started.
     """
-    address = cluster.address or os.environ.get("RAY_ADDRESS")
+    address = _address(cluster)
     with _variables_kept(), _short_folder() as folder:
         os.environ.update(QUIET)
         if not address:
@@ -103,7 +111,7 @@ def joined(cluster: Cluster, least_cpus: int) -> Iterator[bool]:
             ray.shutdown()
 
 
-def _why_not(address: str | None, error: Exception) -> str:
+def _why_not(address: str, error: Exception) -> str:
     if not address:
         return f"--executor ray: no cluster could be started here ({one_line(error)}); use --executor processes"
     return (
@@ -132,22 +140,51 @@ def _variables_kept() -> Iterator[None]:
 
 @contextmanager
 def _short_folder() -> Iterator[Path]:
-    """A folder for logs and sockets of a cluster; its path is short, as that of a socket has to be."""
-    usual = tempfile.gettempdir()
-    folder = tempfile.mkdtemp(prefix="vb-ray-", dir=usual if len(usual) <= LONGEST_FOLDER else "/tmp")  # noqa: S108 (made for us alone)
+    """A folder for logs and sockets of a cluster; its path is short, as that of a socket has to be.
+
+    Folders that killed runs left are removed: nobody holds their lock any more.
+    """
+    usual = Path(tempfile.gettempdir())
+    place = usual if len(str(usual)) <= LONGEST_FOLDER else Path("/tmp")  # noqa: S108 (what is made there is ours alone)
+    for left in place.glob(f"{PREFIX}*"):
+        with _held(left) as free:
+            if free:
+                shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+    with _held(folder):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """Hold a folder's lock, which ends with this process; whether it was free."""
     try:
-        yield Path(folder)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # another user's, or gone
+        yield False
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        yield False
+    else:
+        yield True
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
 
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Ray takes SIGTERM for itself; a polite end is to reach the command line as before."""
+    """Ray takes SIGTERM for itself; a polite end is to reach the command line as before, also one that comes within."""
     own = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM) if own else None
     try:
         yield
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)

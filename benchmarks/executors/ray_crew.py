@@ -257,5 +257,6 @@ class Crew:
     def _finished(self, protection: Protection) -> int:
         return status(self._store, protection.id, protection.items).finished
 
+
 def _say(line: str) -> None:
     sys.stderr.write(f"veilbench: {printable(line)}\n")

@@ -1,4 +1,4 @@
-"""What runs in a worker of a Ray cluster.  Light: torch is imported when a worker knows how many threads are its own."""
+"""What runs in a worker of a Ray cluster.  Light: torch waits until a worker knows how many threads are its own."""
 
 from __future__ import annotations
 
