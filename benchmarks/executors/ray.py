@@ -21,7 +21,7 @@ from ..engine.cells import Cells
 from .base import Cluster, Executor, OnProgress
 from .processes import MOST, own_cells
 from .ray_cluster import Share, joined
-from .ray_crew import Crew, Told
+from .ray_crew import Crew, Outcome, Told
 from .ray_worker import VARIABLES, Place
 from .threads import cores, threads_for
 
@@ -55,10 +55,11 @@ class RayExecutor(Executor):
             most = self.jobs or (MOST if ours and not share.gpus else None)
             busy = min(most or len(pending), len(pending)) * cpus if ours else 0
             crew = Crew(cells.store, self._place(marker), self._payload(), share, most)
-            with threads_for(cores() // max(1, busy)), closing(ahead(crew.events(pending))) as events:
-                for event in events:
+            happening: Generator[Told | Outcome] = ahead(crew.events(pending))
+            with threads_for(cores() // max(1, busy)), closing(happening):
+                for event in happening:
                     if isinstance(event, Told):
-                        on_progress(*event)
+                        on_progress(event.cell, event.count, event.doing)
                     else:
                         yield event.protection, event.failure
 

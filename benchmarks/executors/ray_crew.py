@@ -7,7 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from veilbench.errors import UserError, one_line, printable
 
@@ -25,7 +25,8 @@ COUNT_EVERY = 5.0  # seconds between looks at the cluster's machines
 UNSEEN = 120.0  # seconds in which finished images have to be seen here: network file systems keep old listings
 
 
-class Told(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Told:
     """How far a protection is, as :class:`~veilbench.benchmarks.executors.base.OnProgress` is told."""
 
     cell: str
@@ -33,7 +34,8 @@ class Told(NamedTuple):
     doing: str
 
 
-class Outcome(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Outcome:
     """A protection that is as far as it gets, and its failure in one line or an empty string."""
 
     protection: Protection

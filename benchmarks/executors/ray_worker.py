@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from veilbench.errors import VeilbenchError, one_line
 
@@ -47,7 +47,8 @@ class Place:
     threads: int
 
 
-class Report(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Report:
     """What a worker says of a protection.
 
     Attributes:
@@ -64,7 +65,8 @@ class Report(NamedTuple):
     fatal: str = ""
 
 
-class Begun(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Begun:
     """A worker that is ready: its machine, and why it cannot be used after all, in one line, or an empty string."""
 
     machine: str
