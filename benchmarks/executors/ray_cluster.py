@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from .threads import cores
 
 LONGEST_FOLDER = 24  # characters: names of sockets below it must not be longer than 107
 PREFIX = "vb-ray-"
+PATIENCE = 10.0  # seconds in which the head of a cluster answers
 OBJECTS = 128 << 20  # bytes for objects of a cluster of ours: plans, which are small
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}  # nothing about a run is sent
 
@@ -101,6 +103,7 @@ def joined(cluster: Cluster, least_cpus: int) -> Iterator[bool]:
         }
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
+            _knock(address)
             with _signals_kept():
                 ray.init(address=address or "local", **(alone if not address else {}), **quiet)
         except Exception as error:  # of other kinds in every version
@@ -109,6 +112,13 @@ def joined(cluster: Cluster, least_cpus: int) -> Iterator[bool]:
             yield not address
         finally:
             ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise :class:`OSError` where nobody listens at ``host:port``; Ray would ask again for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
 
 
 def _why_not(address: str, error: Exception) -> str:

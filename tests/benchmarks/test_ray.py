@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,8 @@ COMMAND = [sys.executable, "-c", "from veilbench.benchmarks.cli import main; mai
 PATIENCE = 240.0  # seconds that anything may take on a busy machine
 # A cluster of three machines, each with processes of its own; a line on standard input, and the first is gone.
 CLUSTER = """
-import sys
+import os, shutil, sys, tempfile
+folder = os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="vb-test-", dir="/tmp")
 from ray.cluster_utils import Cluster
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
 nodes = [cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20) for _ in range(2)]
@@ -38,6 +40,7 @@ if sys.stdin.readline():
     print("gone", flush=True)
     sys.stdin.readline()
 cluster.shutdown()
+shutil.rmtree(folder, ignore_errors=True)
 """
 
 
@@ -115,6 +118,7 @@ def test_a_machine_that_dies_changes_nothing(world: Path, home: Path, undisturbe
     assert cluster.stdout is not None
     try:
         address = cluster.stdout.readline().strip()
+        assert address
         with started(home, *words(world, "r", "--executor", "ray", "--jobs", "2", "--address", address)) as run:
             wait_until(lambda: half_made(world / "r") == 2, run)
             print("kill", file=cluster.stdin, flush=True)
@@ -223,6 +227,17 @@ def test_settings_of_a_cluster_without_ray_are_refused(world: Path, veilbench: C
     assert outcome.err == (
         "veilbench: --address, --cpus-per-cell and --gpus-per-cell are for Ray; add --executor ray\n"
     )
+
+
+def test_an_address_where_nobody_listens_is_one_line(world: Path, veilbench: Callable[..., Outcome]) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        outcome = veilbench("run", *words(world, "r", "--executor", "ray", "--address", address))
+    assert outcome.code == 2
+    line = outcome.err.strip().splitlines()[-1]
+    assert line.startswith(f"veilbench: --address {address}: cannot be joined (ConnectionRefusedError: ")
 
 
 def counting(seen: list[int], last: int) -> Generator[int | None]:
