@@ -47,7 +47,8 @@ class Share:
         return min(by_cpus, by_gpus)
 
     def __str__(self) -> str:
-        return f"{self.cpus} CPUs" + (f" and {self.gpus:g} GPUs" if self.gpus else "")
+        cores_ = f"{self.cpus} CPU{'s' if self.cpus > 1 else ''}"
+        return cores_ + (f" and {self.gpus:g} GPU{'s' if self.gpus > 1 else ''}" if self.gpus else "")
 
 
 def check_cluster(cluster: Cluster, devices: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections import Counter, deque
@@ -9,7 +10,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from veilbench.errors import UserError, one_line, printable
+from veilbench.errors import LONGEST, UserError, one_line, printable, shown
 
 from ..engine.status import status
 from ..engine.watch import LOOK_EVERY
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 RETRIES = 3  # of a protection whose worker was lost, and of workers that are lost before they are ready
 COUNT_EVERY = 5.0  # seconds between looks at the cluster's machines
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 UNSEEN = 120.0  # seconds in which finished images have to be seen here: network file systems keep old listings
 
 
@@ -234,8 +236,8 @@ class Crew:
             self._stillborn += 1
             if self._stillborn > RETRIES:
                 raise UserError(
-                    f"workers of the cluster die before they are ready ({one_line(error)}); every machine needs the "
-                    "same installation, and memory for --jobs workers"
+                    f"workers of the cluster die before they are ready ({_last_line(error)}); every machine needs the "
+                    "same installation, and memory for its workers"
                 ) from error
             return
         self._losses[protection.id] += 1
@@ -258,6 +260,12 @@ class Crew:
 
     def _finished(self, protection: Protection) -> int:
         return status(self._store, protection.id, protection.items).finished
+
+
+def _last_line(error: Exception) -> str:
+    """What a long message of Ray's comes to: its last line, without colours."""
+    lines = COLOURS.sub("", str(error)).strip().splitlines()
+    return shown(lines[-1], LONGEST) if lines else type(error).__name__
 
 
 def _say(line: str) -> None:
