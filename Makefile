@@ -86,7 +86,7 @@ embedded-weights: $(READY) ## Train the embedded recognisers, diffusion models a
 	@$(BIN)/python -m veilbench.models.recipes.clip $(ARGS)
 
 lock: $(READY) ## Write requirements.lock anew from pyproject.toml
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra insightface --universal --python-version 3.11 --generate-hashes \
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra insightface --extra ray --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock $(ARGS)
 
 clean: ## Remove caches and build outputs; results/ and .venv stay

@@ -21,7 +21,20 @@ from .compare_command import compare
 from .leaderboard_command import STDOUT, leaderboard, print_leaderboard
 from .linkage_command import linkage
 from .optional_values import with_optional_values
-from .options import RESULTS, ExecutorName, Jobs, Only, ResultsFolder, Settings, Stored, SuiteName, TrackerName
+from .options import (
+    RESULTS,
+    Address,
+    CpusPerCell,
+    ExecutorName,
+    GpusPerCell,
+    Jobs,
+    Only,
+    ResultsFolder,
+    Settings,
+    Stored,
+    SuiteName,
+    TrackerName,
+)
 from .protecting import protect
 from .report_command import report
 from .terminal import make_console, say
@@ -31,6 +44,7 @@ from .weights_commands import app as weights_app
 if TYPE_CHECKING:
     from .engine.plan import Plan
     from .engine.results import Results
+    from .executors import Cluster
 
 app = typer.Typer(
     help="Measure how well methods keep portraits from being recognised, and what it costs.  `veilbench run embedded` "
@@ -109,7 +123,7 @@ def status(suite: Stored, set_: Settings = None, method: Only = None, results: R
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913, PLR0917 (options of a command)
     suite: SuiteName,
     set_: Settings = None,
     method: Only = None,
@@ -119,12 +133,15 @@ def run(
     devices: Annotated[int, typer.Option(min=1, help="Processes (CPU) or cards that share each cell's images.")] = 1,
     jobs: Jobs = None,
     executor: ExecutorName = "auto",
+    address: Address = None,
+    cpus_per_cell: CpusPerCell = None,
+    gpus_per_cell: GpusPerCell = None,
 ) -> None:
     """Run what is missing of a suite, score it, and print the leaderboard.  Run it again to resume.
 
     The suite `embedded` takes 9 to 14 minutes on two cores.
     """
-    _check_services(tracker, executor, devices)
+    cluster = _check_services(tracker, executor, devices, (address, cpus_per_cell, gpus_per_cell))
     console = make_console()
     with console.status("loading"):
         opened = _plan(suite, set_, method)
@@ -137,7 +154,7 @@ def run(
     for line in [*(f"skipped: {one}" for one in opened.skipped), *([notice] if notice else [])]:
         say(console, line)
     tracking = make_tracker(tracker, results, partial(say, console))
-    runner = Runner(opened, found, tracking, console, batch_size, devices, jobs, executor)
+    runner = Runner(opened, found, tracking, console, batch_size, devices, jobs, executor, cluster)
     try:
         failures = runner.run()
     except KeyboardInterrupt as error:
@@ -178,9 +195,12 @@ def sweep(
     tracker: TrackerName = "wandb",
     jobs: Jobs = None,
     executor: ExecutorName = "auto",
+    address: Address = None,
+    cpus_per_cell: CpusPerCell = None,
+    gpus_per_cell: GpusPerCell = None,
 ) -> None:
     """Try many settings of a method, keep every trial, and write the best one as a method.  Run it again to resume."""
-    _check_services(tracker, executor)
+    cluster = _check_services(tracker, executor, 1, (address, cpus_per_cell, gpus_per_cell))
     console = make_console()
     with console.status("loading"):
         from .engine.store import Store as ResultStore  # noqa: PLC0415
@@ -188,7 +208,7 @@ def sweep(
         from .trackers import make_tracker  # noqa: PLC0415
     tracking = make_tracker(tracker, results, partial(say, console))
     try:
-        result = Sweep(name, ResultStore(results), tracking, console, jobs, executor).run()
+        result = Sweep(name, ResultStore(results), tracking, console, jobs, executor, cluster).run()
     except KeyboardInterrupt as error:
         sys.stderr.write(INTERRUPTED)
         raise typer.Exit(130) from error
@@ -281,13 +301,17 @@ def doctor(results: ResultsFolder = RESULTS) -> None:
         raise typer.Exit(1)
 
 
-def _check_services(tracker: str, executor: str, devices: int = 1) -> None:
+def _check_services(
+    tracker: str, executor: str, devices: int, cluster: tuple[str | None, int | None, float | None]
+) -> Cluster:
     """Complain of what is not there before anything is loaded."""
-    from .executors import check_executor  # noqa: PLC0415
+    from .executors import Cluster, check_executor  # noqa: PLC0415
     from .trackers import check_tracker  # noqa: PLC0415
 
     check_tracker(tracker)
-    check_executor(executor, devices)
+    asked = Cluster(*cluster)
+    check_executor(executor, devices, asked)
+    return asked
 
 
 def main() -> None:

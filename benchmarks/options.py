@@ -33,6 +33,20 @@ TrackerName = Annotated[
     ),
 ]
 ExecutorName = Annotated[
-    str, typer.Option(help="serial, processes or auto (whichever suits --jobs), or path/to/file.py:Class.")
+    str, typer.Option(help="serial, processes or auto (whichever suits --jobs), ray, or path/to/file.py:Class.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="With --executor ray: HOST:PORT of the cluster's head, or auto for the cluster that this machine belongs "
+        "to; by default RAY_ADDRESS, else a cluster on this machine alone."
+    ),
+]
+CpusPerCell = Annotated[
+    int | None, typer.Option(min=1, help="With --executor ray: cores of each protection; one a device by default.")
+]
+GpusPerCell = Annotated[
+    float | None,
+    typer.Option(min=0, help="With --executor ray: cards of each protection, such as 0.25; one a device by default."),
 ]
 RESULTS = Path("results")

@@ -10,7 +10,7 @@ import pytest
 
 ROOMS = ("benchmarks", "configs", "datasets", "methods", "metrics", "models")
 GROUND_FLOOR = ("boxes.py", "errors.py", "files.py", "registry.py")
-OTHERS = ("results", "src", "tests")
+OTHERS = ("docs", "results", "src", "tests")
 
 
 @pytest.mark.parametrize("folder", ROOMS + OTHERS)

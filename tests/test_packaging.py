@@ -26,7 +26,7 @@ def pins(lock: str) -> list[Requirement]:
 def declared(repository: Path) -> dict[str, Requirement]:
     project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    lines = project["dependencies"] + extras["dev"] + extras["insightface"]  # frbench is not run here
+    lines = project["dependencies"] + extras["dev"] + extras["insightface"] + extras["ray"]  # frbench is not run here
     return {requirement.name: requirement for requirement in map(Requirement, lines)}
 
 

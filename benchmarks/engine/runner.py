@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from ..executors import make_executor
+from ..executors import Cluster, make_executor
 from ..progress import Advance, clock, grouped, progress
+from ..terminal import say
 from .cells import Cells
 from .checksums import record_checksums, record_manifest
+from .killed import marked
 from .plan import Plan, Protection
 from .results import Results, write_manifest
 from .scoring import Scorer
@@ -38,7 +40,7 @@ class Runner:
         batch_size: images at once; by default the suite's.
         devices: processes (on a CPU) or cards that share a cell's images.
         jobs: protections at once, each in a process of its own; by default as many as suit the machine.
-        executor: see :func:`~benchmarks.executors.make_executor`.
+        executor, cluster: see :func:`~benchmarks.executors.make_executor`.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Runner:
         devices: int = 1,
         jobs: int | None = None,
         executor: str = "auto",
+        cluster: Cluster | None = None,
     ) -> None:
         self.plan = plan
         self.results = results
@@ -62,6 +65,7 @@ class Runner:
         self.cells = Cells(plan, self.store, surroundings, batch_size or plan.suite.spec.batch_size, devices)
         self.jobs = jobs
         self.executor = executor
+        self.cluster = cluster
         self._sources_kept = False
         self._seconds = 0.0
 
@@ -76,8 +80,9 @@ class Runner:
         with (
             self._told(failures),
             self.store.lock(),
+            marked(self.results.folder) as killed,
             progress(self.console, total) as advance,
-            closing(self._protected(advance)) as protected,
+            closing(self._protected(advance, killed)) as protected,
         ):
             write_manifest(self.results)  # before anything is made, so that whoever looks meanwhile knows how far it is
             record_manifest(self.results)
@@ -151,21 +156,27 @@ class Runner:
             for line in grouped(failures):
                 self.console.print(f"[red]failed:[/red] {escape(line)}", highlight=False, soft_wrap=True)
 
-    def _protected(self, advance: Advance) -> Generator[tuple[Protection, str]]:
+    def _protected(self, advance: Advance, killed: str) -> Generator[tuple[Protection, str]]:
         """Every protection once it is as far as it gets, with its failure or an empty string."""
+        states = {cell: status(self.store, cell, one.items) for cell, one in self.plan.protections.items()}
+        if killed:
+            finished, total = (sum(getattr(one, name) for one in states.values()) for name in ("finished", "total"))
+            left = f"{finished} of {total} images are finished and kept, what it had only begun is made now"
+            say(self.console, f"the run before (process {killed}) was killed: {left}")
         pending = []
 
         def made(cell: str, count: int, doing: str = "") -> None:
             advance(cell, count, False, doing)
 
         for protection in self.plan.protections.values():
-            before = status(self.store, protection.id, protection.items)
+            before = states[protection.id]
             advance(protection.id, before.finished, True)
             if before.state == "cached":
                 yield protection, ""
             else:
                 pending.append(protection)
-        yield from make_executor(self.cells, len(pending), self.jobs, self.executor).run(pending, made)
+        executor = make_executor(self.cells, len(pending), self.jobs, self.executor, self.cluster)
+        yield from executor.run(pending, made)
 
 
 def _unheard(count: int, doing: str = "") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
@@ -14,6 +15,22 @@ class OnProgress(Protocol):
     """Called with a protection's id and how many of its images were made, or with what is being done meanwhile."""
 
     def __call__(self, cell: str, count: int, doing: str = "") -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Which Ray cluster protections run on, and what each of them is given of it.
+
+    Attributes:
+        address: ``host:port`` of its head, or ``auto`` for the one that this machine belongs to; by default what
+            ``RAY_ADDRESS`` names, and where nothing does, one is started on this machine for the run.
+        cpus: cores of a protection, at least 1, which are the threads of its networks; by default one a device.
+        gpus: graphics cards of a protection: a fraction, or whole ones; by default one a device where there are any.
+    """
+
+    address: str | None = None
+    cpus: int | None = None
+    gpus: float | None = None
 
 
 class Executor(ABC):

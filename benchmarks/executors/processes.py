@@ -7,7 +7,6 @@ the store; only counts and failures come back.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import pickle
 import signal
 from collections.abc import Generator, Iterator, Sequence
@@ -26,6 +25,7 @@ from ..engine.store import Store
 from ..engine.surroundings import PlanSurroundings
 from ..engine.watch import LOOK_EVERY, begin
 from .base import Executor, OnProgress
+from .threads import cores, threads_for
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
@@ -40,7 +40,7 @@ def usual_jobs() -> int:
     """How many protections at once by default: one a core up to :data:`MOST`; one where there is an accelerator."""
     import torch  # noqa: PLC0415
 
-    return 1 if torch.cuda.is_available() else min(MOST, _cores())
+    return 1 if torch.cuda.is_available() else min(MOST, cores())
 
 
 class ProcessExecutor(Executor):
@@ -58,39 +58,35 @@ class ProcessExecutor(Executor):
         self.jobs = jobs
 
     def run(self, pending: Sequence[Protection], on_progress: OnProgress) -> Generator[tuple[Protection, str]]:
-        import torch  # noqa: PLC0415
-
         cells = self._cells
         context = multiprocessing.get_context("spawn")
         reports, stop = context.SimpleQueue(), context.Event()
-        own = torch.get_num_threads()
-        share = max(1, min(own, _cores() // self.jobs))  # no more than whoever set OMP_NUM_THREADS wants
-        torch.set_num_threads(share)  # more would wait for cores that the workers have, and wait busily
-        payload = pickle.dumps(partial(_become_worker, cells.plan, cells.store.root, cells.batch_size, share))
-        pool = ProcessPoolExecutor(self.jobs, context, initializer=begin, initargs=(stop, payload, reports))
-        try:
-            with _deaf():
-                futures = {pool.submit(_protect, protection.id): protection for protection in pending}
-            waiting: set[Future[str]] = set(futures)
-            while waiting:
-                finished, waiting = wait(waiting, LOOK_EVERY, FIRST_COMPLETED)
-                while not reports.empty():
-                    on_progress(*reports.get())
-                for future in finished:
-                    yield futures[future], future.result()
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a worker process died (out of memory?); run the same command again with --jobs 1: finished items "
-                "are kept"
-            ) from error
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(own)
+        with threads_for(cores() // self.jobs) as share:
+            payload = pickle.dumps(partial(_become_worker, cells.plan, cells.store.root, cells.batch_size, share))
+            pool = ProcessPoolExecutor(self.jobs, context, initializer=begin, initargs=(stop, payload, reports))
+            try:
+                with _deaf():
+                    futures = {pool.submit(_protect, protection.id): protection for protection in pending}
+                waiting: set[Future[str]] = set(futures)
+                while waiting:
+                    finished, waiting = wait(waiting, LOOK_EVERY, FIRST_COMPLETED)
+                    while not reports.empty():
+                        on_progress(*reports.get())
+                    for future in finished:
+                        yield futures[future], future.result()
+            except BrokenProcessPool as error:
+                raise UserError(
+                    "a worker process died (out of memory?); run the same command again with --jobs 1: finished items "
+                    "are kept"
+                ) from error
+            finally:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def own_cells(plan: Plan, root: Path, batch_size: int, devices: int = 1) -> Cells:
+    """The cells of a worker, with recognisers of its own; arguments as of :class:`~..engine.cells.Cells`."""
+    return Cells(plan, Store(root), PlanSurroundings(plan), batch_size, devices)
 
 
 @contextmanager
@@ -113,7 +109,7 @@ def _become_worker(
 
     global _cells, _reports
     torch.set_num_threads(threads)
-    _cells, _reports = Cells(plan, Store(root), PlanSurroundings(plan), batch_size), reports
+    _cells, _reports = own_cells(plan, root, batch_size), reports
 
 
 def _protect(cell: str) -> str:

@@ -8,7 +8,6 @@ to its end gives must be what an undisturbed one gives.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 import os
 import random
@@ -31,6 +30,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from veilbench.errors import WeightsError, shown
+from veilbench.files import file_sha256
 from veilbench.models.weights import read_torch
 
 from ..engine.records import ItemRecord
@@ -233,7 +233,7 @@ class Torture:
     def _finish(self) -> list[str]:
         """What is wrong with a comparison that is through; the next round is another one."""
         before = Snapshot.take(self.results)
-        wrong = list(self._differences())
+        wrong = list(differences(self.results, self.undisturbed, NAME))
         self._run(self.results, PATIENCE, 1)
         after = Snapshot.take(self.results)
         again = [*before.violations(after), *(f"made: {name}" for name in after.files if name not in before.files)]
@@ -244,22 +244,32 @@ class Torture:
         self.round += 1
         return wrong
 
-    def _differences(self) -> Iterator[str]:
-        ours, theirs = (path / "suites" / NAME for path in (self.results, self.undisturbed))
-        for name in TABLES:
-            expected, found = (_without_costs(folder / name) for folder in (theirs, ours))
-            try:
-                pd.testing.assert_frame_equal(found, expected, check_exact=True)
-            except AssertionError as error:
-                yield f"{name}: {shown(str(error))}"
-        for path in sorted(self.undisturbed.glob("store/protections/*/images/*.png")):
-            other = self.results / path.relative_to(self.undisturbed)
-            if not other.is_file() or _sha256(other) != _sha256(path):
-                yield f"another image: {other}"
-        for path in sorted(self.undisturbed.glob("store/trainings/*/weights.safetensors")):
-            other = self.results / path.relative_to(self.undisturbed)
-            if not _same_tensors(path, other):
-                yield f"another network: {other}"
+
+def differences(results: Path, expected: Path, name: str) -> Iterator[str]:
+    """What a comparison differs in from another run of it, but for what runs cost.
+
+    Args:
+        results: the results folder.
+        expected: the other one.
+        name: of the comparison's folder below ``suites`` in both.
+
+    Yields:
+        A line for each table, image and trained network that is another, or not there.
+    """
+    for table in TABLES:
+        theirs, ours = (_without_costs(root / "suites" / name / table) for root in (expected, results))
+        try:
+            pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+        except AssertionError as error:
+            yield f"{table}: {shown(str(error))}"
+    for path in sorted(expected.glob("store/protections/*/images/*.png")):
+        other = results / path.relative_to(expected)
+        if not other.is_file() or file_sha256(other) != file_sha256(path):
+            yield f"another image: {other}"
+    for path in sorted(expected.glob("store/trainings/*/weights.safetensors")):
+        other = results / path.relative_to(expected)
+        if not _same_tensors(path, other):
+            yield f"another network: {other}"
 
 
 def _without_costs(path: Path) -> pd.DataFrame:
@@ -268,10 +278,6 @@ def _without_costs(path: Path) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         return pd.DataFrame()
     return table.drop(columns=[name for name in table if any(cost in str(name) for cost in COSTS)])
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _same_tensors(path: Path, other: Path) -> bool:

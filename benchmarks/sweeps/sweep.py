@@ -37,6 +37,7 @@ from .study import Finished, Study
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..executors import Cluster
     from ..trackers import Tracker
 
 LONGEST = 500  # characters of a line about a trial
@@ -59,7 +60,7 @@ class Sweep:
         store: where protections and scores are kept.
         tracker: is given every protection.
         console: for progress.
-        jobs, executor: see :class:`~benchmarks.engine.runner.Runner`.
+        jobs, executor, cluster: see :class:`~benchmarks.engine.runner.Runner`.
 
     Raises:
         UserError: when the file does not fit the suite or the method.
@@ -73,6 +74,7 @@ class Sweep:
         console: Console,
         jobs: int | None = None,
         executor: str = "auto",
+        cluster: Cluster | None = None,
     ) -> None:
         path = find_config("sweeps", reference)
         self.name = path.stem
@@ -83,6 +85,7 @@ class Sweep:
         self.console = console
         self.jobs = jobs
         self.executor = executor
+        self.cluster = cluster
         self.folder = store.root / "sweeps" / self.name
         self._check(self._suite({}))
 
@@ -155,7 +158,10 @@ class Sweep:
         folder = self.folder / "trials" / f"{number:04d}"
         trial = Trial(self.name, number, chosen)
         results = Results(manifest_of(plan, asked, provenance()), self.store, folder, trial)
-        failures = Runner(plan, results, self.tracker, self.console, jobs=self.jobs, executor=self.executor).run()
+        failures = Runner(
+            plan, results, self.tracker, self.console,
+            jobs=self.jobs, executor=self.executor, cluster=self.cluster,
+        ).run()  # fmt: skip
         if failures:
             raise UserError(f"trial {chosen}: {failures[0]}")
         rows = untreated(results, leaderboard(results, collect(results))).set_index("goal")

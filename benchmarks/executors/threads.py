@@ -1,0 +1,33 @@
+"""How a machine's cores are shared; light, torch is loaded where it is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def threads_for(share: int) -> Iterator[int]:
+    """Within the block torch has so many threads: more would wait for cores that workers have, and wait busily.
+
+    Args:
+        share: cores that are this process's own; no more are taken than whoever set ``OMP_NUM_THREADS`` wants.
+
+    Yields:
+        The number of threads, at least 1.
+    """
+    import torch  # noqa: PLC0415
+
+    own = torch.get_num_threads()
+    threads = max(1, min(own, share))
+    torch.set_num_threads(threads)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(own)
