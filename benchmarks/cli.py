@@ -20,10 +20,22 @@ from .calibrating import calibrate
 from .compare_command import compare
 from .leaderboard_command import STDOUT, leaderboard, print_leaderboard
 from .optional_values import with_optional_values
-from .options import RESULTS, ExecutorName, Jobs, Only, ResultsFolder, Settings, Stored, SuiteName, TrackerName
+from .options import (
+    RESULTS,
+    ExecutorName,
+    Jobs,
+    Only,
+    ResultsFolder,
+    Settings,
+    Stored,
+    SuiteName,
+    TrackerName,
+    check_services,
+)
 from .protecting import protect
 from .report_command import report
-from .terminal import make_console, say
+from .sweep_commands import sweep
+from .terminal import INTERRUPTED, make_console, say
 from .weights_commands import app as weights_app
 
 if TYPE_CHECKING:
@@ -39,8 +51,6 @@ app = typer.Typer(
 app.add_typer(weights_app, name="weights")
 app.command()(calibrate)
 app.command()(protect)
-
-INTERRUPTED = "interrupted; run the same command again to go on: finished items are kept\n"
 
 
 def _plan(suite: str, settings: list[str] | None, only: list[str] | None) -> Plan:
@@ -122,7 +132,7 @@ def run(
 
     The suite `embedded` takes 9 to 14 minutes on two cores.
     """
-    _check_services(tracker, executor, devices)
+    check_services(tracker, executor, devices)
     console = make_console()
     with console.status("loading"):
         opened = _plan(suite, set_, method)
@@ -165,33 +175,7 @@ app.command()(compare)
 app.command()(report)
 
 
-@app.command()
-def sweep(
-    name: Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's name (see `veilbench list`) or YAML file.")],
-    results: ResultsFolder = RESULTS,
-    tracker: TrackerName = "wandb",
-    jobs: Jobs = None,
-    executor: ExecutorName = "auto",
-) -> None:
-    """Try many settings of a method, keep every trial, and write the best one as a method.  Run it again to resume."""
-    _check_services(tracker, executor)
-    console = make_console()
-    with console.status("loading"):
-        from .engine.store import Store as ResultStore  # noqa: PLC0415
-        from .sweeps.sweep import Sweep  # noqa: PLC0415
-        from .trackers import make_tracker  # noqa: PLC0415
-    tracking = make_tracker(tracker, results, partial(say, console))
-    try:
-        result = Sweep(name, ResultStore(results), tracking, console, jobs, executor).run()
-    except KeyboardInterrupt as error:
-        sys.stderr.write(INTERRUPTED)
-        raise typer.Exit(130) from error
-    console.print(
-        result.front.to_string(index=False) if len(result.front) else "no trial keeps the constraints", markup=False
-    )
-    console.print(f"front, picture and best.yaml: {result.folder}", highlight=False, markup=False)
-    for line in tracking.closing_lines():
-        say(console, line)
+app.command()(sweep)
 
 
 @app.command()
@@ -273,15 +257,6 @@ def doctor(results: ResultsFolder = RESULTS) -> None:
     make_console().print(table)
     if not healthy:
         raise typer.Exit(1)
-
-
-def _check_services(tracker: str, executor: str, devices: int = 1) -> None:
-    """Complain of what is not there before anything is loaded."""
-    from .executors import check_executor  # noqa: PLC0415
-    from .trackers import check_tracker  # noqa: PLC0415
-
-    check_tracker(tracker)
-    check_executor(executor, devices)
 
 
 def main() -> None:

@@ -36,3 +36,12 @@ ExecutorName = Annotated[
     str, typer.Option(help="serial, processes or auto (whichever suits --jobs), or path/to/file.py:Class.")
 ]
 RESULTS = Path("results")
+
+
+def check_services(tracker: str, executor: str, devices: int = 1) -> None:
+    """Complain of a tracker or an executor that is not there before anything is loaded."""
+    from .executors import check_executor  # noqa: PLC0415
+    from .trackers import check_tracker  # noqa: PLC0415
+
+    check_tracker(tracker)
+    check_executor(executor, devices)

@@ -9,11 +9,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
-import signal
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +22,7 @@ from ..engine.cells import Cells
 from ..engine.plan import Plan, Protection
 from ..engine.store import Store
 from ..engine.surroundings import PlanSurroundings
-from ..engine.watch import LOOK_EVERY, begin
+from ..engine.watch import LOOK_EVERY, begin, deaf
 from .base import Executor, OnProgress
 
 if TYPE_CHECKING:
@@ -40,7 +38,7 @@ def usual_jobs() -> int:
     """How many protections at once by default: one a core up to :data:`MOST`; one where there is an accelerator."""
     import torch  # noqa: PLC0415
 
-    return 1 if torch.cuda.is_available() else min(MOST, _cores())
+    return 1 if torch.cuda.is_available() else min(MOST, cores())
 
 
 class ProcessExecutor(Executor):
@@ -64,12 +62,12 @@ class ProcessExecutor(Executor):
         context = multiprocessing.get_context("spawn")
         reports, stop = context.SimpleQueue(), context.Event()
         own = torch.get_num_threads()
-        share = max(1, min(own, _cores() // self.jobs))  # no more than whoever set OMP_NUM_THREADS wants
+        share = max(1, min(own, cores() // self.jobs))  # no more than whoever set OMP_NUM_THREADS wants
         torch.set_num_threads(share)  # more would wait for cores that the workers have, and wait busily
         payload = pickle.dumps(partial(_become_worker, cells.plan, cells.store.root, cells.batch_size, share))
         pool = ProcessPoolExecutor(self.jobs, context, initializer=begin, initargs=(stop, payload, reports))
         try:
-            with _deaf():
+            with deaf():
                 futures = {pool.submit(_protect, protection.id): protection for protection in pending}
             waiting: set[Future[str]] = set(futures)
             while waiting:
@@ -89,21 +87,9 @@ class ProcessExecutor(Executor):
             torch.set_num_threads(own)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes started within ignore Ctrl-C and polite ends, which reach the whole group: the run itself ends them.
-
-    A signal that comes meanwhile waits, and is heard right after.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _become_worker(
