@@ -114,6 +114,11 @@ class Memory:
         """Give a trial's lock back."""
         self.locks.give(TURN + 1 + trial)
 
+    def close(self) -> None:
+        """Give all locks back, and leave a database."""
+        self.locks.close()
+        self.storage.remove_session()
+
 
 @contextmanager
 def _turn(locks: Locks, journal: Path | None = None) -> Iterator[None]:
@@ -176,6 +181,7 @@ def _journal(folder: Path) -> Memory:
 
 def _database(url: URL, where: str, name: str) -> tuple[BaseStorage, Locks]:
     from optuna.storages import RDBStorage  # noqa: PLC0415
+    from sqlalchemy import NullPool  # noqa: PLC0415
 
     kind, locks = url.get_backend_name(), None
     if kind == "sqlite":
@@ -190,7 +196,8 @@ def _database(url: URL, where: str, name: str) -> tuple[BaseStorage, Locks]:
     else:
         raise UserError(f"{where}: a database of kind {kind}; use sqlite or postgresql")
     with _turn(locks):  # tables are made by one
-        return RDBStorage(url.render_as_string(hide_password=False)), locks
+        # without a pool: a connection that waits for hours while trials are measured may be gone when it is needed
+        return RDBStorage(url.render_as_string(hide_password=False), {"poolclass": NullPool}), locks
 
 
 @contextmanager

@@ -184,7 +184,7 @@ class Study:
 
     def close(self) -> None:
         """Give back what this worker has: trials that it claimed and did not finish come again."""
-        self._memory.locks.close()
+        self._memory.close()
 
     def _mine(self, claim: Claim) -> bool:
         return self._study.trials[claim.number].state.name == "RUNNING"

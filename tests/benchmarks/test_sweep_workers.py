@@ -28,6 +28,7 @@ from veilbench.errors import UserError
 
 from .conftest import Outcome
 
+SERVER = os.environ.get("VEILBENCH_TEST_POSTGRES", "")  # URL of a database in which tests may make tables
 MAIN = "from veilbench.benchmarks.cli import main; main()"
 GRID = {"suite": "./suite.yaml", "method": "slow", "set": ["suite.protocol.goals=[impersonate]"],
         "parameters": {"pause": [0.2, 0.3, 0.4], "level": [1, 2]}, "objectives": [{"column": "psnr"}],
@@ -55,7 +56,7 @@ from veilbench.benchmarks.sweeps.memory import open_memory
 from veilbench.benchmarks.sweeps.spec import SweepSpec
 from veilbench.benchmarks.sweeps.study import Study
 spec = SweepSpec.model_validate_json(sys.argv[1])
-study = Study("many", spec, open_memory(Path(sys.argv[2]), sys.argv[3] or None, "many"))
+study = Study(sys.argv[4], spec, open_memory(Path(sys.argv[2]), sys.argv[3] or None, sys.argv[4]))
 while True:
     claim = study.claim()
     if claim is not None:
@@ -91,9 +92,9 @@ def wait_for(what: Callable[[], bool], seconds: float = 240) -> None:
         time.sleep(0.02)
 
 
-def states(spec: SweepSpec, folder: Path, url: str | None = None) -> list[tuple[str, Any, Any]]:
+def states(spec: SweepSpec, folder: Path, url: str = "", name: str = "many") -> list[tuple[str, Any, Any]]:
     """State, settings and retried number of each trial."""
-    study = Study("many", spec, open_memory(folder, url, "many"))
+    study = Study(name, spec, open_memory(folder, url or None, name))
     found = [(one.state.name, one.params, one.user_attrs.get(AGAIN)) for one in study._study.trials]
     study.close()
     return found
@@ -107,17 +108,26 @@ def many(sampler: str, count: int) -> SweepSpec:
     })  # fmt: skip
 
 
-@pytest.mark.parametrize("place", ["folder", "file"])
+@pytest.fixture
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of a database: none, a file, or a server where there is one to be tested with."""
+    if request.param == "file":
+        return f"sqlite:///{tmp_path / 'sweeps.db'}"
+    if request.param == "server" and not SERVER:
+        pytest.skip("VEILBENCH_TEST_POSTGRES names no database, such as postgresql+psycopg://USER@/NAME?host=FOLDER")
+    return SERVER if request.param == "server" else ""
+
+
+@pytest.mark.parametrize("url", ["folder", "file", "server"], indirect=True)
 @pytest.mark.parametrize("sampler", ["grid", "random"])
-def test_workers_that_are_killed_at_any_moment_lose_and_repeat_no_trial(
-    tmp_path: Path, sampler: str, place: str
-) -> None:
-    spec, url = many(sampler, 40), f"sqlite:///{tmp_path / 'sweeps.db'}" if place == "file" else ""
-    words = (CLAIMING, spec.model_dump_json(), tmp_path / "sweep", url)
+def test_workers_that_are_killed_at_any_moment_lose_and_repeat_no_trial(tmp_path: Path, sampler: str, url: str) -> None:
+    spec = many(sampler, 40)
+    name = f"many-{tmp_path.name}-{os.getpid()}"  # a server keeps what another run of this test left
+    words = (CLAIMING, spec.model_dump_json(), tmp_path / "sweep", url, name)
     moments = random.Random(0)  # noqa: S311 (moments, no secret)
     running = [start(*words) for _ in range(3)]
     try:
-        wait_for(lambda: len(states(spec, tmp_path / "sweep", url or None)) >= 3)
+        wait_for(lambda: len(states(spec, tmp_path / "sweep", url, name)) >= 3)
         for kill in range(9):
             time.sleep(moments.uniform(0.2, 0.8))
             victim = kill % 3
@@ -129,7 +139,7 @@ def test_workers_that_are_killed_at_any_moment_lose_and_repeat_no_trial(
     finally:
         with ended(*running):
             pass
-    found = states(spec, tmp_path / "sweep", url or None)
+    found = states(spec, tmp_path / "sweep", url, name)
     complete = [params["a"] for state, params, _ in found if state == "COMPLETE"]
     assert len(complete) == 40
     assert len(set(complete)) == 40
@@ -143,7 +153,7 @@ def test_workers_that_are_killed_at_any_moment_lose_and_repeat_no_trial(
 def test_a_live_worker_s_trial_is_not_taken_for_a_stopped_one(tmp_path: Path) -> None:
     spec = many("random", 2)
     code = CLAIMING.replace("time.sleep(random.uniform(0, 0.4))", "print('claimed', flush=True); time.sleep(600)")
-    other = start(code, spec.model_dump_json(), tmp_path, "")
+    other = start(code, spec.model_dump_json(), tmp_path, "", "many")
     with ended(other):
         assert other.stdout is not None
         assert other.stdout.readline() == "claimed\n"
