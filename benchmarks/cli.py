@@ -34,7 +34,7 @@ from .options import (
 )
 from .protecting import protect
 from .report_command import report
-from .sweep_commands import sweep
+from .sweep_commands import agent, sweep
 from .terminal import INTERRUPTED, make_console, say
 from .weights_commands import app as weights_app
 
@@ -176,6 +176,7 @@ app.command()(report)
 
 
 app.command()(sweep)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(agent)
 
 
 @app.command()

@@ -183,7 +183,8 @@ def _database(url: URL, where: str, name: str) -> tuple[BaseStorage, Locks]:
     from optuna.storages import RDBStorage  # noqa: PLC0415
     from sqlalchemy import NullPool  # noqa: PLC0415
 
-    kind, locks = url.get_backend_name(), None
+    kind = url.get_backend_name()
+    locks: Locks
     if kind == "sqlite":
         if not url.database or url.database == ":memory:":
             raise UserError(f"{where}: names no file; give one, such as sqlite:///sweeps.db")

@@ -72,9 +72,9 @@ def run_workers(setup: Setup, look: Callable[[], None], say: Callable[[str], Non
                     _end_of(waiting.pop(pipe), say)
             look()
     finally:
-        for process in started.values():
-            process.kill()
-            process.join()
+        for one in started.values():
+            one.kill()
+            one.join()
 
 
 def _hear(pipe: Connection, say: Callable[[str], None]) -> bool:

@@ -239,7 +239,7 @@ def test_two_commands_with_one_database_and_a_folder_each_share_the_trials(slow_
         outs = [command.communicate(timeout=240) for command in commands]
     assert [command.returncode for command in commands] == [0, 0], outs
     tables = [pd.read_csv(folder / "sweeps" / "sweep" / "trials.csv") for folder in folders]
-    pd.testing.assert_frame_equal(*tables)
+    pd.testing.assert_frame_equal(tables[0], tables[1])
     assert len(tables[0]) == 6
     made = [len(list((folder / "store" / "protections").iterdir())) for folder in folders]
     assert sum(made) == 6
