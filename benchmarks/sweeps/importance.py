@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from .page import FEWEST
 from .spec import SweepSpec
 from .study import COMPLETE, Finished, distribution, proposed
 
 if TYPE_CHECKING:
     from optuna import Study
 
-FEWEST = 10
-"""Complete trials below which nothing is said."""
 AMONG_BEST = 5  # trials, at least: what Optuna advises
 SHARE = 0.1  # of trials that are the best, where there are many
 

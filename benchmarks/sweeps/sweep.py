@@ -21,7 +21,7 @@ from veilbench.errors import UserError, shown
 from veilbench.files import replacing, write_bytes
 
 from ..engine.results import Trial
-from ..engine.store import Store
+from ..engine.store import Store, write_json
 from ..specs.strict_yaml import dump
 from ..terminal import say
 from .front import draw, pareto_front, table
@@ -29,6 +29,7 @@ from .importance import importance
 from .loaded import LoadedSweep
 from .measure import Measurer
 from .memory import open_memory
+from .page import SPEC
 from .study import PRUNED, Claim, Finished, Study
 from .workers import Setup, run_workers
 
@@ -184,7 +185,7 @@ class Sweep:
         say(self.console, shown(f"trial number {trial.number}: {settings}: {came}", LONGEST))
 
     def _write(self, finished: list[Finished]) -> SweepResult:
-        """Write ``trials.csv``, ``front.csv``, ``importance.csv``, ``front.png`` and ``best.yaml`` into the folder."""
+        """Write tables, ``front.png``, ``best.yaml`` and what a page of them needs into the folder."""
         trials = table(self.spec, finished)
         front, matters = pareto_front(self.spec, trials), importance(self.spec, finished)
         for name, rows in (("trials", trials), ("front", front), ("importance", matters)):
@@ -193,6 +194,9 @@ class Sweep:
             best = next(trial for trial in finished if trial.number == front.iloc[0]["trial"])
             config = self.loaded.best(best.chosen, f"best of sweep {self.loaded.name}, trial {best.number}")
             write_bytes(self.folder / "best.yaml", dump(config).encode())
+        objectives = [{**one.model_dump(mode="json"), "label": one.label} for one in self.spec.objectives]
+        asked = {"name": self.loaded.name, **self.spec.model_dump(mode="json"), "objectives": objectives}
+        write_json(self.folder / SPEC, asked, in_order=True)
         with replacing(self.folder / "front.png") as temporary:
             draw(self.spec, trials, front, matters).savefig(temporary, dpi=150, format="png")
         return SweepResult(trials, front, matters, self.folder)

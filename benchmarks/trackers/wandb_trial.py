@@ -47,6 +47,6 @@ def trial_run(
     except Exception as error:
         raise UserError(f"W&B: {one_line(error)}; mend it, or use --tracker offline or none") from error
     with run:
-        yield run.summary.update
+        yield lambda found: run.summary.update(dict(found))
     for line in kept_lines([Path(run.settings.sync_dir)]) if mode == "offline" else ():
         say(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -415,6 +416,18 @@ def test_importances_stand_beside_the_trials(world: Path, veilbench: Callable[..
     assert rows["importance"].sum() == pytest.approx(1, abs=1e-4)
     assert set(rows["trials"]) == {10}
     assert "importance" in outcome.out
+    # the page has every number of the tables, and asks nobody for anything
+    (world / "sweep.yaml").unlink()
+    told = veilbench("report", "sweep", "--sweep", "--results", world / "r")
+    assert told.code == 0, told
+    page = (world / "r" / "sweeps" / "sweep" / "report.html").read_text(encoding="utf-8")
+    trials = pd.read_csv(world / "r" / "sweeps" / "sweep" / "trials.csv")
+    assert all(f'data-value="{one:.6g}"' in page for one in (*trials["psnr"], *rows["importance"]))
+    assert f"Best psnr: {trials['psnr'].max():.4g}" in page
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)[^\"]*", page)
+    none = veilbench("report", "other", "--sweep", "--results", world / "r")
+    assert none.code == 2
+    assert "sweep other: nothing is through yet; run `veilbench sweep other`" in none.err
 
 
 def test_unbeaten_rows_by_hand() -> None:
