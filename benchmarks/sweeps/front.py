@@ -67,11 +67,11 @@ def draw(spec: SweepSpec, trials: pd.DataFrame, front: pd.DataFrame, importance:
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 (slow to import)
 
-    panels = 2 if len(importance) else 1
+    panels = 2 if importance["importance"].any() else 1
     figure = Figure(figsize=(6 + 4 * (panels - 1), 4), layout="constrained")
     found = figure.subplots(1, panels, squeeze=False, width_ratios=[3, 2][:panels])[0]
     _draw_trials(found[0], spec, trials, front)
-    if len(importance):
+    if panels > 1:
         _draw_importance(found[1], importance)
     return figure
 
@@ -92,7 +92,7 @@ def _draw_trials(axes: Axes, spec: SweepSpec, trials: pd.DataFrame, front: pd.Da
         axes.scatter(broken[across], broken[up], color="tab:red", marker="x", label="breaks a constraint")
     ordered = front.sort_values(across)
     axes.plot(ordered[across], ordered[up], "o-", color="tab:blue", label="front" if len(names) > 1 else "best")
-    for row in ordered.to_dict("records"):
+    for row in (ordered if len(names) > 1 else front.head(1)).to_dict("records"):  # equals would hide each other
         text = f"{first} {row[first]:g}" if isinstance(row[first], float) else str(row[first])
         place = (row[across], row[up])
         axes.annotate(text, place, textcoords="offset points", xytext=(5, 5), fontsize=7, parse_math=False)

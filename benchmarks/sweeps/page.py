@@ -140,7 +140,12 @@ def _importance(rows: pd.DataFrame) -> Grid:
         [
             text(str(row["objective"])),
             text(str(row["parameter"])),
-            Cell(f"{row['importance']:.2f}", raw(row["importance"]), span=(0, 0), share=100 * row["importance"]),
+            Cell(
+                f"{row['importance']:.2f}",
+                raw(row["importance"]),
+                span=(0, 100 * row["importance"]),
+                share=100 * row["importance"],
+            ),
             Cell(str(row["trials"]), raw(row["trials"])),
         ]
         for row in rows.to_dict("records")

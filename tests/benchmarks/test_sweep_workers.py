@@ -85,7 +85,7 @@ def ended(*processes: subprocess.Popen[str]) -> Iterator[None]:
             process.communicate()
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 240) -> None:
+def wait_for(what: Callable[[], bool], seconds: float = 900) -> None:
     last = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < last, "waited in vain"
@@ -135,7 +135,7 @@ def test_workers_that_are_killed_at_any_moment_lose_and_repeat_no_trial(tmp_path
             running[victim].communicate()
             running[victim] = start(*words)
         for process in running:
-            assert process.wait(240) == 0, process.communicate()
+            assert process.wait(900) == 0, process.communicate()
     finally:
         with ended(*running):
             pass
@@ -216,7 +216,7 @@ def test_a_worker_process_that_is_killed_costs_no_trial(slow_world: Path) -> Non
         ]
         assert len(workers) == 2
         workers[0].kill()
-        out, err = command.communicate(timeout=240)
+        out, err = command.communicate(timeout=900)
     assert command.returncode == 0, err
     assert "a worker process ended with code -9; the trial that it had comes again" in out
     table = pd.read_csv(results / "sweeps" / "sweep" / "trials.csv")
@@ -236,7 +236,7 @@ def test_two_commands_with_one_database_and_a_folder_each_share_the_trials(slow_
     words = (MAIN, "sweep", slow_world / "sweep.yaml", "--tracker", "none", "--storage", url, "--results")
     commands = [start(*words, folder) for folder in folders]
     with ended(*commands):
-        outs = [command.communicate(timeout=240) for command in commands]
+        outs = [command.communicate(timeout=900) for command in commands]
     assert [command.returncode for command in commands] == [0, 0], outs
     tables = [pd.read_csv(folder / "sweeps" / "sweep" / "trials.csv") for folder in folders]
     pd.testing.assert_frame_equal(tables[0], tables[1])
@@ -244,6 +244,25 @@ def test_two_commands_with_one_database_and_a_folder_each_share_the_trials(slow_
     made = [len(list((folder / "store" / "protections").iterdir())) for folder in folders]
     assert sum(made) == 6
     assert (folders[0] / "sweeps/sweep/best.yaml").read_bytes() == (folders[1] / "sweeps/sweep/best.yaml").read_bytes()
+
+
+def test_workers_that_need_the_same_protection_make_it_once(slow_world: Path) -> None:
+    same = {**GRID, "parameters": {"pause": [1.0]}, "sampler": "random", "trials": 2}
+    (slow_world / "sweep.yaml").write_text(yaml.safe_dump(same), encoding="utf-8")
+    results = slow_world / "r"
+    command = start(MAIN, "sweep", slow_world / "sweep.yaml", "--results", results, "--tracker", "none", "--workers", 2)
+    with ended(command):
+        _, err = command.communicate(timeout=900)
+    assert command.returncode == 0, err
+    journal = (results / "sweeps" / "sweep" / "journal.log").read_text(encoding="utf-8").splitlines()
+    told = [one for one in map(json.loads, journal) if one["op_code"] == 6]  # trials that are through
+    assert len({one["worker_id"] for one in told}) == 2
+    table = pd.read_csv(results / "sweeps" / "sweep" / "trials.csv")
+    assert table["trial"].tolist() == [0, 1]
+    assert table["psnr"][0] == table["psnr"][1]
+    (folder,) = (results / "store" / "protections").iterdir()
+    records = [json.loads(line) for path in folder.glob("items.*.jsonl") for line in path.read_text().splitlines()]
+    assert len(records) == len({record["id"] for record in records}) == 6
 
 
 def test_workers_share_a_folder_and_nobody_else_does(tmp_path: Path) -> None:
