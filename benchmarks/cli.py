@@ -34,17 +34,18 @@ from .options import (
     Stored,
     SuiteName,
     TrackerName,
+    check_services,
 )
 from .protecting import protect
 from .report_command import report
-from .terminal import make_console, say
+from .sweep_commands import agent, sweep
+from .terminal import INTERRUPTED, make_console, say
 from .trust_commands import export, import_, verify
 from .weights_commands import app as weights_app
 
 if TYPE_CHECKING:
     from .engine.plan import Plan
     from .engine.results import Results
-    from .executors import Cluster
 
 app = typer.Typer(
     help="Measure how well methods keep portraits from being recognised, and what it costs.  `veilbench run embedded` "
@@ -55,8 +56,6 @@ app = typer.Typer(
 app.add_typer(weights_app, name="weights")
 app.command()(calibrate)
 app.command()(protect)
-
-INTERRUPTED = "interrupted; run the same command again to go on: finished items are kept\n"
 
 
 def _plan(suite: str, settings: list[str] | None, only: list[str] | None) -> Plan:
@@ -141,7 +140,7 @@ def run(  # noqa: PLR0913, PLR0917 (options of a command)
 
     The suite `embedded` takes 9 to 14 minutes on two cores.
     """
-    cluster = _check_services(tracker, executor, devices, (address, cpus_per_cell, gpus_per_cell))
+    cluster = check_services(tracker, executor, devices, (address, cpus_per_cell, gpus_per_cell))
     console = make_console()
     with console.status("loading"):
         opened = _plan(suite, set_, method)
@@ -188,36 +187,8 @@ app.command()(export)
 app.command("import")(import_)
 
 
-@app.command()
-def sweep(
-    name: Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's name (see `veilbench list`) or YAML file.")],
-    results: ResultsFolder = RESULTS,
-    tracker: TrackerName = "wandb",
-    jobs: Jobs = None,
-    executor: ExecutorName = "auto",
-    address: Address = None,
-    cpus_per_cell: CpusPerCell = None,
-    gpus_per_cell: GpusPerCell = None,
-) -> None:
-    """Try many settings of a method, keep every trial, and write the best one as a method.  Run it again to resume."""
-    cluster = _check_services(tracker, executor, 1, (address, cpus_per_cell, gpus_per_cell))
-    console = make_console()
-    with console.status("loading"):
-        from .engine.store import Store as ResultStore  # noqa: PLC0415
-        from .sweeps.sweep import Sweep  # noqa: PLC0415
-        from .trackers import make_tracker  # noqa: PLC0415
-    tracking = make_tracker(tracker, results, partial(say, console))
-    try:
-        result = Sweep(name, ResultStore(results), tracking, console, jobs, executor, cluster).run()
-    except KeyboardInterrupt as error:
-        sys.stderr.write(INTERRUPTED)
-        raise typer.Exit(130) from error
-    console.print(
-        result.front.to_string(index=False) if len(result.front) else "no trial keeps the constraints", markup=False
-    )
-    console.print(f"front, picture and best.yaml: {result.folder}", highlight=False, markup=False)
-    for line in tracking.closing_lines():
-        say(console, line)
+app.command()(sweep)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(agent)
 
 
 @app.command()
@@ -299,19 +270,6 @@ def doctor(results: ResultsFolder = RESULTS) -> None:
     make_console().print(table)
     if not healthy:
         raise typer.Exit(1)
-
-
-def _check_services(
-    tracker: str, executor: str, devices: int, cluster: tuple[str | None, int | None, float | None]
-) -> Cluster:
-    """Complain of what is not there before anything is loaded."""
-    from .executors import Cluster, check_executor  # noqa: PLC0415
-    from .trackers import check_tracker  # noqa: PLC0415
-
-    check_tracker(tracker)
-    asked = Cluster(*cluster)
-    check_executor(executor, devices, asked)
-    return asked
 
 
 def main() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from .executors import Cluster
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name (see `veilbench list`) or YAML file.")]
 Stored = Annotated[
@@ -50,3 +53,29 @@ GpusPerCell = Annotated[
     typer.Option(min=0, help="With --executor ray: cards of each protection, such as 0.25; one a device by default."),
 ]
 RESULTS = Path("results")
+
+
+def check_services(
+    tracker: str,
+    executor: str,
+    devices: int = 1,
+    cluster: tuple[str | None, int | None, float | None] = (None, None, None),
+) -> Cluster:
+    """Complain of a tracker or an executor that is not there before anything is loaded.
+
+    Args:
+        tracker: as on the command line.
+        executor: as on the command line.
+        devices: that share a protection's images.
+        cluster: ``--address``, ``--cpus-per-cell`` and ``--gpus-per-cell``.
+
+    Returns:
+        Which cluster is asked for.
+    """
+    from .executors import Cluster, check_executor  # noqa: PLC0415
+    from .trackers import check_tracker  # noqa: PLC0415
+
+    check_tracker(tracker)
+    asked = Cluster(*cluster)
+    check_executor(executor, devices, asked)
+    return asked

@@ -11,6 +11,7 @@ from rich.segment import Segment
 from veilbench.errors import printable
 
 FILE_WIDTH = 180
+INTERRUPTED = "interrupted; run the same command again to go on: finished items are kept\n"
 
 
 class _Escaped:

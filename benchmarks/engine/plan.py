@@ -9,7 +9,8 @@ judge or metric says of protections, perhaps after a countermeasure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +112,18 @@ class Plan:
                     continue
                 self.questions += self._ask(label, component, goal)
         self.protections = {question.protection.id: question.protection for question in self.questions}
+
+    def first(self, photos: int) -> Plan:
+        """The same plan for the first photos of each question; what is made of it is part of what this one makes."""
+        part = copy(self)
+        asked = [replace(question, items=question.items[:photos]) for question in self.questions]
+        wanted = {(question.protection.id, item) for question in asked for item in question.items}
+        part.protections = {
+            cell: replace(one, items=tuple(item for item in one.items if (cell, item) in wanted))
+            for cell, one in self.protections.items()
+        }
+        part.questions = [replace(one, protection=part.protections[one.protection.id]) for one in asked]
+        return part
 
     @cached_property
     def manifest(self) -> Manifest:

@@ -371,8 +371,8 @@ class Store:
         return found is not None and all(found.get(key) == value for key, value in about.items())
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the results folder for writing; within a block that does so already, it is held on.
+    def lock(self, *, shared: bool = False) -> Iterator[None]:
+        """Hold the results folder for writing (:func:`~.lock.hold`); in a block that does so already, it is held on.
 
         Raises:
             UserError: when another run holds it, with that run's process number, or it was imported.
@@ -382,7 +382,7 @@ class Store:
             return
         if self.imported:
             raise UserError(f"{self.root}: imported, to be shown and not gone on with; choose another --results")
-        with hold(self.root):
+        with hold(self.root, shared=shared):
             self._held = True
             try:
                 yield

@@ -5,7 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,7 +17,20 @@ if TYPE_CHECKING:
 LOOK_EVERY = 0.3  # seconds between looks
 
 
-def begin(stop: Event, payload: bytes, *more: Any) -> None:
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Processes started within ignore Ctrl-C and polite ends, which reach the whole group: the run itself ends them.
+
+    A signal that comes meanwhile waits, and is heard right after.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def begin(stop: Event | None, payload: bytes, *more: Any) -> None:
     """Start watching the parent, then call what ``payload`` holds with ``more``.
 
     Unpickling imports the networks' packages, which takes seconds: a run that is killed meanwhile is noticed.

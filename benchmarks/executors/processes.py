@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
-import signal
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +21,7 @@ from ..engine.cells import Cells
 from ..engine.plan import Plan, Protection
 from ..engine.store import Store
 from ..engine.surroundings import PlanSurroundings
-from ..engine.watch import LOOK_EVERY, begin
+from ..engine.watch import LOOK_EVERY, begin, deaf
 from .base import Executor, OnProgress
 from .threads import cores, threads_for
 
@@ -65,7 +63,7 @@ class ProcessExecutor(Executor):
             payload = pickle.dumps(partial(_become_worker, cells.plan, cells.store.root, cells.batch_size, share))
             pool = ProcessPoolExecutor(self.jobs, context, initializer=begin, initargs=(stop, payload, reports))
             try:
-                with _deaf():
+                with deaf():
                     futures = {pool.submit(_protect, protection.id): protection for protection in pending}
                 waiting: set[Future[str]] = set(futures)
                 while waiting:
@@ -87,19 +85,6 @@ class ProcessExecutor(Executor):
 def own_cells(plan: Plan, root: Path, batch_size: int, devices: int = 1) -> Cells:
     """The cells of a worker, with recognisers of its own; arguments as of :class:`~..engine.cells.Cells`."""
     return Cells(plan, Store(root), PlanSurroundings(plan), batch_size, devices)
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes started within ignore Ctrl-C and polite ends, which reach the whole group: the run itself ends them.
-
-    A signal that comes meanwhile waits, and is heard right after.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _become_worker(

@@ -67,6 +67,24 @@ class Constraint(Strict):
         return self.at_least - value if self.at_least is not None else value - (self.at_most or 0.0)
 
 
+class Prune(Strict):
+    """When a trial is stopped early: its first photos say that it is worse than others were on the same photos.
+
+    The percentile stopping rule of Optuna (at 50 the median stopping rule, Golovin et al., Google Vizier, KDD 2017): a
+    trial goes on where its objective on the first photos is among the best ``percentile`` % of the complete trials'.
+    It compares one number: a sweep with several objectives has no such rule.
+
+    Attributes:
+        photos: how many, of each question of the suite; what is made of them is part of the whole trial.
+        percentile: above 0 and below 100; the lower, the more trials are stopped.
+        after: complete trials before the first is stopped.
+    """
+
+    photos: Whole = Field(gt=0)
+    percentile: Number = Field(default=50.0, gt=0, lt=100)
+    after: Whole = Field(default=5, gt=0)
+
+
 class SweepSpec(Strict):
     """A sweep's YAML file.
 
@@ -80,6 +98,7 @@ class SweepSpec(Strict):
         constraints: trials that break one are kept but never best.
         trials: how many in all.
         sampler: ``tpe`` learns from trials, ``random`` does not, ``grid`` tries all combinations of choices.
+        prune: stops trials early; None measures all of them whole.
     """
 
     description: str = ""
@@ -92,6 +111,7 @@ class SweepSpec(Strict):
     trials: Whole = Field(default=10, gt=0)
     sampler: Literal["tpe", "random", "grid"] = "tpe"
     seed: Whole = Field(default=0, ge=0, lt=2**31)  # what Optuna takes, with room for trials
+    prune: Prune | None = None
 
     @field_validator("parameters")
     @classmethod
@@ -107,6 +127,14 @@ class SweepSpec(Strict):
     def _grid_of_lists(self) -> SweepSpec:
         if self.sampler == "grid" and any(isinstance(one, Range) for one in self.parameters.values()):
             raise ValueError("sampler grid needs lists of choices; give lists or use tpe or random")
+        return self
+
+    @model_validator(mode="after")
+    def _one_objective_to_prune(self) -> SweepSpec:
+        if self.prune is not None and len(self.objectives) > 1:
+            raise ValueError(
+                "prune compares one number; name one objective, and the others as constraints, or leave it out"
+            )
         return self
 
     def grid(self) -> list[dict[str, Any]]:

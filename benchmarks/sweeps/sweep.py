@@ -1,38 +1,37 @@
 """Sweeps: many settings of one method over one suite, each an ordinary protection that is kept and found again.
 
-A trial runs the suite with its settings; what it measures are columns of the leaderboard.
+Any number of workers may be at it: processes of one command, or the same command again, in another terminal or on
+another machine, with the same results folder or the same database.  They share the folder
+(:mod:`~benchmarks.engine.lock`) and take trials in turns (:mod:`~.study`).  One that finds nothing left to claim waits
+until all trials are finished: a trial whose worker dies comes back to it.  Each writes the tables in the end; they are
+the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from veilbench.errors import UserError, did_you_mean, shown
+from veilbench.errors import UserError, shown
 from veilbench.files import replacing, write_bytes
-from veilbench.registry import parse
 
-from ..engine.manifest import manifest_of
-from ..engine.plan import Plan
-from ..engine.provenance import provenance
-from ..engine.results import Results, Trial
-from ..engine.runner import Runner
-from ..engine.store import Store
-from ..report.countermeasures import untreated
-from ..report.items import collect
-from ..report.leaderboard import leaderboard
-from ..specs.asked import read_asked
-from ..specs.configs import find_config, read_yaml
+from ..engine.results import Trial
+from ..engine.store import Store, write_json
 from ..specs.strict_yaml import dump
-from ..specs.suite import Setting, Suite, load_suite, parse_setting
 from ..terminal import say
 from .front import draw, pareto_front, table
-from .spec import Constraint, Objective, Range, SweepSpec
-from .study import Finished, Study
+from .importance import importance
+from .loaded import LoadedSweep
+from .measure import Measurer
+from .memory import open_memory
+from .page import SPEC
+from .study import PRUNED, Claim, Finished, Study
+from .workers import Setup, run_workers
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,14 +40,16 @@ if TYPE_CHECKING:
     from ..trackers import Tracker
 
 LONGEST = 500  # characters of a line about a trial
+LOOK_EVERY = 0.5  # seconds between looks at what others are doing
 
 
 @dataclass(frozen=True)
 class SweepResult:
-    """All trials, those on the front, and where everything was written."""
+    """All trials, those on the front, what the parameters matter, and where everything was written."""
 
     trials: pd.DataFrame
     front: pd.DataFrame
+    importance: pd.DataFrame
     folder: Path
 
 
@@ -61,6 +62,7 @@ class Sweep:
         tracker: is given every protection.
         console: for progress.
         jobs, executor, cluster: see :class:`~benchmarks.engine.runner.Runner`.
+        storage: URL of a database that remembers the trials, see :func:`~.memory.open_memory`; None: the folder does.
 
     Raises:
         UserError: when the file does not fit the suite or the method.
@@ -75,130 +77,128 @@ class Sweep:
         jobs: int | None = None,
         executor: str = "auto",
         cluster: Cluster | None = None,
+        storage: str | None = None,
     ) -> None:
-        path = find_config("sweeps", reference)
-        self.name = path.stem
-        self.where = path
-        self.spec = parse(SweepSpec, read_yaml(path), str(path))
+        self.loaded = LoadedSweep(reference)
+        self.spec = self.loaded.spec
         self.store = store
-        self.tracker = tracker
         self.console = console
-        self.jobs = jobs
-        self.executor = executor
-        self.cluster = cluster
-        self.folder = store.root / "sweeps" / self.name
-        self._check(self._suite({}))
+        self.storage = storage
+        self.folder = store.root / "sweeps" / self.loaded.name
+        self._measurer = Measurer(self.loaded, store, tracker, console, jobs, executor, cluster)
 
-    def _check(self, suite: Suite) -> None:
-        """What no trial is needed to know."""
-        component = suite.methods[self.spec.method]
-        for name, choice in self.spec.parameters.items():
-            if name not in component.params:
-                known = set(component.params)
-                raise UserError(
-                    f"{self.where}: {self.spec.method} has no parameter {name!r}; {did_you_mean(name, known)}"
-                )
-            for value in [choice.low, choice.high] if isinstance(choice, Range) else choice:
-                self._suite({name: value})
-        attacks_all = suite.spec.protocol.surrogates == "all" and component.cls.uses_surrogates
-        columns: list[Objective | Constraint] = [*self.spec.objectives, *self.spec.constraints]
-        for one in columns:
-            if one.goal not in suite.spec.protocol.goals:
-                goals = ", ".join(suite.spec.protocol.goals)
-                raise UserError(f"{self.where}: the suite has no goal {one.goal!r}; it has {goals}")
-            if attacks_all and one.column.startswith("psr") and not one.column.startswith("psr_white_box"):
-                raise UserError(
-                    f"{self.where}: {one.column} is empty where every recogniser is attacked; use psr_white_box, "
-                    "or set protocol.surrogates to leave_one_out"
-                )
-
-    def _suite(self, chosen: dict[str, Any]) -> Suite:
-        settings = [parse_setting(text, f"{self.where}: set:") for text in self.spec.set]
-        for name, value in chosen.items():
-            settings.append(Setting(self.spec.method, name, value, f"{self.where}: parameters.{name}: {value}"))
-        return load_suite(self._suite_path, settings, [self.spec.method])
-
-    @property
-    def _suite_path(self) -> str:
-        return str(self.where.parent / self.spec.suite) if "/" in self.spec.suite else self.spec.suite
-
-    def run(self) -> SweepResult:
+    def run(self, workers: Setup | None = None) -> SweepResult:
         """Run the trials that are missing, then write tables, picture and the best configuration.
 
+        Args:
+            workers: has the trials run by processes of their own; None: by this one.
+
         Raises:
-            UserError: when another run holds the results folder, the sweep has changed since it was begun, or a trial
-                fails.
+            UserError: when a run that is no sweep's holds the results folder, the sweep has changed since it was begun,
+                or a trial fails.
         """
-        with self.store.lock():  # before anything is touched: a trial that seems stopped may be another sweep's
-            study = Study(self.name, self.spec, self.folder)
-            if changed := study.changes():
-                raise UserError(
-                    f"{self.where}: {', '.join(changed)} changed since {self.folder} was begun; "
-                    "give the changed sweep another file name, or delete that folder (its results stay in the store)"
-                )
-            while (done := len(study.finished())) < study.wanted:
-                self.console.print(f"trial {done + 1} of {study.wanted}", highlight=False)
-                self._tell(study.next(self._measure))
+        with self.store.lock(shared=True), closing(self._open()) as study:  # before anything is touched
+            if workers is None:
+                self._work(study)
+            else:
+                self._supervise(study, workers)
             return self._write(study.finished())
+
+    def work(self) -> None:
+        """Run trials as long as some are missing, as one of several workers.  Raises as :meth:`run` does."""
+        with self.store.lock(shared=True), closing(self._open()) as study:
+            self._work(study)
+
+    def _open(self) -> Study:
+        study = Study(self.loaded.name, self.spec, open_memory(self.folder, self.storage, self.loaded.name))
+        if changed := study.changes():
+            study.close()
+            kept = str(self.folder) if self.storage is None else "the study in the database"
+            raise UserError(
+                f"{self.loaded.where}: {', '.join(changed)} changed since {kept} was begun; "
+                f"give the changed sweep another file name, or delete that {'study' if self.storage else 'folder'} "
+                "(its results stay in the store)"
+            )
+        return study
+
+    def _work(self, study: Study) -> None:
+        waiting = False
+        while True:
+            claim = study.claim()
+            if claim is not None:
+                self.console.print(f"trial {claim.place} of {study.wanted}", highlight=False)
+                self._try(study, claim)
+            elif len(study.finished()) >= study.wanted:
+                return
+            else:
+                if not waiting:
+                    say(self.console, "the last trials are with other workers; waiting for them")
+                waiting = True
+                time.sleep(LOOK_EVERY)
+
+    def _try(self, study: Study, claim: Claim) -> None:
+        """Bring a trial to its end; whatever is raised, its settings come again."""
+        folder = self.folder / "trials" / f"{claim.number:04d}"
+        try:
+            if self.spec.prune is not None:
+                early = self._measurer.early(claim.chosen, folder, self.spec.prune.photos)
+                if early is not None and study.prune(claim, early.values[0]):
+                    self._tell(Finished(claim.number, claim.chosen, (), False, PRUNED, early.values[0]))
+                    return
+            trial = Trial(self.loaded.name, claim.number, claim.chosen)
+            found = self._measurer.whole(claim.chosen, folder, trial)
+            if study.finish(claim, found.values, found.excess):
+                feasible = all(value <= 0 for value in found.excess.values())
+                self._tell(Finished(claim.number, claim.chosen, found.values, feasible))
+            else:
+                say(self.console, f"trial number {claim.number}: the connection was lost, another worker measures it")
+        finally:
+            study.leave(claim)
+
+    def _supervise(self, study: Study, workers: Setup) -> None:
+        """Have workers run the trials, and tell of each, whoever ran it."""
+        told = {trial.number for trial in study.finished()}
+
+        def look() -> None:
+            for trial in study.finished():
+                if trial.number not in told:
+                    told.add(trial.number)
+                    self._tell(trial)
+
+        run_workers(workers, look, lambda line: say(self.console, line))
+        look()
+        if len(study.finished()) < study.wanted:
+            raise UserError(
+                "all worker processes died (out of memory?); run the same command again with fewer --workers: finished "
+                "trials are kept"
+            )
 
     def _tell(self, trial: Finished) -> None:
         """One line of what came of a trial."""
         names = [objective.label for objective in self.spec.objectives]
         settings = ", ".join(f"{name} {value}" for name, value in trial.chosen.items())
-        values = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, trial.values, strict=True))
-        kept = "" if not self.spec.constraints else ", feasible" if trial.feasible else ", breaks a constraint"
-        line = f"trial number {trial.number}: {settings}: {values}{kept}"
-        say(self.console, shown(line, LONGEST))
-
-    def _measure(self, number: int, chosen: dict[str, Any]) -> tuple[tuple[float, ...], dict[str, float]]:
-        """The objectives' values, and by constraint how far its bound is broken."""
-        plan = Plan(self._suite(chosen))
-        texts = [*self.spec.set, *(f"{self.spec.method}.{name}={value}" for name, value in chosen.items())]
-        asked = read_asked(self._suite_path, texts, [self.spec.method])
-        folder = self.folder / "trials" / f"{number:04d}"
-        trial = Trial(self.name, number, chosen)
-        results = Results(manifest_of(plan, asked, provenance()), self.store, folder, trial)
-        failures = Runner(
-            plan, results, self.tracker, self.console,
-            jobs=self.jobs, executor=self.executor, cluster=self.cluster,
-        ).run()  # fmt: skip
-        if failures:
-            raise UserError(f"trial {chosen}: {failures[0]}")
-        rows = untreated(results, leaderboard(results, collect(results))).set_index("goal")
-        excess = {one.column: one.excess(self._value(rows, one)) for one in self.spec.constraints}
-        return tuple(self._value(rows, one) for one in self.spec.objectives), excess
-
-    def _value(self, rows: pd.DataFrame, asked: Objective | Constraint) -> float:
-        goal, column = asked.goal, asked.column
-        if goal not in rows.index:
-            raise UserError(f"{self.where}: the suite has no goal {goal!r}; it has {', '.join(map(str, rows.index))}")
-        if column not in rows:
-            raise UserError(f"{self.where}: no column {column!r}; {did_you_mean(column, set(map(str, rows)))}")
-        value = rows[column].to_dict()[goal]
-        if isinstance(value, str):
-            raise UserError(f"{self.where}: {column} is text ({value}), not a number; name another column")
-        if pd.isna(value):
-            raise UserError(f"{self.where}: {column} is empty for {self.spec.method}; name another column")
-        return float(value)
+        if trial.state == PRUNED:
+            photos = self.spec.prune.photos if self.spec.prune else 0
+            came = f"stopped after {photos} photos: {names[0]} {trial.early:.4g} on them"
+        else:
+            kept = "" if not self.spec.constraints else ", feasible" if trial.feasible else ", breaks a constraint"
+            values = zip(names, trial.values, strict=True)
+            came = ", ".join(f"{name} {value:.4g}" for name, value in values) + kept
+        say(self.console, shown(f"trial number {trial.number}: {settings}: {came}", LONGEST))
 
     def _write(self, finished: list[Finished]) -> SweepResult:
-        """Write ``trials.csv``, ``front.csv``, ``front.png`` and ``best.yaml`` into the sweep's folder."""
+        """Write tables, ``front.png``, ``best.yaml`` and what a page of them needs into the folder."""
         trials = table(self.spec, finished)
-        front = pareto_front(self.spec, trials)
-        for name, rows in (("trials", trials), ("front", front)):
+        front, matters = pareto_front(self.spec, trials), importance(self.spec, finished)
+        for name, rows in (("trials", trials), ("front", front), ("importance", matters)):
             write_bytes(self.folder / f"{name}.csv", rows.to_csv(index=False, float_format="%.6g").encode())
         if len(front):
             best = next(trial for trial in finished if trial.number == front.iloc[0]["trial"])
-            write_bytes(self.folder / "best.yaml", dump(self._method(best)).encode())
+            config = self.loaded.best(best.chosen, f"best of sweep {self.loaded.name}, trial {best.number}")
+            write_bytes(self.folder / "best.yaml", dump(config).encode())
+        objectives = [{**one.model_dump(mode="json"), "label": one.label} for one in self.spec.objectives]
+        asked = {"name": self.loaded.name, **self.spec.model_dump(mode="json"), "objectives": objectives}
+        write_json(self.folder / SPEC, asked, in_order=True)
         with replacing(self.folder / "front.png") as temporary:
-            draw(self.spec, trials, front).savefig(temporary, dpi=150, format="png")
-        return SweepResult(trials, front, self.folder)
-
-    def _method(self, best: Finished) -> Mapping[str, Any]:
-        """The best settings as a method's config."""
-        component = self._suite({}).methods[self.spec.method]
-        return {
-            "kind": component.cls.kind,
-            "description": f"best of sweep {self.name}, trial {best.number}",
-            "params": {**component.params, **best.chosen},  # as proposed: a table has no null among numbers
-        }
+            draw(self.spec, trials, front, matters).savefig(temporary, dpi=150, format="png")
+        return SweepResult(trials, front, matters, self.folder)

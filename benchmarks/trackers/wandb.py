@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -118,12 +118,7 @@ class WandbTracker(Tracker):
 
     def closing_lines(self) -> list[str]:
         """Where runs that were kept offline lie, and the command that uploads them."""
-        if not self._kept:
-            return []
-        parent = self._kept[0].parent
-        what = "run is" if len(self._kept) == 1 else "runs are"
-        command = f"wandb sync {shlex.quote(str(parent))}"
-        return [f"{len(self._kept)} W&B {what} kept offline in {parent}; to upload: {command}"]
+        return kept_lines(self._kept)
 
     @contextmanager
     def _start(self, results: Results, job: str, identity: str, **about: Any) -> Iterator[wandb.Run]:
@@ -146,6 +141,16 @@ class WandbTracker(Tracker):
             yield run
         if self.offline:
             self._kept.append(Path(run.settings.sync_dir))
+
+
+def kept_lines(runs: Sequence[Path]) -> list[str]:
+    """Where runs that were kept offline lie, and the command that uploads them; no line for none."""
+    if not runs:
+        return []
+    parent = runs[0].parent
+    what = "run is" if len(runs) == 1 else "runs are"
+    command = f"wandb sync {shlex.quote(str(parent))}"
+    return [f"{len(runs)} W&B {what} kept offline in {parent}; to upload: {command}"]
 
 
 def _fill(run: wandb.Run, tables: Mapping[str, pd.DataFrame], pictures: Mapping[str, Image.Image | None]) -> None:

@@ -23,15 +23,14 @@ PARENT = """
 import multiprocessing, pickle, time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from veilbench.benchmarks.engine.watch import begin
-from veilbench.benchmarks.executors.processes import _deaf
+from veilbench.benchmarks.engine.watch import begin, deaf
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     payload = pickle.dumps(partial(time.sleep, 30))
     pool = ProcessPoolExecutor(2, context, initializer=begin, initargs=(stop, payload))
     try:
-        with _deaf():
+        with deaf():
             futures = [pool.submit(print) for _ in range(2)]
         print("started", flush=True)
         futures[0].result()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ from veilbench.benchmarks.engine.store import Store
 from veilbench.benchmarks.specs.components import load_component
 from veilbench.benchmarks.specs.configs import read_yaml
 from veilbench.benchmarks.sweeps.front import unbeaten
+from veilbench.benchmarks.sweeps.importance import importance
+from veilbench.benchmarks.sweeps.spec import SweepSpec
+from veilbench.benchmarks.sweeps.study import Finished
 from veilbench.benchmarks.sweeps.sweep import Sweep
 from veilbench.benchmarks.trackers import NoTracker
 
@@ -280,6 +285,149 @@ def test_a_changed_sweep_does_not_mix_with_its_old_trials(world: Path, veilbench
     outcome = run(veilbench, world, trials=2, objectives=[{"column": "ssim"}])
     assert outcome.code == 2
     assert "objectives changed since" in outcome.err
+
+
+def test_the_best_settings_run_in_a_suite(world: Path, veilbench: Callable[..., Outcome]) -> None:
+    assert run(veilbench, world, trials=2).code == 0
+    folder = world / "r" / "sweeps" / "sweep"
+    best, made = pd.read_csv(folder / "front.csv").iloc[0], cells(world)
+    suite = read_yaml(world / "suite.yaml")
+    suite |= {"methods": ["clean", "./r/sweeps/sweep/best.yaml"], "protocol": {"goals": ["impersonate"]}}
+    (world / "with_best.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
+    outcome = veilbench("run", world / "with_best.yaml", "--results", world / "r", "--tracker", "none")
+    assert outcome.code == 0, outcome
+    board = pd.read_csv(world / "r" / "suites" / "with_best" / "leaderboard.csv").set_index("method")
+    assert board.loc["best", "psnr"] == pytest.approx(best["psnr"], rel=1e-5)
+    assert board.loc["best", "psr_white_box"] == pytest.approx(best["psr_white_box"], rel=1e-5)
+    assert {cell.split("-")[0] for cell in cells(world) - made} == {"clean"}  # the trial's own protections were found
+
+
+PRUNE: dict[str, Any] = {
+    "parameters": {"epsilon": [0.01, 0.02, 0.1, 0.2], "steps": [1]},
+    "objectives": [{"column": "psnr"}],
+    "sampler": "grid",
+    "trials": 4,
+    "prune": {"photos": 2, "after": 2},
+}
+
+
+def items_made(world: Path) -> dict[float, int]:
+    """How many photos were protected with each epsilon, all cells of it together."""
+    found: dict[float, int] = {}
+    for folder in (world / "r" / "store" / "protections").iterdir():
+        epsilon = read_yaml(folder / "spec.json")["params"]["epsilon"]
+        found[epsilon] = found.get(epsilon, 0) + len(list((folder / "images").glob("*.png")))
+    return found
+
+
+def test_trials_that_begin_worse_than_the_median_are_stopped_after_the_first_photos(
+    world: Path, veilbench: Callable[..., Outcome]
+) -> None:
+    outcome = run(veilbench, world, **PRUNE)
+    assert outcome.code == 0, outcome
+    folder = world / "r" / "sweeps" / "sweep"
+    trials = pd.read_csv(folder / "trials.csv").sort_values("trial")
+    assert trials["psnr on 2 photos"].notna().all()
+    complete: list[float] = []  # the rule by hand, in the order of the trials
+    for row in trials.to_dict("records"):
+        stopped = len(complete) >= 2 and row["psnr on 2 photos"] < pd.Series(complete).median()
+        assert row["state"] == ("pruned" if stopped else "complete")
+        assert pd.isna(row["psnr"]) == stopped
+        if not stopped:
+            complete.append(row["psnr on 2 photos"])
+    assert set(trials["state"]) == {"complete", "pruned"}, "the grid's order has nothing to stop; choose another seed"
+    cells_each = len(cells(world)) / 4
+    wanted = {row["epsilon"]: (2 if row["state"] == "pruned" else 6) * cells_each for row in trials.to_dict("records")}
+    assert items_made(world) == wanted
+    assert "stopped after 2 photos: psnr" in outcome.out
+    assert set(pd.read_csv(folder / "front.csv")["state"]) == {"complete"}
+    whole = run(veilbench, world, **{**PRUNE, "prune": None}, seed=1)
+    assert whole.code == 2
+    assert "prune, seed changed since" in whole.err
+
+
+def test_the_first_photos_of_a_trial_are_measured_as_a_suite_of_them_would_be(
+    world: Path, veilbench: Callable[..., Outcome]
+) -> None:
+    """And what is made of them is part of the whole: nothing is protected twice, and nothing whole is scored anew."""
+    one = {**PRUNE, "parameters": {"epsilon": [0.1], "steps": [1]}, "trials": 1}
+    run(veilbench, world, **one)
+    early = pd.read_csv(world / "r" / "sweeps" / "sweep" / "trials.csv")["psnr on 2 photos"][0]
+    settings = ["pgd.epsilon=0.1", "pgd.steps=1", "suite.protocol.goals=[impersonate]", "dataset.sources=2"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    veilbench("run", world / "suite.yaml", *words, "-m", "pgd", "--results", world / "few", "--tracker", "none")
+    (board,) = (world / "few" / "suites").glob("suite-*/leaderboard.csv")
+    assert pd.read_csv(board)["psnr"][0] == pytest.approx(early, rel=1e-5)
+    scores = {path: path.read_bytes() for path in (world / "r" / "store" / "scores").rglob("*.parquet")}
+    (world / "r" / "sweeps" / "sweep").rename(world / "earlier")
+    assert run(veilbench, world, **one).code == 0
+    assert {path: path.read_bytes() for path in (world / "r" / "store" / "scores").rglob("*.parquet")} == scores
+    assert pd.read_csv(world / "r" / "sweeps" / "sweep" / "trials.csv")["psnr on 2 photos"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prune": {"photos": 6}}, "prune.photos is 6, and no question of the suite has more; give fewer"),
+        ({"prune": {"photos": 0}}, "key 'prune.photos' has value 0"),
+        ({"objectives": SWEEP["objectives"]}, "prune compares one number; name one objective"),
+    ],
+)
+def test_pruning_that_makes_no_sense_is_named(
+    world: Path, veilbench: Callable[..., Outcome], changes: dict[str, Any], message: str
+) -> None:
+    outcome = run(veilbench, world, **{**PRUNE, **changes})
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def importances(count: int, value: Callable[[dict[str, Any]], float], direction: str = "maximize") -> dict[str, float]:
+    spec = SweepSpec.model_validate({
+        "suite": "s", "method": "m", "objectives": [{"column": "c", "direction": direction}],
+        "parameters": {"a": {"low": 0.0, "high": 1.0}, "b": {"low": 1, "high": 9}, "c": ["x", "y", None]},
+    })  # fmt: skip
+    draws = random.Random(0)  # noqa: S311 (settings, no secret)
+    settings = [
+        {"a": draws.random(), "b": draws.randint(1, 9), "c": draws.choice(["x", "y", None])} for _ in range(count)
+    ]
+    rows = importance(spec, [Finished(at, one, (value(one),), True) for at, one in enumerate(settings)])
+    return dict(zip(rows["parameter"], rows["importance"], strict=True))
+
+
+def test_the_parameter_that_decides_is_the_important_one() -> None:
+    for direction, sign in (("maximize", 1), ("minimize", -1)):
+        found = importances(60, lambda one, sign=sign: sign * one["a"] + 0.01 * one["b"], direction)  # type: ignore[misc]
+        assert sum(found.values()) == pytest.approx(1)
+        assert next(iter(found)) == "a"
+        assert found["a"] > 0.5
+    assert next(iter(importances(60, lambda one: float(one["c"] == "y")))) == "c"
+    assert set(importances(20, lambda one: 0.0 * one["a"]).values()) == {0}  # nothing decides
+    assert importances(9, lambda one: one["a"]) == {}
+
+
+def test_importances_stand_beside_the_trials(world: Path, veilbench: Callable[..., Outcome]) -> None:
+    grid = {"epsilon": [0.01, 0.05, 0.1, 0.15, 0.2], "steps": [1, 2]}
+    outcome = run(veilbench, world, parameters=grid, sampler="grid", trials=10, objectives=[{"column": "psnr"}])
+    assert outcome.code == 0, outcome
+    rows = pd.read_csv(world / "r" / "sweeps" / "sweep" / "importance.csv")
+    assert rows.columns.tolist() == ["objective", "parameter", "importance", "trials"]
+    assert rows["parameter"][0] == "epsilon"
+    assert rows["importance"].sum() == pytest.approx(1, abs=1e-4)
+    assert set(rows["trials"]) == {10}
+    assert "importance" in outcome.out
+    # the page has every number of the tables, and asks nobody for anything
+    (world / "sweep.yaml").unlink()
+    told = veilbench("report", "sweep", "--sweep", "--results", world / "r")
+    assert told.code == 0, told
+    page = (world / "r" / "sweeps" / "sweep" / "report.html").read_text(encoding="utf-8")
+    trials = pd.read_csv(world / "r" / "sweeps" / "sweep" / "trials.csv")
+    assert all(f'data-value="{one:.6g}"' in page for one in (*trials["psnr"], *rows["importance"]))
+    assert f"Best psnr: {trials['psnr'].max():.4g}" in page
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)[^\"]*", page)
+    none = veilbench("report", "other", "--sweep", "--results", world / "r")
+    assert none.code == 2
+    assert "sweep other: nothing is through yet; run `veilbench sweep other`" in none.err
 
 
 def test_unbeaten_rows_by_hand() -> None:

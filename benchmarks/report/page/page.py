@@ -71,14 +71,11 @@ def page(results: Results, photos: int = PHOTOS) -> str:
         "cells": cells(results, items),
         **({"curves": swept} if len(swept) else {}),
     }
-    script = _file("page.js")
     return (
-        _templates()
+        templates()
         .get_template("page.html")
         .render(
-            style=_file("page.css"),
-            script=script,
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+            **page_parts(),
             data=page_data(results, tables),
             **_words(results, table),
             **_charts(results, items, table, compared),
@@ -146,8 +143,16 @@ def _published(results: Results, table: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
+def page_parts() -> dict[str, str]:
+    """What every page has within it: ``style``, ``script``, and the ``script_hash`` that lets this one run alone."""
+    script = _file("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return {"style": _file("page.css"), "script": script, "script_hash": digest}
+
+
 @cache
-def _templates() -> Environment:
+def templates() -> Environment:
+    """The templates of pages; text is escaped."""
     from jinja2 import Environment as NewEnvironment  # noqa: PLC0415
     from jinja2 import FileSystemLoader, StrictUndefined  # noqa: PLC0415
 

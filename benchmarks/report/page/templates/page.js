@@ -43,10 +43,12 @@
     const left = rows.filter((row) => !row.hidden).length;
     form.querySelector("output").textContent = left === rows.length ? "" : `${left} of ${rows.length} rows`;
   };
-  form.hidden = false;
-  form.addEventListener("input", filter);
-  form.addEventListener("submit", (event) => event.preventDefault());
-  filter(); // browsers keep what was typed before a reload
+  if (form) {
+    form.hidden = false;
+    form.addEventListener("input", filter);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    filter(); // browsers keep what was typed before a reload
+  }
 
   const links = new Map([...document.querySelectorAll(".contents a")].map((link) => [link.hash.slice(1), link]));
   const seen = new IntersectionObserver(
