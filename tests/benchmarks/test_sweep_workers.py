@@ -34,7 +34,7 @@ GRID = {"suite": "./suite.yaml", "method": "slow", "set": ["suite.protocol.goals
         "parameters": {"pause": [0.2, 0.3, 0.4], "level": [1, 2]}, "objectives": [{"column": "psnr"}],
         "sampler": "grid", "trials": 9}  # fmt: skip
 METHOD = """
-import time
+import os, time
 from veilbench.datasets.base import FaceBatch
 from veilbench.methods.base import ItemRandom, ProtectionMethod, Task
 class Slow(ProtectionMethod):
@@ -46,6 +46,8 @@ class Slow(ProtectionMethod):
         self.pause, self.level = pause, level
     def protect(self, faces: FaceBatch, task: Task, random: ItemRandom):
         time.sleep(self.pause)
+        while (go := os.environ.get("SLOW_WAITS_FOR")) and not os.path.exists(go):
+            time.sleep(0.05)
         return faces.images + 0.01 * self.level
 """
 # claims trials and measures nothing, for a moment
@@ -69,9 +71,10 @@ while True:
 """
 
 
-def start(*words: object) -> subprocess.Popen[str]:
+def start(*words: object, **variables: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    environment = {**os.environ, **variables}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @contextmanager
@@ -247,15 +250,21 @@ def test_two_commands_with_one_database_and_a_folder_each_share_the_trials(slow_
 
 
 def test_workers_that_need_the_same_protection_make_it_once(slow_world: Path) -> None:
-    same = {**GRID, "parameters": {"pause": [1.0]}, "sampler": "random", "trials": 2}
+    same = {**GRID, "parameters": {"pause": [0.1]}, "sampler": "random", "trials": 2}
     (slow_world / "sweep.yaml").write_text(yaml.safe_dump(same), encoding="utf-8")
     results = slow_world / "r"
-    command = start(MAIN, "sweep", slow_world / "sweep.yaml", "--results", results, "--tracker", "none", "--workers", 2)
+    words = (MAIN, "sweep", slow_world / "sweep.yaml", "--results", results, "--tracker", "none", "--workers", 2)
+    command = start(*words, SLOW_WAITS_FOR=str(slow_world / "go"))
+    journal = results / "sweeps" / "sweep" / "journal.log"
     with ended(command):
+        # both have claimed a trial before the first image is made
+        wait_for(lambda: journal.is_file() and journal.read_text(encoding="utf-8").count('"op_code":4') == 2)
+        (slow_world / "go").touch()
         _, err = command.communicate(timeout=900)
     assert command.returncode == 0, err
-    journal = (results / "sweeps" / "sweep" / "journal.log").read_text(encoding="utf-8").splitlines()
-    told = [one for one in map(json.loads, journal) if one["op_code"] == 6]  # trials that are through
+    told = [
+        one for one in map(json.loads, journal.read_text(encoding="utf-8").splitlines()) if one["op_code"] == 6
+    ]  # trials that are through
     assert len({one["worker_id"] for one in told}) == 2
     table = pd.read_csv(results / "sweeps" / "sweep" / "trials.csv")
     assert table["trial"].tolist() == [0, 1]
