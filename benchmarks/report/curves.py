@@ -22,6 +22,7 @@ from .items import collect, counted
 
 AREA = Column("area", "mean PSR %", ".1%", "higher", "row")
 RATE = Column("rate", "PSR % at equal quality", ".1%", "higher", "row")
+FEWEST = 3  # strengths of a curve that is averaged: with fewer nobody knows where it would go
 SOURCE = "~source"  # in no score's columns
 
 
@@ -87,7 +88,7 @@ def curves(results: Results, items: pd.DataFrame) -> pd.DataFrame:
         measured_high, area, area_low, area_high, area_n, level, rate, rate_low, rate_high, rate_n, rank_first,
         rank_last, ties``; ``rate`` at the quality ``level`` is empty where no strength was measured on one of its
         sides. ``measured`` are the lowest and the highest mean quality. Ranks are of the area, by paired tests with
-        Holm's correction. Empty where no method has two strengths.
+        Holm's correction; there is one from :data:`FEWEST` strengths on. Empty where no method has two strengths.
     """
     found = strengths(results)
     if not any(len(one.labels) > 1 for one in found) or items.empty:
@@ -110,10 +111,10 @@ def stored_curves(results: Results) -> pd.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class _Curve:
-    """A method's row, and its area for comparing."""
+    """A method's row, and its area for comparing, where it has one."""
 
     row: Mapping[str, Any]
-    area: CurvePoint
+    area: CurvePoint | None
 
 
 def _of_quality(
@@ -137,7 +138,7 @@ def _of_quality(
         if not known:
             continue
         curve = TradeoffCurve([rates[at] for at in known], [qualities[at] for at in known], unprotected)
-        under = area(curve, (low, high), confidence)
+        under = area(curve, (low, high), confidence) if len(known) >= FEWEST else None
         level = None if quality.level is None else rate_at(curve, sign * quality.level, confidence)
         measured = sorted(sign * end for end in curve.range())
         facts = results.manifest.methods[one.labels[0]]
@@ -175,21 +176,22 @@ def _named(name: str, point: CurvePoint | None) -> dict[str, float | None]:
 
 
 def _ranked(key: Mapping[str, Any], made: Mapping[str, _Curve], confidence: float) -> list[dict[str, Any]]:
-    """The rows, best area first, with ranks by paired tests of the areas."""
-    order = sorted(made, key=lambda name: -made[name].area.estimate.value)
+    """The rows, best area first, with ranks by paired tests of the areas; those without one come last."""
+    areas = {name: one.area for name, one in made.items() if one.area is not None}
+    order = sorted(areas, key=lambda name: -areas[name].estimate.value)
     pairs = list(combinations(order, 2))
-    adjusted = holm([_p(made[one].area, made[two].area) for one, two in pairs])
+    adjusted = holm([_p(areas[one], areas[two]) for one, two in pairs])
     better = {pair: p < 1 - confidence for pair, p in zip(pairs, adjusted, strict=True)}
     places: Mapping[str, Rank] = ranks(order, better)
     return [
         {
             **key,
             **made[name].row,
-            "rank_first": places[name].first,
-            "rank_last": places[name].last,
-            "ties": places[name].ties,
+            "rank_first": places[name].first if name in places else None,
+            "rank_last": places[name].last if name in places else None,
+            "ties": places[name].ties if name in places else "",
         }
-        for name in order
+        for name in [*order, *(name for name in made if name not in areas)]
     ]
 
 
@@ -212,7 +214,7 @@ def curve_tables(results: Results, found: pd.DataFrame) -> dict[str, pd.DataFram
             "strengths": [strengths_text(row) for _, row in rows.iterrows()],
             "measured": [measured_text(quality, row) for _, row in rows.iterrows()],
             AREA.title: [with_interval(AREA, row) for _, row in rows.iterrows()],
-            "rank": [rank_text(row) for _, row in rows.iterrows()],
+            "rank": [rank_text(row) if row["ties"] else "-" for _, row in rows.iterrows()],
         }
         if quality.level is not None:
             text[f"PSR % at {shown(quality, quality.level)}"] = [with_interval(RATE, row) for _, row in rows.iterrows()]
@@ -244,6 +246,6 @@ def curve_note(results: Results, found: pd.DataFrame) -> str:
     return (
         "PSR over a quality: the mean of each method's curve over that range of mean quality, with its strength swept; "
         "straight lines between strengths, below the lowest quality that was measured the strongest setting counts, "
-        f"above the highest {beyond}. Rank: by paired tests of that mean over sources, Holm-corrected. PSR at a "
-        "quality is empty where no strength was measured on one side of it."
+        f"above the highest {beyond}; empty for fewer than {FEWEST} strengths. Rank: by paired tests of that mean over "
+        "sources, Holm-corrected. PSR at a quality is empty where no strength was measured on one side of it."
     )

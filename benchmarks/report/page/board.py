@@ -128,7 +128,7 @@ def swept(results: Results, found: pd.DataFrame) -> dict[str, Grid]:
 
 def _swept(quality: Column, row: pd.Series[Any]) -> Row:
     measured = Cell(measured_text(quality, row).replace(" to ", DASH), raw(row["measured_low"]))
-    cells = [text(strengths_text(row)), measured, estimate(AREA, row), _rank(row)]
+    cells = [text(strengths_text(row)), measured, estimate(AREA, row), _rank(row) if row["ties"] else Cell("-")]
     if quality.level is not None:
         cells.append(estimate(RATE, row))
     return Row(str(row["method"]), str(row["family"]), cells)
