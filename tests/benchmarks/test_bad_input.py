@@ -195,7 +195,7 @@ def test_a_suite_that_is_wrong(case: str, world: Path, veilbench: Veilbench) -> 
         (("plan", "\x1b[31m"), ("no config '\\x1b[31m' in configs/suites",)),
         (("run", "embedded", "--tracker", "mlflow"), ("--tracker mlflow: choose wandb, offline or none, or",)),
         (("run", "embedded", "--tracker", "gone.py:Mine"), ("--tracker gone.py:Mine: ", "no such file")),
-        (("run", "embedded", "--executor", "ray"), ("--executor ray: choose auto, serial or processes, or",)),
+        (("run", "embedded", "--executor", "rai"), ("--executor rai: choose auto, serial, processes or ray, or",)),
         (("run", "embedded", "--executor", "json:JSONDecoder"), ("--executor json:", "not a subclass of")),
         (("run", "embedded", "--executor", "processes", "--devices", "2"), ("--executor processes: --devices 2 ",)),
     ],
