@@ -74,7 +74,8 @@ def test_rows_that_differ_in_strength_alone_are_one_method(world: Path) -> None:
 def test_curves_are_those_of_the_items(world: Path, veilbench: Call) -> None:
     """Means from ``items.csv`` by pandas, and areas as sums over a fine grid."""
     two = {"method": "ti_dim", "params": {"steps": 1}, "strengths": [0.05, 0.1]}
-    suite = with_methods(world, "clean", SWEPT, "mi_fgsm", two)
+    single = {"method": "mi_fgsm", "params": {"steps": 1}}
+    suite = with_methods(world, "clean", SWEPT, single, two)
     assert veilbench("run", suite, "--results", world / "r", "--tracker", "none", "--jobs", 1).code == 0
     folder = tables_of(world / "r")
     items, found = pd.read_csv(folder / "items.csv"), pd.read_csv(folder / "curves.csv")

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -89,7 +89,14 @@ def half_made(results: Path, total: int = 6) -> int:
 
 def workers(run: int) -> list[psutil.Process]:
     """Processes of a run that protect."""
-    return [child for child in psutil.Process(run).children(recursive=True) if "RayWorker" in " ".join(child.cmdline())]
+    return [child for child in psutil.Process(run).children(recursive=True) if "RayWorker" in command(child)]
+
+
+def command(process: psutil.Process) -> str:
+    """What a process was started with; empty for one that ends meanwhile."""
+    with suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
 
 
 @pytest.fixture
