@@ -105,6 +105,7 @@ def _value(point: CurvePoint | None) -> float:
     return point.estimate.value
 
 
+@pytest.mark.slow
 def test_intervals_cover_and_tests_hold_their_level() -> None:
     """Over 1,000 simulated benchmarks of 100 sources; the truth is the curve through the true means."""
     random = np.random.default_rng(0)

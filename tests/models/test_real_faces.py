@@ -16,7 +16,7 @@ from torch import Tensor
 
 import veilbench
 from veilbench.datasets.folder import FolderFaces
-from veilbench.models.recipes.recognizers import genuine, impostor_quantile
+from veilbench.models.recipes.recognizers import genuine, impostor_quantile, impostors
 from veilbench.models.recognizers.base import InputSpec, Recognizer
 from veilbench.models.recognizers.state_dict import StateDictRecognizer, build_backbone
 from veilbench.models.user_weights.adding import get
@@ -55,13 +55,13 @@ def test_recognition_of_real_people_is_the_reference_one() -> None:
 
 @pytest.mark.parametrize("name", BROUGHT)
 def test_what_packages_bring_recognises_real_people(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the crop and at the threshold of its config, found for the same network by other code."""
+    """In the crop and at the thresholds of its config, which were measured on 300 other people."""
     monkeypatch.setenv("VEILBENCH_WEIGHTS", str(tmp_path))
     (tmp_path / f"{name}.safetensors").symlink_to(Path(FOLDER, "recognizers", f"{name}_fp16.safetensors").resolve())
     recognizer = veilbench.load_recognizer(name)
     embeddings = embedded_pairs(recognizer)
-    for far, slack in ((0.1, 0.001), (0.01, 0.004)):  # quantiles of 9,900 pairs, with another rule between two of them
-        assert float(impostor_quantile(embeddings, far)) == pytest.approx(recognizer.thresholds.at(far), abs=slack)
+    for far, low, high in ((0.1, 0.07, 0.13), (0.01, 0.005, 0.02)):  # of 100 people, whose pairs hang together
+        assert low <= float((impostors(embeddings) > recognizer.thresholds.at(far)).float().mean()) <= high
     assert float((genuine(embeddings) > recognizer.thresholds.at(0.01)).float().mean()) >= 0.85
 
 
