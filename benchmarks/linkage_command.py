@@ -10,7 +10,7 @@ import typer
 from veilbench.errors import UserError
 
 from .options import RESULTS, Jobs, Only, ResultsFolder, Settings, SuiteName
-from .terminal import make_console, say
+from .terminal import INTERRUPTED, make_console, say
 
 
 def linkage(
@@ -50,7 +50,7 @@ def linkage(
                 say(console, f"failed: {line}")
             rows = work.measure(asked)
     except KeyboardInterrupt as error:
-        sys.stderr.write("interrupted; run the same command again to go on: finished items are kept\n")
+        sys.stderr.write(INTERRUPTED)
         raise typer.Exit(130) from error
     table = linkage_table(rows, protocol.confidence)
     note = NOTE.format(strangers=1 / protocol.far, people=people)

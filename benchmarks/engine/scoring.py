@@ -12,7 +12,6 @@ import pandas as pd
 from torch import Tensor
 
 from veilbench.datasets.base import FaceDataset
-from veilbench.datasets.photos import decode_photo
 from veilbench.errors import one_line
 from veilbench.metrics.base import Pairs, Score, Surroundings
 from veilbench.metrics.countermeasures.base import Countermeasure
@@ -26,7 +25,7 @@ from .measurements import Measurement
 from .plan import Plan, Protection
 from .records import ItemRecord
 from .store import DamagedImageError, ProtectionFolder, Store
-from .treating import scoring_device, treated_pair
+from .treating import scoring_device, stored_photo, treated_pair
 
 
 class Scorer:
@@ -156,7 +155,7 @@ class Scorer:
         counter = None if treatment is None else build_countermeasure(treatment)
 
         def read(records: Mapping[str, ItemRecord], item: str) -> Tensor:
-            return decode_photo(folder.content(item, records.get(item)), folder.image(item))
+            return stored_photo(folder, item, records.get(item))
 
         # read when pairs are asked for: a score that is kept needs none, and finding damage touches the records
         return lambda: self._pairs(items, partial(read, folder.records()), counter)

@@ -9,8 +9,17 @@ import torch
 from torch import Tensor
 
 from veilbench.datasets.base import FaceDataset
+from veilbench.datasets.photos import decode_photo
 from veilbench.metrics.base import Pair
 from veilbench.metrics.countermeasures.base import Countermeasure, treat, views
+
+from .records import ItemRecord
+from .store import ProtectionFolder
+
+
+def stored_photo(folder: ProtectionFolder, item: str, record: ItemRecord | None) -> Tensor:
+    """A protected photo, ``3 x H x W``, as its PNG has it.  Raises as :meth:`ProtectionFolder.content`."""
+    return decode_photo(folder.content(item, record), folder.image(item))
 
 
 def treated_pair(

@@ -13,21 +13,18 @@ import torch
 from torch import Tensor
 
 from veilbench.datasets.derived import OtherPhotos, Outsiders
-from veilbench.datasets.photos import decode_photo
 from veilbench.errors import UserError
 from veilbench.metrics.calibration import calibrate
 from veilbench.metrics.streaming import embeddings, lent
-from veilbench.models.crops import Look
 from veilbench.models.recognizers.base import Recognizer
 
 from ..engine.cells import Cells
 from ..engine.identity import fingerprint
 from ..engine.plan import Plan, Protection, Question
-from ..engine.records import ItemRecord
 from ..engine.status import status
-from ..engine.store import ProtectionFolder, Store, read_json, write_json
+from ..engine.store import Store, read_json, write_json
 from ..engine.surroundings import PlanSurroundings
-from ..engine.treating import scoring_device
+from ..engine.treating import scoring_device, stored_photo
 from ..executors import make_executor
 from ..progress import progress
 from ..terminal import say
@@ -164,17 +161,14 @@ class Linkage:
                     f"--people {self.people}: too few to learn from and to set thresholds with; {judge} needs "
                     f"{EXAMINED * teacher.chunk} at least"
                 )
-            student = teacher
+            probes, gallery = list(self._photos(self.plan, mine)), list(self._photos(self.others, others))
+            before = after = self._answers(teacher, probes, gallery, examined)
             if not self._protects_nothing(mine):
                 say(self.console, f"{mine[0].label}, {judge}: a student learns")
                 lesson, examination = self._lesson(teacher, learnt_from), self._lesson(teacher, examined)
                 student = teach(teacher, lesson, examination, self.plan.suite.spec.seed)
-            probes, gallery = list(self._photos(self.plan, mine)), list(self._photos(self.others, others))
-            answers = {
-                name: self._answers(network, probes, gallery, examined)
-                for name, network in (("before", teacher), ("after", student))
-            }
-        return list(_rows(probes, answers))
+                after = self._answers(student, probes, gallery, examined)
+        return list(_rows(probes, {"before": before, "after": after}))
 
     def _protects_nothing(self, questions: Sequence[Question]) -> bool:
         """Whether there is nothing to learn: the photos are the clean ones."""
@@ -192,7 +186,7 @@ class Linkage:
                     def clean(place: int = places[item]) -> Tensor:
                         return plan.dataset[place].image
 
-                    protected = partial(_read, folder, records[item])
+                    protected = partial(stored_photo, folder, item, records[item])
                     yield Photo(item, question.target, clean, protected)
 
     def _lesson(self, teacher: Recognizer, photos: Sequence[Photo]) -> Lesson:
@@ -207,10 +201,7 @@ class Linkage:
         return Lesson(inputs(one.protected() for one in photos), inputs(clean), goals)
 
     def _embed(self, network: Recognizer, photos: Iterable[Tensor]) -> Tensor:
-        return embeddings(network, (self._look(photo) for photo in photos), scoring_device())
-
-    def _look(self, photo: Tensor) -> Look:
-        return self.plan.crop.look(photo)
+        return embeddings(network, (self.plan.crop.look(photo) for photo in photos), scoring_device())
 
     def _answers(
         self, network: Recognizer, probes: Sequence[Photo], gallery: Sequence[Photo], examined: Sequence[Photo]
@@ -238,10 +229,6 @@ class Linkage:
             )
         )
         return {"threshold": strangers.thresholds[far], "own": own, "clean": cleans, "protected": hidden}
-
-
-def _read(folder: ProtectionFolder, record: ItemRecord) -> Tensor:
-    return decode_photo(folder.content(record.id, record), folder.image(record.id))
 
 
 def _rows(probes: Sequence[Photo], answers: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

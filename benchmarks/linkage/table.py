@@ -10,6 +10,8 @@ from veilbench.metrics.statistics.paired import paired_rates
 from veilbench.metrics.statistics.ranking import holm
 from veilbench.metrics.statistics.rates import Estimate, clustered_rate
 
+from ..report.tables import markdown_table
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -83,12 +85,7 @@ NOTE = (
 
 def to_markdown(table: pd.DataFrame, note: str) -> str:
     """The same as Markdown."""
-    parts = []
-    for title, text in to_text(table).items():
-        marks = ["---", *("---:" for _ in text.columns[1:])]
-        rows = [list(text.columns), marks, *text.to_numpy().tolist()]
-        lines = ("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
-        parts.append(f"### {title}\n\n" + "\n".join(lines))
+    parts = [markdown_table(title, text) for title, text in to_text(table).items()]
     return "\n\n".join([*parts, note]) + "\n"
 
 

@@ -19,6 +19,7 @@ from ..engine.results import Results
 from .columns import rank_text, score_columns, shown, with_interval
 from .countermeasures import untreated
 from .items import collect, counted
+from .leaderboard import named
 
 AREA = Column("area", "mean PSR %", ".1%", "higher", "row")
 RATE = Column("rate", "PSR % at equal quality", ".1%", "higher", "row")
@@ -149,9 +150,9 @@ def _of_quality(
             "strengths": " ".join(f"{one.values[at]:.4g}" for at in known) if one.parameter else "",
             **dict(zip(("span_low", "span_high"), quality.span, strict=True)),
             **dict(zip(("measured_low", "measured_high"), measured, strict=True)),
-            **_named("area", under),
+            **named("area", None if under is None else under.estimate),
             "level": quality.level,
-            **_named("rate", level),
+            **named("rate", None if level is None else level.estimate),
         }
         yield one.name, _Curve(row, under)
 
@@ -166,13 +167,6 @@ def _sums(rows: pd.DataFrame, column: str, count: int, sign: float = 1.0) -> Sum
 
 def _finite(one: Sums) -> bool:
     return bool(np.isfinite(one.mean))
-
-
-def _named(name: str, point: CurvePoint | None) -> dict[str, float | None]:
-    if point is None:
-        return {name: None, f"{name}_low": None, f"{name}_high": None, f"{name}_n": 0}
-    one = point.estimate
-    return {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high, f"{name}_n": one.n}
 
 
 def _ranked(key: Mapping[str, Any], made: Mapping[str, _Curve], confidence: float) -> list[dict[str, Any]]:

@@ -120,7 +120,7 @@ def _worst_cases(results: Results, items: pd.DataFrame) -> pd.DataFrame:
     for (goal, method), rows in items.groupby(["goal", "method"], sort=False):
         worst = worst_case(rows, results.manifest.protocol.confidence)
         labels = dict(zip(ROW, (goal, results.manifest.treatments[0], method), strict=True))
-        found.append(labels | _named(PSR_WORST.name, worst))
+        found.append(labels | named(PSR_WORST.name, worst))
     return pd.DataFrame(found)
 
 
@@ -155,16 +155,16 @@ def _row(results: Results, group: pd.DataFrame) -> dict[str, Any]:
     row: dict[str, Any] = {key: group[key].iloc[0] for key in (*ROW, "family")}
     for judge in results.manifest.judges:
         column = judge_column(judge)
-        row |= _named(column.name, _rate(black[black["judge"] == judge], "success", confidence))
+        row |= named(column.name, _rate(black[black["judge"] == judge], "success", confidence))
     for column, rows in ((PSR, black), (PSR_WHITE_BOX, white)):
-        row |= _named(column.name, _rate(rows, "success", confidence)) | _of_other_targets(column, rows, confidence)
+        row |= named(column.name, _rate(rows, "success", confidence)) | _of_other_targets(column, rows, confidence)
     # quality and cost belong to images: an image that several judges looked at counts once
     images = group.drop_duplicates(["cell", "item"])
     cells = results.row_cells(row["method"], row["goal"])
     row |= _scores(results, images, row["countermeasure"], cells)
     for column in judged_columns(results.manifest.scores):
-        row |= _named(column.name, _rate(black, column.name, confidence))
-        row |= _named(white_box(column).name, _rate(white, column.name, confidence))
+        row |= named(column.name, _rate(black, column.name, confidence))
+        row |= named(white_box(column).name, _rate(white, column.name, confidence))
     passes = [name for name in map(str, images) if name.endswith("_passes")]
     return {
         **row,
@@ -194,7 +194,7 @@ def _of_other_targets(column: Column, group: pd.DataFrame, confidence: float) ->
     return {f"{column.name}_low_any_target": rate.low, f"{column.name}_high_any_target": rate.high}
 
 
-def _named(name: str, number: Estimate | Mean | None) -> dict[str, Any]:
+def named(name: str, number: Estimate | Mean | None) -> dict[str, Any]:
     """A number, its interval and its n as columns of a leaderboard."""
     if number is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None, f"{name}_n": 0}
@@ -219,7 +219,7 @@ def _scores(results: Results, images: pd.DataFrame, treatment: str, cells: Seque
             continue
         known = images[images[name].notna()]
         mean = clustered_mean(known[name].to_numpy(float), known["item"], results.manifest.protocol.confidence)
-        row |= _named(name, mean)
+        row |= named(name, mean)
     return row
 
 

@@ -219,14 +219,17 @@ def _answers(results: Results, table: pd.DataFrame) -> list[str]:
 
 def to_markdown(results: Results, table: pd.DataFrame, curves: pd.DataFrame) -> str:
     """The leaderboard as Markdown, and the curves of its methods below, where there are any."""
-    parts = []
     tables = display(results, table) | by_countermeasure(results, table) | curve_tables(results, curves)
-    for title, text in tables.items():
-        marks = ["---" if name in TEXTS else "---:" for name in text]
-        rows = [list(text.columns), marks, *text.to_numpy().tolist()]
-        parts.append(f"### {title}\n\n" + "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows))
+    parts = [markdown_table(title, text) for title, text in tables.items()]
     below = filter(None, (notes(results, table), curve_note(results, curves)))
     return "\n\n".join([*parts, *below]) + "\n"
+
+
+def markdown_table(title: str, text: pd.DataFrame) -> str:
+    """A table of text under a heading; columns of :data:`TEXTS` stand to the left."""
+    marks = ["---" if name in TEXTS else "---:" for name in text]
+    rows = [list(text.columns), marks, *text.to_numpy().tolist()]
+    return f"### {title}\n\n" + "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows)
 
 
 def _cell(text: str) -> str:
