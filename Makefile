@@ -54,7 +54,7 @@ test: $(READY) ## Run the tests, two at a time
 
 # The kernels of an old processor, one at a time, and those of one with AVX2 alone, such as an AMD EPYC of 2019.
 test-processors: $(READY) ## Run the quick numeric tests as on other processors (a few minutes)
-	@ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1 $(NUMERIC)
+	@ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1 $(NUMERIC) -n 2 --dist worksteal
 	@ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2 $(NUMERIC)
 
 lint: $(READY) ## Check style and format with ruff

@@ -90,7 +90,7 @@ class Cells:
         except Exception as error:
             folder.fail(f"{type(error).__name__}: {error}")
         finally:
-            gc.collect()
+            gc.collect()  # networks of a method may hold each other; executors leave out what was there before
         after = status(self.store, protection.id, protection.items)
         return f"{protection.id}: {after.error}" if after.state in {"failed", "partial"} or after.error else ""
 

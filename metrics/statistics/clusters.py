@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,9 +41,9 @@ def variance_of_mean(values: Floats, codes: Codes, count: int) -> float:
 @cache
 def quantiles(level: float, freedom: float) -> tuple[float, float]:
     """Of the normal and of Student's distribution at ``freedom``: where ``level`` of the probability is below."""
-    from scipy.special import ndtri, stdtrit  # noqa: PLC0415 (slow to import)
+    from scipy.special import stdtrit  # noqa: PLC0415 (slow to import)
 
-    return float(ndtri(level)), float(stdtrit(freedom, level))
+    return NormalDist().inv_cdf(level), float(stdtrit(freedom, level))
 
 
 def effective_trials(variance: float, independent: float, most: float, level: float, freedom: float) -> float:

@@ -181,7 +181,7 @@ def test_the_tracker_is_told_of_the_trial(world: Path, monkeypatch: pytest.Monke
 
     monkeypatch.chdir(world)
     path = write(world, trials=2, parameters={"steps": [2, 3]}, sampler="grid")
-    Sweep(str(path), Store(world / "r"), Ear(), Console(quiet=True)).run()
+    Sweep(str(path), Store(world / "r"), Ear(), Console(quiet=True), executor="serial").run()
     assert {(label, trial.sweep, trial.number) for label, trial in told} == {("pgd", "sweep", 0), ("pgd", "sweep", 1)}
 
 

@@ -121,9 +121,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return SERVER if request.param == "server" else ""
 
 
-@pytest.mark.parametrize("url", ["folder", "file", "server"], indirect=True)
-@pytest.mark.parametrize("sampler", ["grid", "random"])
-def test_workers_that_are_killed_at_any_moment_lose_and_repeat_no_trial(tmp_path: Path, sampler: str, url: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "sampler"),
+    [("folder", "grid"), ("file", "random"), ("server", "grid"), ("server", "random")],  # each kind once: it takes long
+    indirect=["url"],
+)
+def test_workers_that_are_killed_at_any_moment_lose_and_repeat_no_trial(tmp_path: Path, url: str, sampler: str) -> None:
     spec = many(sampler, 40)
     name = f"many-{tmp_path.name}-{os.getpid()}"  # a server keeps what another run of this test left
     words = (CLAIMING, spec.model_dump_json(), tmp_path / "sweep", url, name)
@@ -150,7 +153,9 @@ def test_workers_that_are_killed_at_any_moment_lose_and_repeat_no_trial(tmp_path
     assert {state for state, _, _ in found} == {"COMPLETE", "FAIL"}
     if sampler == "random":  # what was stopped came again: the same settings, under another number
         retried = {again: params for _, params, again in found if again is not None}
-        assert retried == failed
+        assert retried.keys() == failed.keys()
+        # one was stopped before its settings were written down: it comes with any
+        assert all(params.items() <= retried[number].items() for number, params in failed.items())
 
 
 def test_a_live_worker_s_trial_is_not_taken_for_a_stopped_one(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from veilbench.metrics.countermeasures.base import Countermeasure
 
 
 class MyCountermeasure(Countermeasure):
-    """Rounds every value (Xu et al., Feature Squeezing, NDSS 2018, section IV-A).
+    """Rounds every value (Xu et al., Feature Squeezing, NDSS 2018).
 
     Args:
         bits: how many are left of each value, 1 to 8.
