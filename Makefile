@@ -70,8 +70,8 @@ format: $(READY) ## Rewrite the code in the project's format, fixing what ruff c
 
 snapshot: $(READY) ## Keep the last embedded results in results/embedded/ and the leaderboard in the README
 	@mkdir -p results/embedded
-	@cp $(addprefix results/suites/embedded/,leaderboard.csv leaderboard.md pairs.csv) results/embedded/
-	@awk -F, 'NR == 1 || $$2 == "none"' results/suites/embedded/psr.csv > results/embedded/psr.csv
+	@cp $(addprefix results/suites/embedded/,leaderboard.csv leaderboard.md) results/embedded/
+	@for table in psr pairs; do awk -F, 'NR == 1 || $$2 == "none"' results/suites/embedded/$$table.csv > results/embedded/$$table.csv; done
 	@$(BIN)/python -c 'from PIL import Image; Image.open("results/suites/embedded/grid.png").quantize(256).save("results/embedded/grid.png", optimize=True)'
 	@if [ -f results/suites/ablation/purification.csv ]; then mkdir -p results/embedded/ablation; \
 		cp $(addprefix results/suites/ablation/,leaderboard.csv leaderboard.md purification.csv tradeoff.png) results/embedded/ablation/; fi

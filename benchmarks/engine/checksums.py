@@ -15,10 +15,10 @@ from pathlib import Path
 from veilbench.files import file_sha256
 
 from . import schema
+from .json_files import read_json, write_json
 from .kept_rows import reference_cell, row_key, row_path
 from .manifest import MANIFEST
 from .results import Results
-from .store import read_json, write_json
 
 
 @dataclass(frozen=True, slots=True)

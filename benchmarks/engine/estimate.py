@@ -9,7 +9,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from .identity import readable_prefix
-from .store import Store, read_json
+from .json_files import read_json
+from .store import Store
 
 if TYPE_CHECKING:
     from .plan import Plan, Protection, Training

@@ -45,13 +45,18 @@ def gathered() -> Iterator[dict[Path, tuple[str, str]]]:
 
 def tell(path: Path, reason: str, remedy: str = "`veilbench run` makes it again") -> None:
     """Name a damaged file on standard error, once as long as it stays as it is; or to whoever gathers what is named."""
-    if _gathering:
-        _gathering[-1].setdefault(path, (f"damaged ({reason})", remedy))
-        return
-    key = (path, path.stat().st_mtime_ns if path.exists() else 0)
-    if key not in _told:
-        _told.add(key)
-        sys.stderr.write(f"veilbench: {printable(f'{path}: damaged ({reason}); {remedy}')}\n")
+    tell_all({path: (f"damaged ({reason})", remedy)})
+
+
+def tell_all(found: Mapping[Path, tuple[str, str]]) -> None:
+    """The same of what :func:`gathered` found."""
+    for path, (what, remedy) in found.items():
+        key = (path, path.stat().st_mtime_ns if path.exists() else 0)
+        if _gathering:
+            _gathering[-1].setdefault(path, (what, remedy))
+        elif key not in _told:
+            _told.add(key)
+            sys.stderr.write(f"veilbench: {printable(f'{path}: {what}; {remedy}')}\n")
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from veilbench.metrics.validity import BESIDE
 
 from .identity import fingerprint
 from .intact import tell
-from .store import Store, read_error, read_json, write_error, write_json
+from .json_files import read_error, read_json, write_error, write_json
+from .store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,9 +36,9 @@ def row_key(store: Store, score: str, reference: str, digest: str, cells: Sequen
         digest: of the data set.
         cells: ids of the protections.
     """
-    found = {cell: about for cell in sorted(cells) if (about := store.score_about(cell, score)) is not None}
+    found = {cell: about for cell in sorted(cells) if (about := store.score_stamp(cell, score)) is not None}
     stamps = {cell: str(about.get("stamp")) for cell, about in found.items()}
-    kept = reference and store.score_about(reference_cell(digest), reference) is not None
+    kept = reference and store.score_stamp(reference_cell(digest), reference) is not None
     return fingerprint({"score": score, "stamps": stamps, "reference": reference if kept else ""})
 
 

@@ -15,9 +15,10 @@ from veilbench.datasets.module import FacesDataModule
 from veilbench.datasets.photos import write_png
 from veilbench.methods.base import ProtectedBatch, ProtectionMethod
 
+from .json_files import write_json
 from .provenance import peak_memory, provenance, reset_peak_memory
 from .records import ItemRecord
-from .store import ProtectionFolder, write_json
+from .store import ProtectionFolder
 from .trainer import LeaveWithParent, interruptible, make_trainer
 
 

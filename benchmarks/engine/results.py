@@ -15,9 +15,10 @@ from veilbench.errors import UserError
 
 from ..specs.asked import Asked, read_asked
 from . import schema
+from .json_files import read_json, write_json
 from .manifest import MANIFEST, CellFacts, Manifest, QuestionFacts, ScoreFacts, manifest_of
 from .status import Status, status
-from .store import Store, read_json, write_json
+from .store import Store
 
 if TYPE_CHECKING:
     from .plan import Plan

@@ -11,6 +11,7 @@ Layout below the results folder::
                                last.ckpt        where it is, while it runs
                                weights.safetensors, training.json   what it gave, its cost and provenance
     store/scores/<cell>/<score>.parquet     what a score says of its images: kind, version, spec and stamp inside
+    store/scores/index.json                 a shortcut to the stamps; it may be deleted
     store/rows/<key>.json                   numbers that all images of a row have together, such as FID
     store/sources/<data set>/<item>.png     the first clean photos, for pictures
     store/checksums/<comparison>.json   digests of what a run left, see :mod:`~benchmarks.engine.checksums`
@@ -32,55 +33,27 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from veilbench.errors import UserError
-from veilbench.files import file_sha256, write_bytes
+from veilbench.files import write_bytes
 
 from . import schema
-from .intact import png_content, sealed, size_and_time, sizes_and_times, tell, unsealed, whole_png
+from .intact import png_content, sealed, size_and_time, sizes_and_times, tell, whole_png
+from .json_files import read_error, read_json, write_error, write_json
 from .lock import hold
 from .records import ItemRecord, read_records
 from .score_files import read_score_about, read_score_file, read_score_table, score_bytes
+from .score_index import ScoreIndex
+from .training_folder import TrainingFolder
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+Read = TypeVar("Read")
+
 IMPORTED = "imported.json"  # below `store`: says of what export it is
-COSTS = {"seconds": int | float, "steps": int, "forward": dict, "backward": dict}  # that a training's record has
-
-
-def write_json(path: Path, content: Mapping[str, Any], *, in_order: bool = False) -> None:
-    """Write atomically and sealed: readers see the old file or the new one, and damage.
-
-    Keys are sorted, but for those ``in_order``, which stay in the order given.
-    """
-    write_bytes(path, (json.dumps(sealed(content), indent=1, sort_keys=not in_order) + "\n").encode())
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The content; None where there is no file, or a damaged one, which is named."""
-    try:
-        content: object = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        content = None
-    found = unsealed(content)
-    if found is None:
-        tell(path, "not what was written")
-    return found
-
-
-def write_error(path: Path, error: str) -> None:
-    """Record why something failed."""
-    write_json(path, {"error": error})
-
-
-def read_error(path: Path) -> str:
-    """Why something failed, or an empty string."""
-    return str((read_json(path) or {}).get("error", ""))
 
 
 def stamp_of(contents: Mapping[str, str]) -> str:
@@ -234,55 +207,6 @@ class ProtectionFolder:
         (self.path / "error.json").unlink(missing_ok=True)
 
 
-class TrainingFolder:
-    """One training's files."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @property
-    def last(self) -> Path:
-        """The last checkpoint of an unfinished training."""
-        return self.path / "last.ckpt"
-
-    @property
-    def weights(self) -> Path:
-        """The trained network."""
-        return self.path / "weights.safetensors"
-
-    def create(self, spec: Mapping[str, Any]) -> None:
-        """Make the folder and say what it is."""
-        write_json(self.path / "spec.json", {schema.STORE.key: schema.STORE.version, **spec})
-
-    def finish(self, weights: bytes, record: Mapping[str, Any]) -> None:
-        """Keep the trained network with its cost and provenance; checkpoints are no longer needed."""
-        write_bytes(self.weights, weights)
-        write_json(self.path / "training.json", {**record, "weights_sha256": hashlib.sha256(weights).hexdigest()})
-        self.last.unlink(missing_ok=True)
-
-    @property
-    def finished(self) -> bool:
-        """Whether the network is there, as it was written."""
-        record = self.record
-        if not record or not self.weights.is_file():
-            return False
-        expected = record.get("weights_sha256")
-        if expected and file_sha256(self.weights) != expected:
-            tell(self.weights, "not the weights that training.json records", "the network is trained again")
-            return False
-        return True
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """Cost and provenance of a finished training; empty before, and where it is damaged."""
-        path = self.path / "training.json"
-        found = read_json(path)
-        if found is not None and not all(isinstance(found.get(name), kind) for name, kind in COSTS.items()):
-            tell(path, "without its costs")
-            return {}
-        return found or {}
-
-
 class Store:
     """The results folder."""
 
@@ -293,6 +217,7 @@ class Store:
         self.root = root
         self._known: set[Path] = set()
         self._held = False
+        self._index: ScoreIndex | None = None  # while the lock is held: others look at the files themselves
 
     def protection(self, cell: str) -> ProtectionFolder:
         """The folder of one protection.  Raises :class:`UserError` when it is of another version of the store."""
@@ -333,13 +258,20 @@ class Store:
         """Where one score of one protection is."""
         return self.root / "store" / "scores" / cell / f"{score}.parquet"
 
+    @property
+    def _index_path(self) -> Path:
+        return self.root / "store" / "scores" / "index.json"
+
     def write_score(self, cell: str, score: str, rows: pd.DataFrame, about: Mapping[str, Any]) -> None:
         """Store a score with what it is and which images it saw (``stamp``, ``protocol``, ``kind``, ``version``).
 
         Raises:
             Exception: whatever pyarrow raises for rows that Parquet does not hold.
         """
-        write_bytes(self.score_path(cell, score), score_bytes(rows, about))
+        path = self.score_path(cell, score)
+        write_bytes(path, score_bytes(rows, about))
+        if self._index is not None:
+            self._index.put(path, about)
         self._failure_path(cell, score).unlink(missing_ok=True)
 
     def _failure_path(self, cell: str, score: str) -> Path:
@@ -355,19 +287,33 @@ class Store:
 
     def read_score(self, cell: str, score: str) -> pd.DataFrame | None:
         """A stored score, its ``attrs`` what it was written with; None where there is none or a damaged one."""
-        return read_score_file(self.score_path(cell, score))
+        return self._seen(cell, score, read_score_file(self.score_path(cell, score)))
 
     def score_table(self, cell: str, score: str) -> pa.Table | None:
         """As :meth:`read_score`, before it becomes a frame."""
-        return read_score_table(self.score_path(cell, score))
+        return self._seen(cell, score, read_score_table(self.score_path(cell, score)))
 
     def score_about(self, cell: str, score: str) -> dict[str, Any] | None:
         """What a stored score was written with, and no table of it; None where there is none or a damaged one."""
-        return read_score_about(self.score_path(cell, score))
+        return self._seen(cell, score, read_score_about(self.score_path(cell, score)))
 
-    def has_score(self, cell: str, score: str, about: Mapping[str, Any]) -> bool:
-        """Whether a score is stored, whole, and was written with all that ``about`` says."""
-        found = self.score_about(cell, score)
+    def _seen(self, cell: str, score: str, found: Read) -> Read:
+        """``found`` in a file; the next run looks at all of them where that was damaged."""
+        if found is None and self.score_path(cell, score).is_file():
+            (self._index or ScoreIndex(self._index_path)).forget()
+        return found
+
+    def score_stamp(self, cell: str, score: str) -> dict[str, Any] | None:
+        """Of :meth:`score_about` the stamp of its images and the version of the protocol.
+
+        While the lock is held a file that nobody has touched since is not read.
+        """
+        path = self.score_path(cell, score)
+        return read_score_about(path) if self._index is None else self._index.about(path)
+
+    def has_score(self, cell: str, score: str, about: Mapping[str, str]) -> bool:
+        """Whether a score is stored, whole, and of the images and protocol (``stamp``, ``protocol``) of ``about``."""
+        found = self.score_stamp(cell, score)
         return found is not None and all(found.get(key) == value for key, value in about.items())
 
     @contextmanager
@@ -383,11 +329,12 @@ class Store:
         if self.imported:
             raise UserError(f"{self.root}: imported, to be shown and not gone on with; choose another --results")
         with hold(self.root, shared=shared):
-            self._held = True
+            self._held, self._index = True, ScoreIndex(self._index_path)
             try:
                 yield
             finally:
-                self._held = False
+                self._index.save()
+                self._held, self._index = False, None
 
 
 def _ends_with_newline(path: Path) -> bool:

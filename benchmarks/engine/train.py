@@ -21,8 +21,8 @@ from veilbench.models.weights import fitting_weights, read_state_dict, read_torc
 
 from .intact import tell, whole_archive
 from .provenance import peak_memory, provenance, reset_peak_memory
-from .store import TrainingFolder
 from .trainer import interruptible, make_trainer
+from .training_folder import TrainingFolder
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 SECONDS_BETWEEN_WORDS = 5.0

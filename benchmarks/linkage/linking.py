@@ -20,9 +20,10 @@ from veilbench.models.recognizers.base import Recognizer
 
 from ..engine.cells import Cells
 from ..engine.identity import fingerprint
+from ..engine.json_files import read_json, write_json
 from ..engine.plan import Plan, Protection, Question
 from ..engine.status import status
-from ..engine.store import Store, read_json, write_json
+from ..engine.store import Store
 from ..engine.surroundings import PlanSurroundings
 from ..engine.treating import scoring_device, stored_photo
 from ..executors import make_executor

@@ -18,6 +18,7 @@ from .curves import curves
 from .failures import failures
 from .grid import comparison
 from .items import collect
+from .kept import up_to_date
 from .leaderboard import answers, leaderboard, rates
 from .pairs import pairs, rankings
 from .stored import item_columns, judged_columns
@@ -32,7 +33,7 @@ def write_report(results: Results, redraw: bool = True) -> pd.DataFrame:
 
     Args:
         results: of the comparison.
-        redraw: the pictures too where they are there and nothing in ``items.parquet`` has changed.
+        redraw: also tables of which nothing has changed, and pictures where nothing in ``items.parquet`` has.
 
     Returns:
         The leaderboard.
@@ -42,7 +43,7 @@ def write_report(results: Results, redraw: bool = True) -> pd.DataFrame:
     """
     items, pictures = results.folder / "items.parquet", (results.folder / "grid.png", results.folder / "tradeoff.png")
     before = items.read_bytes() if items.is_file() and all(map(_drawn, pictures)) else b""
-    table = write_tables(results)
+    table = write_tables(results) if redraw else up_to_date(results, write_tables)
     grid = comparison(results)  # also where it is not saved: what it shows is read, and damage named
     if redraw or items.read_bytes() != before:
         with replacing(pictures[0]) as temporary:
@@ -92,13 +93,13 @@ def write_tables(results: Results) -> pd.DataFrame:
 
 
 def tables_if_possible(results: Results) -> tuple[pd.DataFrame, str]:
-    """As :func:`write_tables`, also where nothing can be written.
+    """As :func:`write_tables`, where something has changed since, and also where nothing can be written.
 
     Returns:
         The leaderboard, and why its tables were not written or an empty string.
     """
     try:
-        return write_tables(results), ""
+        return up_to_date(results, write_tables), ""
     except OSError as error:
         why = f"{error.filename or results.folder}: cannot be written ({error.strerror}); tables are as they were"
         return leaderboard(results, collect(results)), why

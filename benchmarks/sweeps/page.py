@@ -12,7 +12,8 @@ import pandas as pd
 from veilbench.errors import UserError
 from veilbench.files import write_bytes
 
-from ..engine.store import Store, read_json
+from ..engine.json_files import read_json
+from ..engine.store import Store
 from ..report.page.cells import Cell, Grid, Head, Row, raw, text, typeset
 from ..report.page.page import NAME, page_parts, templates
 

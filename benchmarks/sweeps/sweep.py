@@ -20,8 +20,9 @@ import pandas as pd
 from veilbench.errors import UserError, shown
 from veilbench.files import replacing, write_bytes
 
+from ..engine.json_files import write_json
 from ..engine.results import Trial
-from ..engine.store import Store, write_json
+from ..engine.store import Store
 from ..specs.strict_yaml import dump
 from ..terminal import say
 from .front import draw, pareto_front, table

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ..engine.identity import fingerprint
+from ..engine.json_files import read_json, write_json
 from ..engine.results import Results
-from ..engine.store import ProtectionFolder, read_json, write_json
+from ..engine.store import ProtectionFolder
 from ..report.grid import protection_sheet, read_pixels
 from ..report.items import collect
 from .base import Tracker

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..engine.json_files import read_json
 from ..engine.results import Results, Trial
-from ..engine.store import read_json
 from ..report.columns import board_columns
 from ..report.leaderboard import kept_numbers
 from ..report.stored import item_columns, judged_columns

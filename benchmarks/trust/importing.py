@@ -16,9 +16,9 @@ from veilbench.files import write_bytes
 
 from ..engine import schema
 from ..engine.intact import unsealed
+from ..engine.json_files import read_json
 from ..engine.lock import hold
 from ..engine.results import Results
-from ..engine.store import read_json
 from .archive import read_archive
 from .export import ABOUT
 

@@ -11,9 +11,10 @@ from veilbench.files import write_bytes
 from ..engine import schema
 from ..engine.checksums import covered, record_checksums
 from ..engine.intact import whole_png
+from ..engine.json_files import read_json, write_json
 from ..engine.results import Results, write_manifest
 from ..engine.sources import reference_name
-from ..engine.store import IMPORTED, ProtectionFolder, Store, read_json, write_json
+from ..engine.store import IMPORTED, ProtectionFolder, Store
 from .places import Places
 
 

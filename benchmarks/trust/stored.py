@@ -12,12 +12,14 @@ from veilbench.files import file_sha256
 from ..engine.checksums import below, checksums_path, covered, read_checksums, row_files
 from ..engine.identity import fingerprint
 from ..engine.intact import gathered, whole_png
+from ..engine.json_files import read_json
 from ..engine.kept_rows import reference_cell
 from ..engine.manifest import MANIFEST, CellFacts, ScoreFacts
 from ..engine.records import ItemRecord
 from ..engine.results import Results
 from ..engine.schema import STORE
-from ..engine.store import ProtectionFolder, TrainingFolder, read_json, stamp_of
+from ..engine.store import ProtectionFolder, stamp_of
+from ..engine.training_folder import TrainingFolder
 from ..progress import first_of
 from .findings import REPLACE, Findings
 

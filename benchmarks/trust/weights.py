@@ -12,9 +12,9 @@ from veilbench.files import file_sha256
 from veilbench.models.user_weights.folder import kept
 
 from ..engine.intact import gathered
+from ..engine.json_files import read_json
 from ..engine.names import VERIFICATION
 from ..engine.results import Results
-from ..engine.store import read_json
 from ..specs.configs import find_config, read_yaml
 from ..specs.recognizers import NETWORKS, RECOGNIZERS
 from .findings import Findings

@@ -15,8 +15,9 @@ import pytest
 import torch
 import yaml
 
+from veilbench.benchmarks.engine.json_files import write_json
 from veilbench.benchmarks.engine.records import ItemRecord
-from veilbench.benchmarks.engine.store import DamagedImageError, ProtectionFolder, Store, write_json
+from veilbench.benchmarks.engine.store import DamagedImageError, ProtectionFolder, Store
 from veilbench.datasets.photos import write_png
 from veilbench.errors import UserError
 from veilbench.methods.cache import load_cached, store_cached

@@ -10,10 +10,11 @@ import yaml
 
 from veilbench.benchmarks.engine import estimate as module
 from veilbench.benchmarks.engine.estimate import estimate
+from veilbench.benchmarks.engine.json_files import write_json
 from veilbench.benchmarks.engine.plan import Plan, Protection
 from veilbench.benchmarks.engine.records import ItemRecord
 from veilbench.benchmarks.engine.status import status
-from veilbench.benchmarks.engine.store import Store, write_json
+from veilbench.benchmarks.engine.store import Store
 from veilbench.benchmarks.specs.suite import load_suite
 from veilbench.datasets.photos import write_png
 

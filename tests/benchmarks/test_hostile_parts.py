@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 import yaml
 
+from veilbench.benchmarks.engine.json_files import read_json, write_json
 from veilbench.benchmarks.engine.kept_rows import fail_row, read_row, row_error, write_row
 from veilbench.benchmarks.engine.manifest import MANIFEST
 from veilbench.benchmarks.engine.names import ENDINGS, OF_TABLES, TABLES
 from veilbench.benchmarks.engine.results import Results
-from veilbench.benchmarks.engine.store import Store, read_json, write_json
+from veilbench.benchmarks.engine.store import Store
 from veilbench.benchmarks.report.leaderboard import kept_numbers
 
 from .conftest import Outcome, tables_of

@@ -65,7 +65,7 @@ def test_everything_is_written(done: Path) -> None:
     files = {file.name for file in (tables_of(done)).iterdir()}
     assert files == {
         "items.parquet", "items.csv", "cells.csv", "psr.csv", "pairs.csv", "leaderboard.csv", "leaderboard.md",
-        "failures.csv", "grid.png", "tradeoff.png", "manifest.json",
+        "failures.csv", "grid.png", "tradeoff.png", "manifest.json", ".leaderboard.parquet",
     }  # fmt: skip
     items = items_of(done)
     assert {"similarity", "similarity_source", "threshold", "success", "psnr", "ssim", "seconds", "forward"} <= set(

@@ -16,8 +16,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from veilbench.benchmarks.engine.json_files import write_json
 from veilbench.benchmarks.engine.results import Results
-from veilbench.benchmarks.engine.store import write_json
 from veilbench.benchmarks.report.items import collect
 from veilbench.benchmarks.report.write import write_report
 from veilbench.benchmarks.trackers import CarefulTracker, NoTracker, Tracker, make_tracker

@@ -26,8 +26,8 @@ from torch import Tensor
 from veilbench import registry
 from veilbench.benchmarks.engine import train as train_module
 from veilbench.benchmarks.engine.plan import Plan
-from veilbench.benchmarks.engine.store import TrainingFolder
 from veilbench.benchmarks.engine.train import train
+from veilbench.benchmarks.engine.training_folder import TrainingFolder
 from veilbench.benchmarks.report.grid import GAP, LABEL, TILE
 from veilbench.benchmarks.report.items import collect
 from veilbench.benchmarks.report.leaderboard import leaderboard

@@ -17,8 +17,8 @@ from skimage.exposure import match_histograms
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
-from veilbench.benchmarks.engine.store import TrainingFolder
 from veilbench.benchmarks.engine.train import train
+from veilbench.benchmarks.engine.training_folder import TrainingFolder
 from veilbench.datasets.base import FaceBatch, FaceParts, MakeupReference
 from veilbench.datasets.synthetic import SyntheticFaces
 from veilbench.datasets.synthetic_makeup import SyntheticMakeup

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from veilbench.benchmarks.engine.store import TrainingFolder
 from veilbench.benchmarks.engine.train import train
+from veilbench.benchmarks.engine.training_folder import TrainingFolder
 from veilbench.benchmarks.specs.components import build_method, load_component
 from veilbench.benchmarks.specs.configs import CONFIGS
 from veilbench.benchmarks.specs.recognizers import build_recognizer

@@ -21,9 +21,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from ...engine.json_files import read_json, write_json
 from ...engine.manifest import MANIFEST
 from ...engine.results import Results
-from ...engine.store import Store, read_json, write_json
+from ...engine.store import Store
 
 COMMAND = "from veilbench.benchmarks.cli import main; main()"
 NAME = "many"

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from veilbench.benchmarks.engine.store import TrainingFolder
 from veilbench.benchmarks.engine.train import train
+from veilbench.benchmarks.engine.training_folder import TrainingFolder
 from veilbench.datasets.base import FaceBatch, Target
 from veilbench.datasets.synthetic_makeup import SyntheticMakeup
 from veilbench.methods.base import Goal, ProtectedBatch, ProtectionMethod, Task
