@@ -6,6 +6,7 @@ the store; only counts and failures come back.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import multiprocessing
 import pickle
@@ -86,6 +87,7 @@ class ProcessExecutor(Executor):
 def own_cells(plan: Plan, root: Path, batch_size: int, devices: int = 1) -> Cells:
     """The cells of a worker, with recognisers of its own; arguments as of :class:`~..engine.cells.Cells`."""
     gc.freeze()  # as SerialExecutor does
+    atexit.register(gc.unfreeze)  # libraries complain at the end of what is left then
     return Cells(plan, Store(root), PlanSurroundings(plan), batch_size, devices)
 
 

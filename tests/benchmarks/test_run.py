@@ -187,6 +187,26 @@ def test_batches_and_processes_change_nothing(
     assert (merged["success_old"] == merged["success_new"]).all()
 
 
+def test_workers_end_without_a_word(world: Path) -> None:
+    """Libraries complain of what is left as an interpreter ends: a worker's word goes to the terminal, past the run."""
+    words = [
+        "run",
+        str(world / "suite.yaml"),
+        "--results",
+        str(world / "r"),
+        "--tracker",
+        "none",
+        "--jobs",
+        "2",
+        *FEWER,
+    ]
+    script = "from veilbench.benchmarks.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "leaked" not in done.stderr
+    assert all(" images" in line for line in done.stderr.splitlines()), done.stderr
+
+
 def test_a_killed_run_goes_on_where_it_stopped(done: Path, world: Path, veilbench: Veilbench) -> None:
     """``kill -9`` while items are being made; the same command again recomputes none of the finished ones."""
     results = world / "killed"
