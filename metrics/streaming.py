@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from veilbench.models.crops import Look, View
 
-BATCH = 32
+BATCH = 8
 """Photos in memory at a time."""
 
 

@@ -51,7 +51,7 @@ def protect(  # noqa: PLR0913 (each is a choice that changes photos)
     parts: FaceParts | None = None,
     reference: MakeupReference | None = None,
     crop: str | Fractions = "recognizer",
-    batch_size: int = 16,
+    batch_size: int = 8,
 ) -> Tensor:
     """Protect photos.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,6 +11,7 @@ from veilbench.methods.trained import TrainedMethod
 from veilbench.metrics.base import Surroundings
 
 from ..specs.components import build_method
+from .memory import freed
 from .plan import Plan, Protection
 from .protect import protect
 from .status import status
@@ -90,7 +90,7 @@ class Cells:
         except Exception as error:
             folder.fail(f"{type(error).__name__}: {error}")
         finally:
-            gc.collect()  # networks of a method may hold each other; executors leave out what was there before
+            freed()
         after = status(self.store, protection.id, protection.items)
         return f"{protection.id}: {after.error}" if after.state in {"failed", "partial"} or after.error else ""
 

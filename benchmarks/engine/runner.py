@@ -17,6 +17,7 @@ from ..terminal import say
 from .cells import Cells
 from .checksums import record_checksums, record_manifest
 from .killed import marked
+from .memory import loaded
 from .plan import Plan, Protection
 from .results import Results, write_manifest
 from .scoring import Scorer
@@ -80,6 +81,7 @@ class Runner:
         with (
             self._told(failures),
             self.store.lock(),
+            loaded(),
             marked(self.results.folder) as killed,
             progress(self.console, total) as advance,
             closing(self._protected(advance, killed)) as protected,

@@ -22,6 +22,7 @@ from ..specs.suite import PROTOCOL_VERSION
 from .identity import fingerprint
 from .kept_rows import fail_row, read_row, reference_cell, row_frames, row_key, write_row
 from .measurements import Measurement
+from .memory import freed
 from .plan import Plan, Protection
 from .records import ItemRecord
 from .store import DamagedImageError, ProtectionFolder, Store
@@ -64,16 +65,19 @@ class Scorer:
         failures = []
         for measurement in self._plan.measurements:
             on_progress(measurement.component.name)
-            pairs = self._protected(folder, items, measurement)
-            failures.append(self._keep(measurement, measurement.id, protection.id, stamp, pairs))
+            if self._lacks(measurement, measurement.id, protection.id, stamp):
+                pairs = self._protected(folder, items, measurement)
+                failures.append(self._keep(measurement, measurement.id, protection.id, stamp, pairs))
+                freed()
         return [failure for failure in failures if failure]
 
     def score_sources(self) -> list[str]:
         """Bring up to date what scores keep of the clean sources.  Returns one line for each that failed."""
         digest, failures = self._plan.digest, []
         for measurement in {one.reference_id: one for one in self._plan.measurements if one.reference_id}.values():
-            pairs = self._sources
-            failures.append(self._keep(measurement, measurement.reference_id, reference_cell(digest), digest, pairs))
+            place = (measurement, measurement.reference_id, reference_cell(digest), digest)
+            if self._lacks(*place):
+                failures.append(self._keep(*place, self._sources))
         return [failure for failure in failures if failure]
 
     def reduce(self, cells: Sequence[str], treatment: str) -> list[str]:
@@ -111,11 +115,12 @@ class Scorer:
         write_row(self._store, key, numbers, len(rows))
         return ""
 
+    def _lacks(self, measurement: Measurement, score: str, cell: str, stamp: str) -> bool:
+        """Whether a score can be computed, and is not there for exactly these images."""
+        return not measurement.missing and not self._store.has_score(cell, score, _about(stamp))
+
     def _keep(self, measurement: Measurement, score: str, cell: str, stamp: str, pairs: Callable[[], Pairs]) -> str:
-        """Compute and store a score unless it is there for exactly these images.  Returns why it failed, or ""."""
-        about = {"stamp": stamp, "protocol": PROTOCOL_VERSION}
-        if measurement.missing or self._store.has_score(cell, score, about):
-            return ""
+        """Compute and store a score.  Returns why it failed, or ""."""
         spec = {"kind": measurement.spec["kind"], "version": measurement.spec["version"], "spec": measurement.spec}
         try:
             asked = pairs()
@@ -126,7 +131,7 @@ class Scorer:
         except (Exception, SystemExit) as error:  # a score from outside may raise anything; the others go on
             return self._failed(cell, score, error)
         try:
-            self._store.write_score(cell, score, rows, {**about, **spec})
+            self._store.write_score(cell, score, rows, {**_about(stamp), **spec})
         except OSError:
             raise
         except Exception as error:  # no file holds such rows
@@ -170,3 +175,8 @@ class Scorer:
         cache = self._store.cache / "countermeasures"
         pairs = [treated_pair(item, self._places[item], partial(read, item), dataset, counter, cache) for item in items]
         return Pairs(dataset, scoring_device(), pairs)
+
+
+def _about(stamp: str) -> dict[str, str]:
+    """What a kept score has to be of."""
+    return {"stamp": stamp, "protocol": PROTOCOL_VERSION}

@@ -7,12 +7,14 @@ the store; only counts and failures come back.
 from __future__ import annotations
 
 import atexit
-import gc
 import multiprocessing
+import os
 import pickle
-from collections.abc import Generator, Sequence
+import sys
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING
 from veilbench.errors import UserError
 
 from ..engine.cells import Cells
+from ..engine.memory import loaded
 from ..engine.plan import Plan, Protection
 from ..engine.store import Store
 from ..engine.surroundings import PlanSurroundings
@@ -28,6 +31,7 @@ from .base import Executor, OnProgress
 from .threads import cores, threads_for
 
 if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
     from multiprocessing.queues import SimpleQueue
 
 MOST = 4  # by default: each has networks of its own in memory
@@ -59,10 +63,12 @@ class ProcessExecutor(Executor):
 
     def run(self, pending: Sequence[Protection], on_progress: OnProgress) -> Generator[tuple[Protection, str]]:
         cells = self._cells
-        context = multiprocessing.get_context("spawn")
+        context = worker_context()
         reports, stop = context.SimpleQueue(), context.Event()
         with threads_for(cores() // self.jobs) as share:
-            payload = pickle.dumps(partial(_become_worker, cells.plan, cells.store.root, cells.batch_size, share))
+            payload = pickle.dumps(
+                partial(_become_worker, dict(os.environ), cells.plan, cells.store.root, cells.batch_size, share)
+            )
             pool = ProcessPoolExecutor(self.jobs, context, initializer=begin, initargs=(stop, payload, reports))
             try:
                 with deaf():
@@ -84,19 +90,43 @@ class ProcessExecutor(Executor):
                 pool.shutdown(cancel_futures=True)
 
 
+def worker_context() -> BaseContext:
+    """How workers start.
+
+    On Linux they are forked from a process that has loaded all packages and does nothing else: loading them takes
+    seconds and half a gigabyte, which workers then share.  Where there is a graphics card each loads them itself: what
+    talks to the card must not be forked.
+    """
+    import torch  # noqa: PLC0415
+
+    if sys.platform != "linux" or torch.cuda.is_available():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 def own_cells(plan: Plan, root: Path, batch_size: int, devices: int = 1) -> Cells:
     """The cells of a worker, with recognisers of its own; arguments as of :class:`~..engine.cells.Cells`."""
-    gc.freeze()  # as SerialExecutor does
-    atexit.register(gc.unfreeze)  # libraries complain at the end of what is left then
+    settled = ExitStack()
+    settled.enter_context(loaded())
+    atexit.register(settled.close)
     return Cells(plan, Store(root), PlanSurroundings(plan), batch_size, devices)
 
 
 def _become_worker(
-    plan: Plan, root: Path, batch_size: int, threads: int, reports: SimpleQueue[tuple[str, int, str]]
+    environment: Mapping[str, str],
+    plan: Plan,
+    root: Path,
+    batch_size: int,
+    threads: int,
+    reports: SimpleQueue[tuple[str, int, str]],
 ) -> None:
     import torch  # noqa: PLC0415
 
     global _cells, _reports
+    os.environ.clear()  # that of the process that workers are forked from is of the first run
+    os.environ.update(environment)
     torch.set_num_threads(threads)
     _cells, _reports = own_cells(plan, root, batch_size), reports
 

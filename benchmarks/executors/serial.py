@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Generator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -27,9 +26,5 @@ class SerialExecutor(Executor):
         self._cells = cells
 
     def run(self, pending: Sequence[Protection], on_progress: OnProgress) -> Generator[tuple[Protection, str]]:
-        gc.freeze()  # what is loaded stays: looking there for garbage takes a third of a second, for each protection
-        try:
-            for protection in pending:
-                yield protection, self._cells.protect(protection, partial(on_progress, protection.id))
-        finally:
-            gc.unfreeze()
+        for protection in pending:
+            yield protection, self._cells.protect(protection, partial(on_progress, protection.id))

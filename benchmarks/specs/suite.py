@@ -106,7 +106,7 @@ class SuiteSpec(Strict):
     scores: tuple[PartEntry, ...] = (PartEntry(kind="fidelity"),)
     countermeasures: tuple[PartEntry, ...] = ()
     realism: str | tuple[str, ...] | None = None
-    batch_size: Whole = Field(default=16, gt=0)
+    batch_size: Whole = Field(default=8, gt=0)
     seed: Seed = 0
 
 

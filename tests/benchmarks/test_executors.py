@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from veilbench.benchmarks.engine.cells import Cells
 from veilbench.benchmarks.engine.plan import Plan
@@ -59,3 +60,37 @@ def test_every_protection_comes_once_and_every_image_is_told_of(world: Path, job
     assert told == {protection.id: len(protection.items) for protection in pending}
     for protection in pending:
         assert set(mine.store.protection(protection.id).finished()) == set(protection.items)
+
+
+ASKS = """
+import os
+from veilbench.methods.clean import Clean
+
+class Asks(Clean):
+    kind = "asks"
+
+    def protect(self, faces, task, random):
+        raise ValueError(f"{os.environ.get('NOW')} {os.environ.get('BEFORE')}")
+"""
+
+
+def test_workers_have_the_environment_of_their_run(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those of a second run in one process, which may be forked from where the first one's were."""
+    (world / "asks.py").write_text(ASKS, encoding="utf-8")
+    (world / "asks.yaml").write_text("kind: ./asks.py:Asks\n", encoding="utf-8")
+    suite = yaml.safe_load((world / "suite.yaml").read_text(encoding="utf-8"))
+    (world / "suite.yaml").write_text(yaml.safe_dump({**suite, "methods": ["./asks.yaml"]}), encoding="utf-8")
+
+    def answers() -> set[str]:
+        plan = Plan(load_suite(str(world / "suite.yaml")))
+        mine = Cells(plan, Store(world / "r"), PlanSurroundings(plan), 3)
+        pending = list(plan.protections.values())[:2]
+        executor = make_executor(mine, len(pending), 2, "processes")
+        return {failure.split(": ", 1)[1] for _, failure in executor.run(pending, lambda *_: None)}
+
+    monkeypatch.setenv("BEFORE", "yes")
+    monkeypatch.setenv("NOW", "first")
+    assert answers() == {"ValueError: first yes"}
+    monkeypatch.delenv("BEFORE")
+    monkeypatch.setenv("NOW", "second")
+    assert answers() == {"ValueError: second None"}

@@ -20,12 +20,13 @@ from veilbench.benchmarks.specs.suite import load_suite
 
 # a worker whose imports take half a minute
 PARENT = """
-import multiprocessing, pickle, time
+import pickle, time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from veilbench.benchmarks.engine.watch import begin, deaf
+from veilbench.benchmarks.executors.processes import worker_context
 if __name__ == "__main__":
-    context = multiprocessing.get_context("spawn")
+    context = worker_context()
     stop = context.Event()
     payload = pickle.dumps(partial(time.sleep, 30))
     pool = ProcessPoolExecutor(2, context, initializer=begin, initargs=(stop, payload))
