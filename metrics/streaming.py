@@ -10,6 +10,7 @@ from itertools import chain, islice
 import torch
 from torch import Tensor, nn
 
+from veilbench.memory import trim
 from veilbench.models.crops import Look, View
 
 BATCH = 8
@@ -59,6 +60,7 @@ def by_size(embed: Callable[[Tensor, list[View | None]], Tensor], looks: Iterabl
     while held := list(islice(stream, BATCH)):
         rows.extend(_rows(embed, held))
         held.clear()  # or it would live on beside the next
+        trim()
     return torch.stack(rows) if rows else torch.empty(0, 0)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOMS = ("benchmarks", "configs", "datasets", "methods", "metrics", "models")
-GROUND_FLOOR = ("boxes.py", "errors.py", "files.py", "registry.py")
+GROUND_FLOOR = ("boxes.py", "errors.py", "files.py", "memory.py", "registry.py")
 OTHERS = ("docs", "results", "src", "tests")
 
 

@@ -6,12 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from veilbench.errors import UserError
+from veilbench.memory import freed
 from veilbench.methods.base import ProtectionMethod, Task
 from veilbench.methods.trained import TrainedMethod
 from veilbench.metrics.base import Surroundings
 
 from ..specs.components import build_method
-from .memory import freed
 from .plan import Plan, Protection
 from .protect import protect
 from .status import status

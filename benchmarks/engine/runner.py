@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
+from veilbench.memory import loaded
+
 from ..executors import Cluster, make_executor
 from ..progress import Advance, clock, grouped, progress
 from ..terminal import say
 from .cells import Cells
 from .checksums import record_checksums, record_manifest
 from .killed import marked
-from .memory import loaded
 from .plan import Plan, Protection
 from .results import Results, write_manifest
 from .scoring import Scorer

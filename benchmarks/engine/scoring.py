@@ -13,6 +13,7 @@ from torch import Tensor
 
 from veilbench.datasets.base import FaceDataset
 from veilbench.errors import one_line
+from veilbench.memory import freed
 from veilbench.metrics.base import Pairs, Score, Surroundings
 from veilbench.metrics.countermeasures.base import Countermeasure
 from veilbench.metrics.validity import checked_numbers, checked_rows
@@ -22,7 +23,6 @@ from ..specs.suite import PROTOCOL_VERSION
 from .identity import fingerprint
 from .kept_rows import fail_row, read_row, reference_cell, row_frames, row_key, write_row
 from .measurements import Measurement
-from .memory import freed
 from .plan import Plan, Protection
 from .records import ItemRecord
 from .store import DamagedImageError, ProtectionFolder, Store

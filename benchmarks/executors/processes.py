@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from veilbench.errors import UserError
+from veilbench.memory import loaded
 
 from ..engine.cells import Cells
-from ..engine.memory import loaded
 from ..engine.plan import Plan, Protection
 from ..engine.store import Store
 from ..engine.surroundings import PlanSurroundings

@@ -1,4 +1,4 @@
-"""Memory that a protection or a score has used, for the next or another process: several share a machine."""
+"""Memory that is free goes back to the system: several processes, or a method and a score, share a machine."""
 
 from __future__ import annotations
 
@@ -23,17 +23,25 @@ def loaded() -> Iterator[None]:
 
 
 def freed() -> None:
-    """Free networks that hold each other, and give the system what is free: the C library would keep hundreds of MB."""
+    """Free networks that hold each other, and :func:`trim`."""
     gc.collect()
-    trim = _trim()
-    if trim is not None:
-        trim(0)
+    trim()
+
+
+def trim() -> None:
+    """Give the system what is free in the heap: glibc would keep hundreds of MB between small pieces that are in use.
+
+    Takes about 0.1 ms for each MB; nothing where the C library is another.
+    """
+    function = _malloc_trim()
+    if function is not None:
+        function(0)
 
 
 @cache
-def _trim() -> Callable[[int], object] | None:
-    """``malloc_trim``, where the C library is glibc."""
+def _malloc_trim() -> Callable[[int], object] | None:
     try:
-        return ctypes.CDLL(None).malloc_trim
+        function: Callable[[int], object] = ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):
         return None
+    return function
