@@ -6,7 +6,6 @@ the store; only counts and failures come back.
 
 from __future__ import annotations
 
-import atexit
 import multiprocessing
 import os
 import pickle
@@ -14,13 +13,12 @@ import sys
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from veilbench.errors import UserError
-from veilbench.memory import loaded
+from veilbench.memory import settle
 
 from ..engine.cells import Cells
 from ..engine.plan import Plan, Protection
@@ -102,15 +100,13 @@ def worker_context() -> BaseContext:
     if sys.platform != "linux" or torch.cuda.is_available():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([f"{__package__}.preload"])
     return context
 
 
 def own_cells(plan: Plan, root: Path, batch_size: int, devices: int = 1) -> Cells:
     """The cells of a worker, with recognisers of its own; arguments as of :class:`~..engine.cells.Cells`."""
-    settled = ExitStack()
-    settled.enter_context(loaded())
-    atexit.register(settled.close)
+    settle()
     return Cells(plan, Store(root), PlanSurroundings(plan), batch_size, devices)
 
 

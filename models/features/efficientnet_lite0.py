@@ -46,8 +46,8 @@ class Block(nn.Module):
         self._skips = stride == 1 and inputs == outputs
 
     def forward(self, features: Tensor) -> Tensor:
-        found: Tensor = F.relu6(self._bn0(self._expand_conv(features))) if self._expands else features
-        found = F.relu6(self._bn1(self._depthwise_conv(found)))
+        found: Tensor = F.relu6(self._bn0(self._expand_conv(features)), inplace=True) if self._expands else features
+        found = F.relu6(self._bn1(self._depthwise_conv(found)), inplace=True)
         found = self._bn2(self._project_conv(found))
         return features + found if self._skips else found
 
@@ -70,8 +70,8 @@ class Network(nn.Module):
 
     def forward(self, photos: Tensor) -> Tensor:
         """Pooled features ``B x 1280`` of photos ``B x 3 x 224 x 224`` in ``[0, 255]``."""
-        found: Tensor = F.relu6(self._bn0(self._conv_stem((photos - MEAN) / STD)))
-        found = F.relu6(self._bn1(self._conv_head(self._blocks(found))))
+        found: Tensor = F.relu6(self._bn0(self._conv_stem((photos - MEAN) / STD)), inplace=True)
+        found = F.relu6(self._bn1(self._conv_head(self._blocks(found))), inplace=True)
         return found.mean(dim=(2, 3))
 
 

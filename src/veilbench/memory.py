@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 from collections.abc import Callable, Iterator
@@ -11,15 +12,22 @@ from functools import cache
 
 @contextmanager
 def loaded() -> Iterator[None]:
-    """Within the block :func:`freed` looks for no garbage among what is there already.
-
-    That are all packages, and going through them takes a third of a second each time.
-    """
+    """Within the block nobody looks for garbage among what is there already, all packages: see :func:`settle`."""
     gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()  # libraries complain at the end of what is left then
+        gc.unfreeze()
+
+
+def settle() -> None:
+    """Have nobody look for garbage among what is there already, as long as this process lives.
+
+    Going through all packages takes a third of a second each time, and writes to each object: processes that were
+    forked share no memory then.
+    """
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # libraries complain of what is left at the end
 
 
 def freed() -> None:

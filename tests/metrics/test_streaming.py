@@ -48,7 +48,7 @@ def test_sizes_in_turns_share_batches_and_no_more_than_a_batch_is_held() -> None
 
     by_size(embed, (Look(photo) for photo in photos(alive)))
     assert max(most) == BATCH
-    assert batches == [*[4, 3, 1] * 2, 4, 3]
+    assert batches == [4, 3, 1, 4, 4, 4, 3]
     assert len(alive) == 0
 
 
