@@ -15,6 +15,8 @@ from veilbench.models.crops import Look, View
 
 BATCH = 8
 """Photos in memory at a time."""
+TRIMMED_EVERY = 16 * BATCH
+"""Photos after which free memory goes back; taking it again costs a small network as much as the photos do."""
 
 
 @torch.no_grad()
@@ -60,7 +62,8 @@ def by_size(embed: Callable[[Tensor, list[View | None]], Tensor], looks: Iterabl
     while held := list(islice(stream, BATCH)):
         rows.extend(_rows(embed, held))
         held.clear()  # or it would live on beside the next
-        trim()
+        if len(rows) % TRIMMED_EVERY == 0:
+            trim()
     return torch.stack(rows) if rows else torch.empty(0, 0)
 
 
