@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 
 import pandas as pd
 from torch import Tensor
@@ -25,6 +27,7 @@ from .kept_rows import fail_row, read_row, reference_cell, row_frames, row_key, 
 from .measurements import Measurement
 from .plan import Plan, Protection
 from .records import ItemRecord
+from .remembered import Remembered
 from .store import DamagedImageError, ProtectionFolder, Store
 from .treating import scoring_device, stored_photo, treated_pair
 
@@ -62,13 +65,15 @@ class Scorer:
         if not items:
             return []
         stamp = folder.images_stamp(items, records)
-        failures = []
-        for measurement in self._plan.measurements:
-            on_progress(measurement.component.name)
-            if self._lacks(measurement, measurement.id, protection.id, stamp):
-                pairs = self._protected(folder, items, measurement)
-                failures.append(self._keep(measurement, measurement.id, protection.id, stamp, pairs))
-                freed()
+        failures, stored = [], Remembered()
+        for _, alike in groupby(self._plan.measurements, attrgetter("treatment")):
+            treated = Remembered()
+            for measurement in alike:
+                on_progress(measurement.component.name)
+                if self._lacks(measurement, measurement.id, protection.id, stamp):
+                    pairs = self._protected(folder, items, measurement, stored, treated)
+                    failures.append(self._keep(measurement, measurement.id, protection.id, stamp, pairs))
+                    freed()
         return [failure for failure in failures if failure]
 
     def score_sources(self) -> list[str]:
@@ -154,26 +159,41 @@ class Scorer:
         return self._scores[key]
 
     def _protected(
-        self, folder: ProtectionFolder, items: Sequence[str], measurement: Measurement
+        self,
+        folder: ProtectionFolder,
+        items: Sequence[str],
+        measurement: Measurement,
+        stored: Remembered,
+        treated: Remembered,
     ) -> Callable[[], Pairs]:
         treatment = measurement.countermeasure
         counter = None if treatment is None else build_countermeasure(treatment)
 
         def read(records: Mapping[str, ItemRecord], item: str) -> Tensor:
-            return stored_photo(folder, item, records.get(item))
+            return stored.photo(item, lambda: stored_photo(folder, item, records.get(item)))
 
         # read when pairs are asked for: a score that is kept needs none, and finding damage touches the records
-        return lambda: self._pairs(items, partial(read, folder.records()), counter)
+        return lambda: self._pairs(items, partial(read, folder.records()), counter, treated)
 
     def _sources(self) -> Pairs:
         return self._pairs(list(self._places), lambda item: self._plan.dataset[self._places[item]].image)
 
     def _pairs(
-        self, items: Sequence[str], read: Callable[[str], Tensor], counter: Countermeasure | None = None
+        self,
+        items: Sequence[str],
+        read: Callable[[str], Tensor],
+        counter: Countermeasure | None = None,
+        treated: Remembered | None = None,
     ) -> Pairs:
         dataset: FaceDataset = self._plan.dataset
-        cache = self._store.cache / "countermeasures"
-        pairs = [treated_pair(item, self._places[item], partial(read, item), dataset, counter, cache) for item in items]
+        pair = partial(
+            treated_pair,
+            dataset=dataset,
+            countermeasure=counter,
+            cache=self._store.cache / "countermeasures",
+            remembered=treated,
+        )
+        pairs = [pair(item, self._places[item], partial(read, item)) for item in items]
         return Pairs(dataset, scoring_device(), pairs)
 
 

@@ -14,6 +14,7 @@ from veilbench.metrics.base import Pair
 from veilbench.metrics.countermeasures.base import Countermeasure, treat, views
 
 from .records import ItemRecord
+from .remembered import Remembered
 from .store import ProtectionFolder
 
 
@@ -29,6 +30,7 @@ def treated_pair(
     dataset: FaceDataset,
     countermeasure: Countermeasure | None,
     cache: Path | None = None,
+    remembered: Remembered | None = None,
 ) -> Pair:
     """A protected photo, ``3 x H x W``, after a countermeasure, and its source; read when they are asked for.
 
@@ -39,12 +41,16 @@ def treated_pair(
         dataset: of the sources.
         countermeasure: None for photos as they are.
         cache: folder where the results of slow countermeasures are kept: every score of every judge asks for them.
+        remembered: keeps what this countermeasure leaves of photos; not asked without one.
     """
     if countermeasure is None:
         return Pair(item, place, read, dataset)
 
     def treated() -> Tensor:
-        return _treated(countermeasure, read(), cache)
+        def treat_it() -> Tensor:
+            return _treated(countermeasure, read(), cache)
+
+        return treat_it() if remembered is None else remembered.photo(item, treat_it)
 
     def seen() -> list[Tensor]:
         with torch.no_grad():
