@@ -6,11 +6,7 @@ the store; only counts and failures come back.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import pickle
-import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -24,12 +20,11 @@ from ..engine.cells import Cells
 from ..engine.plan import Plan, Protection
 from ..engine.store import Store
 from ..engine.surroundings import PlanSurroundings
-from ..engine.watch import LOOK_EVERY, begin, deaf
+from ..engine.watch import LOOK_EVERY, begin, deaf, packed, worker_context
 from .base import Executor, OnProgress
 from .threads import cores, threads_for
 
 if TYPE_CHECKING:
-    from multiprocessing.context import BaseContext
     from multiprocessing.queues import SimpleQueue
 
 MOST = 4  # by default: each has networks of its own in memory
@@ -61,12 +56,10 @@ class ProcessExecutor(Executor):
 
     def run(self, pending: Sequence[Protection], on_progress: OnProgress) -> Generator[tuple[Protection, str]]:
         cells = self._cells
-        context = worker_context()
+        context = worker_context(__name__)
         reports, stop = context.SimpleQueue(), context.Event()
         with threads_for(cores() // self.jobs) as share:
-            payload = pickle.dumps(
-                partial(_become_worker, dict(os.environ), cells.plan, cells.store.root, cells.batch_size, share)
-            )
+            payload = packed(partial(_become_worker, cells.plan, cells.store.root, cells.batch_size, share))
             pool = ProcessPoolExecutor(self.jobs, context, initializer=begin, initargs=(stop, payload, reports))
             try:
                 with deaf():
@@ -88,22 +81,6 @@ class ProcessExecutor(Executor):
                 pool.shutdown(cancel_futures=True)
 
 
-def worker_context() -> BaseContext:
-    """How workers start.
-
-    On Linux they are forked from a process that has loaded all packages and does nothing else: loading them takes
-    seconds and half a gigabyte, which workers then share.  Where there is a graphics card each loads them itself: what
-    talks to the card must not be forked.
-    """
-    import torch  # noqa: PLC0415
-
-    if sys.platform != "linux" or torch.cuda.is_available():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([f"{__package__}.preload"])
-    return context
-
-
 def own_cells(plan: Plan, root: Path, batch_size: int, devices: int = 1) -> Cells:
     """The cells of a worker, with recognisers of its own; arguments as of :class:`~..engine.cells.Cells`."""
     settle()
@@ -111,18 +88,11 @@ def own_cells(plan: Plan, root: Path, batch_size: int, devices: int = 1) -> Cell
 
 
 def _become_worker(
-    environment: Mapping[str, str],
-    plan: Plan,
-    root: Path,
-    batch_size: int,
-    threads: int,
-    reports: SimpleQueue[tuple[str, int, str]],
+    plan: Plan, root: Path, batch_size: int, threads: int, reports: SimpleQueue[tuple[str, int, str]]
 ) -> None:
     import torch  # noqa: PLC0415
 
     global _cells, _reports
-    os.environ.clear()  # that of the process that workers are forked from is of the first run
-    os.environ.update(environment)
     torch.set_num_threads(threads)
     _cells, _reports = own_cells(plan, root, batch_size), reports
 

@@ -20,15 +20,14 @@ from veilbench.benchmarks.specs.suite import load_suite
 
 # a worker whose imports take half a minute
 PARENT = """
-import pickle, time
+import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from veilbench.benchmarks.engine.watch import begin, deaf
-from veilbench.benchmarks.executors.processes import worker_context
+from veilbench.benchmarks.engine.watch import begin, deaf, packed, worker_context
 if __name__ == "__main__":
-    context = worker_context()
+    context = worker_context("veilbench.benchmarks.executors.processes")
     stop = context.Event()
-    payload = pickle.dumps(partial(time.sleep, 30))
+    payload = packed(partial(time.sleep, 30))
     pool = ProcessPoolExecutor(2, context, initializer=begin, initargs=(stop, payload))
     try:
         with deaf():
