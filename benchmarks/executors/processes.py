@@ -11,6 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 from veilbench.errors import UserError
@@ -57,18 +58,18 @@ class ProcessExecutor(Executor):
     def run(self, pending: Sequence[Protection], on_progress: OnProgress) -> Generator[tuple[Protection, str]]:
         cells = self._cells
         context = worker_context(__name__)
-        reports, stop = context.SimpleQueue(), context.Event()
+        ears, stop = _Ears(context.SimpleQueue(), on_progress), context.Event()
         with threads_for(cores() // self.jobs) as share:
             payload = packed(partial(_become_worker, cells.plan, cells.store.root, cells.batch_size, share))
-            pool = ProcessPoolExecutor(self.jobs, context, initializer=begin, initargs=(stop, payload, reports))
+            pool = ProcessPoolExecutor(self.jobs, context, initializer=begin, initargs=(stop, payload, ears.reports))
             try:
                 with deaf():
                     futures = {pool.submit(_protect, protection.id): protection for protection in pending}
+                    ears.start()
                 waiting: set[Future[str]] = set(futures)
                 while waiting:
                     finished, waiting = wait(waiting, LOOK_EVERY, FIRST_COMPLETED)
-                    while not reports.empty():
-                        on_progress(*reports.get())
+                    ears.hear()  # what a finished one has told comes before it
                     for future in finished:
                         yield futures[future], future.result()
             except BrokenProcessPool as error:
@@ -79,6 +80,43 @@ class ProcessExecutor(Executor):
             finally:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
+                ears.stop()
+
+
+class _Ears:
+    """Passes on what workers report, also while whoever asked for outcomes is busy with one.
+
+    Args:
+        reports: arguments of ``on_progress``.
+        on_progress: called by one thread at a time.
+    """
+
+    def __init__(self, reports: SimpleQueue[tuple[str, int, str]], on_progress: OnProgress) -> None:
+        self.reports = reports
+        self._on_progress = on_progress
+        self._one = Lock()
+        self._over = Event()
+        self._thread = Thread(target=self._listen, daemon=True)
+
+    def start(self) -> None:
+        """Listen in a thread; signals that are blocked now never reach it."""
+        self._thread.start()
+
+    def hear(self) -> None:
+        """Pass on what has been reported by now."""
+        with self._one:
+            while not self.reports.empty():
+                self._on_progress(*self.reports.get())
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _listen(self) -> None:
+        while not self._over.wait(LOOK_EVERY):
+            self.hear()
 
 
 def own_cells(plan: Plan, root: Path, batch_size: int, devices: int = 1) -> Cells:
