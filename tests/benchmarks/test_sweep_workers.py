@@ -27,10 +27,9 @@ from veilbench.benchmarks.sweeps.spec import SweepSpec
 from veilbench.benchmarks.sweeps.study import AGAIN, Study
 from veilbench.errors import UserError
 
-from .conftest import Outcome
+from .conftest import MAIN, Outcome
 
 SERVER = os.environ.get("VEILBENCH_TEST_POSTGRES", "")  # URL of a database in which tests may make tables
-MAIN = "from veilbench.benchmarks.cli import main; main()"
 GRID = {"suite": "./suite.yaml", "method": "slow", "set": ["suite.protocol.goals=[impersonate]"],
         "parameters": {"pause": [0.2, 0.3, 0.4], "level": [1, 2]}, "objectives": [{"column": "psnr"}],
         "sampler": "grid", "trials": 9}  # fmt: skip
