@@ -106,6 +106,8 @@ def _work(setup: Setup, pipe: Connection) -> None:
     from ..engine.store import Store  # noqa: PLC0415
     from ..executors.threads import cores  # noqa: PLC0415
     from ..trackers import make_tracker  # noqa: PLC0415
+    from .loaded import LoadedSweep  # noqa: PLC0415
+    from .measure import Measurer  # noqa: PLC0415
     from .sweep import Sweep  # noqa: PLC0415 (uses this module)
 
     def say(line: str) -> None:
@@ -115,17 +117,11 @@ def _work(setup: Setup, pipe: Connection) -> None:
     torch.set_num_threads(max(1, min(torch.get_num_threads(), cores() // setup.workers)))
     tracker = make_tracker(setup.tracker, setup.root, say)
     try:
-        sweep = Sweep(
-            setup.reference,
-            Store(setup.root),
-            tracker,
-            Console(quiet=True),
-            setup.jobs or 1,
-            setup.executor,
-            setup.cluster,
-            setup.storage,
+        store, jobs = Store(setup.root), setup.jobs or 1
+        measurer = Measurer(
+            LoadedSweep(setup.reference), store, tracker, Console(quiet=True), jobs, setup.executor, setup.cluster
         )
-        sweep.work()
+        Sweep(measurer, setup.storage).work()
     except (VeilbenchError, OSError) as error:
         pipe.send(("error", str(error) if isinstance(error, VeilbenchError) else one_line(error)))
     for line in tracker.closing_lines():
