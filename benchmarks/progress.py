@@ -57,33 +57,38 @@ def _bar(console: Console, total: int) -> Iterator[Advance]:
 
 
 class Tally:
-    """Counts images, those of earlier runs apart: they say nothing of how fast this one is."""
+    """Counts images, those of earlier runs apart: they say nothing of how fast this one is.  For several threads."""
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.done = 0
         self.made = 0
         self._doing: dict[str, str] = {}
+        self._one = threading.Lock()
         self._start = time.monotonic()
 
     def add(self, count: int, cached: bool) -> None:
         """``count`` more are there, made now or (``cached``) before."""
-        self.done += count
-        self.made += 0 if cached else count
+        with self._one:
+            self.done += count
+            self.made += 0 if cached else count
 
     def at(self, cell: str, doing: str) -> None:
         """What is done with a protection besides protecting; an empty string: nothing more."""
-        self._doing.pop(cell, None)
-        if doing:
-            self._doing[cell] = doing
+        with self._one:
+            self._doing.pop(cell, None)
+            if doing:
+                self._doing[cell] = doing
 
     def line(self) -> str:
         """``12 of 96 images, 84 left, 0.80 images/s, 1:45 to go``, and what else is being done, the last first."""
-        rate = self.made / max(time.monotonic() - self._start, 1e-9)
-        left = self.total - self.done
+        with self._one:
+            done, made = self.done, self.made
+            others = [f"{doing}: {cell}" for cell, doing in reversed(self._doing.items())]
+        rate = made / max(time.monotonic() - self._start, 1e-9)
+        left = self.total - done
         to_go = f"{clock(left / rate)} to go" if rate else "time to go unknown"
-        others = [f"{doing}: {cell}" for cell, doing in reversed(list(self._doing.items()))]
-        return "; ".join([f"{self.done} of {self.total} images, {left} left, {rate:.2f} images/s, {to_go}", *others])
+        return "; ".join([f"{done} of {self.total} images, {left} left, {rate:.2f} images/s, {to_go}", *others])
 
 
 @contextmanager

@@ -63,13 +63,16 @@ def sweep(  # noqa: PLR0913, PLR0917 (options of a command)
     console = make_console()
     with console.status("loading"):
         from .engine.store import Store  # noqa: PLC0415
+        from .sweeps.loaded import LoadedSweep  # noqa: PLC0415
+        from .sweeps.measure import Measurer  # noqa: PLC0415
         from .sweeps.sweep import Sweep  # noqa: PLC0415
         from .sweeps.workers import Setup  # noqa: PLC0415
         from .trackers import make_tracker  # noqa: PLC0415
     several = Setup(workers, name, results, tracker, jobs, executor, cluster, storage) if workers > 1 else None
     tracking = make_tracker(tracker if several is None else "none", results, partial(say, console))
     try:
-        result = Sweep(name, Store(results), tracking, console, jobs, executor, cluster, storage).run(several)
+        measurer = Measurer(LoadedSweep(name), Store(results), tracking, console, jobs, executor, cluster)
+        result = Sweep(measurer, storage).run(several)
     except KeyboardInterrupt as error:
         sys.stderr.write(INTERRUPTED)
         raise typer.Exit(130) from error

@@ -40,27 +40,15 @@ class DerivedFaces(FaceDataset):
 class Outsiders(DerivedFaces):
     """People who are neither sources nor targets, divided among the targets.
 
-    They are the data set's training faces: an adversary who learns to undo a protection has photos of other people.
+    An adversary who learns to undo a protection has photos of other people.
 
     Args:
         beside: the other data set.
-        people: how many.
-
-    Raises:
-        UserError: when it has none, or too few.
+        faces: its training faces.
     """
 
-    def __init__(self, beside: FaceDataset, people: int) -> None:
+    def __init__(self, beside: FaceDataset, faces: FaceDataset) -> None:
         super().__init__(beside)
-        try:
-            faces = beside.training(people)
-        except (DataError, OSError) as error:
-            raise UserError(f"{beside.name}: {people} other people are asked for: {error}") from error
-        if faces is None:
-            raise UserError(
-                f"{beside.name}: it has no photos of other people; use a data set that has training faces (`training` "
-                "of a folder)"
-            )
         self._faces = faces
         self._ids = tuple(entry.id for entry in faces.manifest.entries)
 

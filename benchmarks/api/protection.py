@@ -23,6 +23,7 @@ from veilbench.registry import Seed, Whole, parse
 
 from ..engine.protect import predict
 from ..specs.crop import CropRule
+from ..specs.suite import BATCH_SIZE
 from .given import GivenFaces, Targets, as_ids, as_targets, stacked
 from .parts import as_recognizers, load_method
 
@@ -51,7 +52,7 @@ def protect(  # noqa: PLR0913 (each is a choice that changes photos)
     parts: FaceParts | None = None,
     reference: MakeupReference | None = None,
     crop: str | Fractions = "recognizer",
-    batch_size: int = 8,
+    batch_size: int = BATCH_SIZE,
 ) -> Tensor:
     """Protect photos.
 

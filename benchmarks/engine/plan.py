@@ -311,7 +311,7 @@ class Plan:
             if faces is None:
                 raise UserError(
                     f"{self.suite.dataset.where}: {count} training faces are asked for and the data set has none; "
-                    "use one that has, or leave out the methods that train"
+                    "use one that has (`training` of a folder): methods that train need them, and linkage does"
                 )
             self._training_faces[count] = faces
         return self._training_faces[count]

@@ -26,8 +26,13 @@ from .identity import fingerprint
 from .kept_rows import fail_row, read_row, reference_cell, row_frames, row_key, write_row
 from .measurements import Measurement
 from .plan import Plan, Protection
-from .records import ItemRecord
-from .remembered import Remembered
+        failures, stored = [], Remembered()
+        for _, alike in groupby(self._plan.measurements, attrgetter("treatment")):
+            treated = Remembered()
+            for measurement in alike:
+                on_progress(measurement.component.name)
+                pairs = partial(self._protected, folder, items, measurement, stored, treated)
+                failures.append(self._keep(measurement, measurement.id, protection.id, stamp, pairs))
 from .store import DamagedImageError, ProtectionFolder, Store
 from .treating import scoring_device, stored_photo, treated_pair
 
@@ -70,19 +75,18 @@ class Scorer:
             treated = Remembered()
             for measurement in alike:
                 on_progress(measurement.component.name)
-                if self._lacks(measurement, measurement.id, protection.id, stamp):
-                    pairs = self._protected(folder, items, measurement, stored, treated)
-                    failures.append(self._keep(measurement, measurement.id, protection.id, stamp, pairs))
-                    freed()
+                pairs = partial(self._protected, folder, items, measurement, stored, treated)
+                failures.append(self._keep(measurement, measurement.id, protection.id, stamp, pairs))
         return [failure for failure in failures if failure]
 
     def score_sources(self) -> list[str]:
         """Bring up to date what scores keep of the clean sources.  Returns one line for each that failed."""
-        digest, failures = self._plan.digest, []
-        for measurement in {one.reference_id: one for one in self._plan.measurements if one.reference_id}.values():
-            place = (measurement, measurement.reference_id, reference_cell(digest), digest)
-            if self._lacks(*place):
-                failures.append(self._keep(*place, self._sources))
+        digest, asked = self._plan.digest, {one.reference_id: one for one in self._plan.measurements}
+        failures = [
+            self._keep(measurement, score, reference_cell(digest), digest, self._sources)
+            for score, measurement in asked.items()
+            if score
+        ]
         return [failure for failure in failures if failure]
 
     def reduce(self, cells: Sequence[str], treatment: str) -> list[str]:
@@ -120,11 +124,23 @@ class Scorer:
         write_row(self._store, key, numbers, len(rows))
         return ""
 
-    def _lacks(self, measurement: Measurement, score: str, cell: str, stamp: str) -> bool:
-        """Whether a score can be computed, and is not there for exactly these images."""
-        return not measurement.missing and not self._store.has_score(cell, score, _about(stamp))
-
     def _keep(self, measurement: Measurement, score: str, cell: str, stamp: str, pairs: Callable[[], Pairs]) -> str:
+        """Compute and store a score, unless it cannot be or is there for exactly these images.
+
+        Returns:
+            Why it failed, or "".
+        """
+        about = {"stamp": stamp, "protocol": PROTOCOL_VERSION}
+        if measurement.missing or self._store.has_score(cell, score, about):
+            return ""
+        try:
+            return self._compute(measurement, score, cell, about, pairs)
+        finally:
+            freed()
+
+    def _compute(
+        self, measurement: Measurement, score: str, cell: str, about: Mapping[str, str], pairs: Callable[[], Pairs]
+    ) -> str:
         """Compute and store a score.  Returns why it failed, or ""."""
         spec = {"kind": measurement.spec["kind"], "version": measurement.spec["version"], "spec": measurement.spec}
         try:
@@ -136,7 +152,7 @@ class Scorer:
         except (Exception, SystemExit) as error:  # a score from outside may raise anything; the others go on
             return self._failed(cell, score, error)
         try:
-            self._store.write_score(cell, score, rows, {**_about(stamp), **spec})
+            self._store.write_score(cell, score, rows, {**about, **spec})
         except OSError:
             raise
         except Exception as error:  # no file holds such rows
@@ -165,15 +181,13 @@ class Scorer:
         measurement: Measurement,
         stored: Remembered,
         treated: Remembered,
-    ) -> Callable[[], Pairs]:
-        treatment = measurement.countermeasure
-        counter = None if treatment is None else build_countermeasure(treatment)
+    ) -> Pairs:
+        treatment, records = measurement.countermeasure, folder.records()  # each time: finding damage touches them
 
-        def read(records: Mapping[str, ItemRecord], item: str) -> Tensor:
+        def read(item: str) -> Tensor:
             return stored.photo(item, lambda: stored_photo(folder, item, records.get(item)))
 
-        # read when pairs are asked for: a score that is kept needs none, and finding damage touches the records
-        return lambda: self._pairs(items, partial(read, folder.records()), counter, treated)
+        return self._pairs(items, read, None if treatment is None else build_countermeasure(treatment), treated)
 
     def _sources(self) -> Pairs:
         return self._pairs(list(self._places), lambda item: self._plan.dataset[self._places[item]].image)
@@ -195,8 +209,3 @@ class Scorer:
         )
         pairs = [pair(item, self._places[item], partial(read, item)) for item in items]
         return Pairs(dataset, scoring_device(), pairs)
-
-
-def _about(stamp: str) -> dict[str, str]:
-    """What a kept score has to be of."""
-    return {"stamp": stamp, "protocol": PROTOCOL_VERSION}

@@ -1,4 +1,4 @@
-"""What a worker process does before anything else; light, so that it can be done before torch is imported."""
+"""How worker processes start and end; light, so that it can be done before torch is imported."""
 
 from __future__ import annotations
 
@@ -6,15 +6,36 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
     from multiprocessing.synchronize import Event
 
 LOOK_EVERY = 0.3  # seconds between looks
+
+
+def worker_context(module: str) -> BaseContext:
+    """How workers start.
+
+    On Linux they are forked from a process that has loaded all packages and does nothing else: loading them takes
+    seconds and half a gigabyte, which workers then share.  Where there is a graphics card each loads them itself: what
+    talks to the card must not be forked.
+
+    Args:
+        module: dotted name of what imports all that the workers need.
+    """
+    import torch  # noqa: PLC0415
+
+    if sys.platform != "linux" or torch.cuda.is_available():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([module, f"{__package__}.preload"])
+    return context
 
 
 @contextmanager
@@ -30,13 +51,21 @@ def deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def packed(work: Callable[..., object]) -> bytes:
+    """``work`` for :func:`begin`, with the environment as it is now: that of a fork is of the first run."""
+    return pickle.dumps((dict(os.environ), pickle.dumps(work)))
+
+
 def begin(stop: Event | None, payload: bytes, *more: Any) -> None:
-    """Start watching the parent, then call what ``payload`` holds with ``more``.
+    """Start watching the parent, take over its environment, then call what was :func:`packed` with ``more``.
 
     Unpickling imports the networks' packages, which takes seconds: a run that is killed meanwhile is noticed.
     """
     leave_with_parent(stop)
-    pickle.loads(payload)(*more)  # noqa: S301 (from the parent)
+    environment, work = pickle.loads(payload)  # noqa: S301 (from the parent)
+    os.environ.clear()
+    os.environ.update(environment)
+    pickle.loads(work)(*more)  # noqa: S301
 
 
 def leave_with_parent(stop: Event | None = None) -> None:

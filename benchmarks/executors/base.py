@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class OnProgress(Protocol):
-    """Called with a protection's id and how many of its images were made, or with what is being done meanwhile."""
+    """Called with a protection's id and how many of its images were made, or with what is being done meanwhile.
+
+    From any thread, and several may call it at once.
+    """
 
     def __call__(self, cell: str, count: int, doing: str = "") -> None: ...
 

@@ -6,15 +6,12 @@ the store; only counts and failures come back.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import pickle
-import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 from veilbench.errors import UserError
@@ -24,12 +21,11 @@ from ..engine.cells import Cells
 from ..engine.plan import Plan, Protection
 from ..engine.store import Store
 from ..engine.surroundings import PlanSurroundings
-from ..engine.watch import LOOK_EVERY, begin, deaf
+from ..engine.watch import LOOK_EVERY, begin, deaf, packed, worker_context
 from .base import Executor, OnProgress
 from .threads import cores, threads_for
 
 if TYPE_CHECKING:
-    from multiprocessing.context import BaseContext
     from multiprocessing.queues import SimpleQueue
 
 MOST = 4  # by default: each has networks of its own in memory
@@ -61,21 +57,19 @@ class ProcessExecutor(Executor):
 
     def run(self, pending: Sequence[Protection], on_progress: OnProgress) -> Generator[tuple[Protection, str]]:
         cells = self._cells
-        context = worker_context()
-        reports, stop = context.SimpleQueue(), context.Event()
+        context = worker_context(__name__)
+        ears, stop = _Ears(context.SimpleQueue(), on_progress), context.Event()
         with threads_for(cores() // self.jobs) as share:
-            payload = pickle.dumps(
-                partial(_become_worker, dict(os.environ), cells.plan, cells.store.root, cells.batch_size, share)
-            )
-            pool = ProcessPoolExecutor(self.jobs, context, initializer=begin, initargs=(stop, payload, reports))
+            payload = packed(partial(_become_worker, cells.plan, cells.store.root, cells.batch_size, share))
+            pool = ProcessPoolExecutor(self.jobs, context, initializer=begin, initargs=(stop, payload, ears.reports))
             try:
                 with deaf():
                     futures = {pool.submit(_protect, protection.id): protection for protection in pending}
+                    ears.start()
                 waiting: set[Future[str]] = set(futures)
                 while waiting:
                     finished, waiting = wait(waiting, LOOK_EVERY, FIRST_COMPLETED)
-                    while not reports.empty():
-                        on_progress(*reports.get())
+                    ears.hear()  # what a finished one has told comes before it
                     for future in finished:
                         yield futures[future], future.result()
             except BrokenProcessPool as error:
@@ -86,22 +80,43 @@ class ProcessExecutor(Executor):
             finally:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
+                ears.stop()
 
 
-def worker_context() -> BaseContext:
-    """How workers start.
+class _Ears:
+    """Passes on what workers report, also while whoever asked for outcomes is busy with one.
 
-    On Linux they are forked from a process that has loaded all packages and does nothing else: loading them takes
-    seconds and half a gigabyte, which workers then share.  Where there is a graphics card each loads them itself: what
-    talks to the card must not be forked.
+    Args:
+        reports: arguments of ``on_progress``.
+        on_progress: called by one thread at a time.
     """
-    import torch  # noqa: PLC0415
 
-    if sys.platform != "linux" or torch.cuda.is_available():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([f"{__package__}.preload"])
-    return context
+    def __init__(self, reports: SimpleQueue[tuple[str, int, str]], on_progress: OnProgress) -> None:
+        self.reports = reports
+        self._on_progress = on_progress
+        self._one = Lock()
+        self._over = Event()
+        self._thread = Thread(target=self._listen, daemon=True)
+
+    def start(self) -> None:
+        """Listen in a thread; signals that are blocked now never reach it."""
+        self._thread.start()
+
+    def hear(self) -> None:
+        """Pass on what has been reported by now."""
+        with self._one:
+            while not self.reports.empty():
+                self._on_progress(*self.reports.get())
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _listen(self) -> None:
+        while not self._over.wait(LOOK_EVERY):
+            self.hear()
 
 
 def own_cells(plan: Plan, root: Path, batch_size: int, devices: int = 1) -> Cells:
@@ -111,18 +126,11 @@ def own_cells(plan: Plan, root: Path, batch_size: int, devices: int = 1) -> Cell
 
 
 def _become_worker(
-    environment: Mapping[str, str],
-    plan: Plan,
-    root: Path,
-    batch_size: int,
-    threads: int,
-    reports: SimpleQueue[tuple[str, int, str]],
+    plan: Plan, root: Path, batch_size: int, threads: int, reports: SimpleQueue[tuple[str, int, str]]
 ) -> None:
     import torch  # noqa: PLC0415
 
     global _cells, _reports
-    os.environ.clear()  # that of the process that workers are forked from is of the first run
-    os.environ.update(environment)
     torch.set_num_threads(threads)
     _cells, _reports = own_cells(plan, root, batch_size), reports
 

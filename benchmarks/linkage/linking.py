@@ -71,7 +71,7 @@ class Linkage:
         self.store = store
         self.console = console
         self.jobs = jobs
-        self.outside = Plan(plan.suite, Outsiders(plan.dataset, people))
+        self.outside = Plan(plan.suite, Outsiders(plan.dataset, plan.training_faces(people)))
         self.others = Plan(plan.suite, OtherPhotos(plan.dataset))
         self.surroundings = PlanSurroundings(plan)
         self.people = people

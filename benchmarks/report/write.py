@@ -25,6 +25,7 @@ from .stored import item_columns, judged_columns
 from .tables import to_markdown
 from .tradeoff import tradeoff
 
+ITEMS = "items.parquet"
 PROVENANCE = ("warm_up_seconds", "batch_size", "devices", "commit", "dirty", "processor", "threads", "accelerator")
 
 
@@ -33,7 +34,7 @@ def write_report(results: Results, redraw: bool = True) -> pd.DataFrame:
 
     Args:
         results: of the comparison.
-        redraw: also tables of which nothing has changed, and pictures where nothing in ``items.parquet`` has.
+        redraw: also tables of which nothing has changed, and pictures that were drawn since tables were written.
 
     Returns:
         The leaderboard.
@@ -41,11 +42,11 @@ def write_report(results: Results, redraw: bool = True) -> pd.DataFrame:
     Raises:
         UserError: when nothing is scored, with the reason.
     """
-    items, pictures = results.folder / "items.parquet", (results.folder / "grid.png", results.folder / "tradeoff.png")
-    before = items.read_bytes() if items.is_file() and all(map(_drawn, pictures)) else b""
+    pictures = results.folder / "grid.png", results.folder / "tradeoff.png"
     table = write_tables(results) if redraw else up_to_date(results, write_tables)
     grid = comparison(results)  # also where it is not saved: what it shows is read, and damage named
-    if redraw or items.read_bytes() != before:
+    written = (results.folder / ITEMS).stat().st_mtime_ns  # with every other table, for other code, too
+    if redraw or not all(_drawn(picture, written) for picture in pictures):
         with replacing(pictures[0]) as temporary:
             grid.save(temporary, format="png", optimize=True)
         with replacing(pictures[1]) as temporary:
@@ -53,10 +54,9 @@ def write_report(results: Results, redraw: bool = True) -> pd.DataFrame:
     return table
 
 
-def _drawn(picture: Path) -> bool:
-    """Whether a picture is there, whole, and drawn by the code as it is now."""
-    changed = max(path.stat().st_mtime_ns for path in Path(__file__).parent.glob("*.py"))
-    return picture.is_file() and picture.stat().st_mtime_ns > changed and whole_png(picture.read_bytes())
+def _drawn(picture: Path, since: int) -> bool:
+    """Whether a picture is there, whole, and drawn since a time in ns."""
+    return picture.is_file() and picture.stat().st_mtime_ns >= since and whole_png(picture.read_bytes())
 
 
 def write_tables(results: Results) -> pd.DataFrame:
@@ -77,7 +77,7 @@ def write_tables(results: Results) -> pd.DataFrame:
     _write_csv(folder / "failures.csv", failures(results))  # first: where all failed there is nothing else
     known = rankings(items, results.manifest.protocol.confidence)
     table = leaderboard(results, items, known)
-    with replacing(folder / "items.parquet") as temporary:
+    with replacing(folder / ITEMS) as temporary:
         items.to_parquet(temporary, index=False)
     write_rows(folder / "items.csv", items)
     _write_csv(folder / "cells.csv", cells(results, items))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # Raise it whenever a change makes old and new numbers incomparable; a leaderboard refuses to mix versions.
 PROTOCOL_VERSION = "1"
+BATCH_SIZE = 8  # images at once, unless told
 LONGEST_NAME = 200  # bytes of a file's name without ending: a hash follows it, and file systems end at 255
 # The key is the first word after a dot that an equals sign follows: labels may hold both.
 PARAMETER = re.compile(r"(.+?)\.([A-Za-z_]\w*)\s*=(.*)", re.DOTALL)
@@ -106,7 +107,7 @@ class SuiteSpec(Strict):
     scores: tuple[PartEntry, ...] = (PartEntry(kind="fidelity"),)
     countermeasures: tuple[PartEntry, ...] = ()
     realism: str | tuple[str, ...] | None = None
-    batch_size: Whole = Field(default=8, gt=0)
+    batch_size: Whole = Field(default=BATCH_SIZE, gt=0)
     seed: Seed = 0
 
 

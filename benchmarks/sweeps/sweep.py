@@ -22,12 +22,10 @@ from veilbench.files import replacing, write_bytes
 
 from ..engine.json_files import write_json
 from ..engine.results import Trial
-from ..engine.store import Store
 from ..specs.strict_yaml import dump
 from ..terminal import say
 from .front import draw, pareto_front, table
 from .importance import importance
-from .loaded import LoadedSweep
 from .measure import Measurer
 from .memory import open_memory
 from .page import SPEC
@@ -35,10 +33,7 @@ from .study import PRUNED, Claim, Finished, Study
 from .workers import Setup, run_workers
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from ..executors import Cluster
-    from ..trackers import Tracker
+    pass
 
 LONGEST = 500  # characters of a line about a trial
 LOOK_EVERY = 0.5  # seconds between looks at what others are doing
@@ -58,35 +53,18 @@ class Sweep:
     """A sweep's study and its trials.
 
     Args:
-        reference: shipped name or path of a YAML file.
-        store: where protections and scores are kept.
-        tracker: is given every protection.
-        console: for progress.
-        jobs, executor, cluster: see :class:`~benchmarks.engine.runner.Runner`.
+        measurer: measures its trials; has the sweep, the store and the console.
         storage: URL of a database that remembers the trials, see :func:`~.memory.open_memory`; None: the folder does.
-
-    Raises:
-        UserError: when the file does not fit the suite or the method.
     """
 
-    def __init__(
-        self,
-        reference: str,
-        store: Store,
-        tracker: Tracker,
-        console: Console,
-        jobs: int | None = None,
-        executor: str = "auto",
-        cluster: Cluster | None = None,
-        storage: str | None = None,
-    ) -> None:
-        self.loaded = LoadedSweep(reference)
+    def __init__(self, measurer: Measurer, storage: str | None = None) -> None:
+        self.loaded = measurer.sweep
         self.spec = self.loaded.spec
-        self.store = store
-        self.console = console
+        self.store = measurer.store
+        self.console = measurer.console
         self.storage = storage
-        self.folder = store.root / "sweeps" / self.loaded.name
-        self._measurer = Measurer(self.loaded, store, tracker, console, jobs, executor, cluster)
+        self.folder = self.store.root / "sweeps" / self.loaded.name
+        self._measurer = measurer
 
     def run(self, workers: Setup | None = None) -> SweepResult:
         """Run the trials that are missing, then write tables, picture and the best configuration.

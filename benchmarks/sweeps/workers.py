@@ -7,7 +7,6 @@ are: whoever ends the command ends them that way, for nothing that is finished i
 from __future__ import annotations
 
 import multiprocessing
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,8 +14,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from veilbench.errors import UserError, VeilbenchError, one_line
+from veilbench.memory import settle
 
-from ..engine.watch import begin, deaf
+from ..engine.watch import begin, deaf, packed, worker_context
 from ..executors.base import Cluster
 
 LOOK_EVERY = 1.0  # seconds between looks at finished trials
@@ -57,13 +57,14 @@ def run_workers(setup: Setup, look: Callable[[], None], say: Callable[[str], Non
     Raises:
         UserError: when one of them does, which would end the others the same way.
     """
-    context = multiprocessing.get_context("spawn")
+    context = worker_context(f"{__package__}.sweep")
+    payload = packed(partial(_work, setup))
     started: dict[Connection, multiprocessing.process.BaseProcess] = {}
     try:
         with deaf():
             for _ in range(setup.workers):
                 here, there = context.Pipe(duplex=False)
-                process = context.Process(target=begin, args=(None, pickle.dumps(partial(_work, setup)), there))
+                process = context.Process(target=begin, args=(None, payload, there))
                 process.start()
                 there.close()  # so that its end is heard
                 started[here] = process
@@ -105,25 +106,22 @@ def _work(setup: Setup, pipe: Connection) -> None:
     from ..engine.store import Store  # noqa: PLC0415
     from ..executors.threads import cores  # noqa: PLC0415
     from ..trackers import make_tracker  # noqa: PLC0415
+    from .loaded import LoadedSweep  # noqa: PLC0415
+    from .measure import Measurer  # noqa: PLC0415
     from .sweep import Sweep  # noqa: PLC0415 (uses this module)
 
     def say(line: str) -> None:
         pipe.send(("line", line))
 
+    settle()  # trials come and go, packages stay
     torch.set_num_threads(max(1, min(torch.get_num_threads(), cores() // setup.workers)))
     tracker = make_tracker(setup.tracker, setup.root, say)
     try:
-        sweep = Sweep(
-            setup.reference,
-            Store(setup.root),
-            tracker,
-            Console(quiet=True),
-            setup.jobs or 1,
-            setup.executor,
-            setup.cluster,
-            setup.storage,
+        store, jobs = Store(setup.root), setup.jobs or 1
+        measurer = Measurer(
+            LoadedSweep(setup.reference), store, tracker, Console(quiet=True), jobs, setup.executor, setup.cluster
         )
-        sweep.work()
+        Sweep(measurer, setup.storage).work()
     except (VeilbenchError, OSError) as error:
         pipe.send(("error", str(error) if isinstance(error, VeilbenchError) else one_line(error)))
     for line in tracker.closing_lines():

@@ -1,4 +1,7 @@
-"""Memory that is free goes back to the system: several processes, or a method and a score, share a machine."""
+"""Several processes, or a method and a score, share a machine's memory.
+
+What is free goes back to the system, and nobody looks for garbage among packages: what nobody touches, forks share.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,13 @@ from functools import cache
 
 @contextmanager
 def loaded() -> Iterator[None]:
-    """Within the block nobody looks for garbage among what is there already, all packages: see :func:`settle`."""
+    """Within the block nobody looks for garbage among what is there already, all packages: see :func:`settle`.
+
+    Nothing where that was called, which holds on.
+    """
+    if gc.get_freeze_count():
+        yield
+        return
     gc.freeze()
     try:
         yield

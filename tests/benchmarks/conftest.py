@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +19,10 @@ from veilbench.benchmarks.engine.store import Store
 from veilbench.benchmarks.specs.asked import read_asked
 from veilbench.benchmarks.specs.suite import load_suite
 
+MAIN = "from veilbench.benchmarks.cli import main; main()"
+COMMAND = [sys.executable, "-c", MAIN]  # the command line in a process of its own
+HEAVY = ["torch", "pytorch_lightning", "torchmetrics", "diffusers"]
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -25,6 +31,14 @@ class Outcome:
     code: int
     out: str
     err: str
+
+
+def without_torch(*words: object) -> subprocess.CompletedProcess[str]:
+    """The command line where none of :data:`HEAVY` can be imported, in a wide terminal."""
+    code = f"import sys; sys.modules.update(dict.fromkeys({HEAVY})); {MAIN}"
+    environment = {**os.environ, "COLUMNS": "200", "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "-c", code, *map(str, words)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def results_of(suite: Path, root: Path, *settings: str) -> Results:

@@ -29,8 +29,7 @@ from veilbench.benchmarks.trust import recompute
 from veilbench.benchmarks.trust.places import Places
 from veilbench.metrics.statistics.rates import clustered_rate
 
-from .conftest import Outcome
-from .test_results import without_torch
+from .conftest import Outcome, without_torch
 from .test_verify import tree
 
 Veilbench = Callable[..., Outcome]

@@ -13,10 +13,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from .conftest import Outcome, tables_of
+from .conftest import MAIN, Outcome, tables_of
 
 Veilbench = Callable[..., Outcome]
-CODE = "from veilbench.benchmarks.cli import main; main()"
 
 
 def run(world: Path, veilbench: Veilbench, **content: Any) -> tuple[Outcome, pd.DataFrame]:
@@ -103,7 +102,7 @@ def test_a_terminal_that_knows_few_characters(
 
 @pytest.mark.parametrize("words", [("list",), ("--help",), ("describe", "ti_dm"), ("run", "embeded")])
 def test_names_are_looked_up_without_torch(words: tuple[str, ...]) -> None:
-    code = f"import sys\ntry:\n    {CODE.replace('; ', chr(10) + '    ')}\nfinally:\n    print(sorted(sys.modules))"
+    code = f"import sys\ntry:\n    {MAIN.replace('; ', chr(10) + '    ')}\nfinally:\n    print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     modules = done.stdout.splitlines()[-1]
     assert "'typer'" in modules

@@ -97,7 +97,9 @@ def test_too_few_people_is_one_line(world: Path, veilbench: Call) -> None:
 
 def test_outsiders_are_divided_among_the_targets_and_are_nobody_else() -> None:
     base = SyntheticFaces(sources=4, targets=3, size=16)
-    others = Outsiders(base, 8)
+    training = base.training(8)
+    assert training is not None
+    others = Outsiders(base, training)
     groups = [others.group(target.name) or () for target in base.targets]
     assert sorted(sum(groups, ())) == sorted(entry.id for entry in others.manifest.entries)
     assert [len(group) for group in groups] == [3, 3, 2]

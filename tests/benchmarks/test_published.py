@@ -6,8 +6,6 @@ import csv
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import yaml
 from veilbench.benchmarks.specs.published import FOLDER, Published, published_names, read_published
 from veilbench.errors import UserError
 
-from .conftest import Outcome, tables_of
+from .conftest import Outcome, tables_of, without_torch
 
 Veilbench = Callable[..., Outcome]
 NAMES = published_names()
@@ -26,10 +24,6 @@ METHODS = ["Clean", "PGD", "MI-FGSM", "TI-DIM", "TIP-IM", "Adv-Makeup", "AMT-GAN
 METHODS += ["DiffProtect", "WeakenDiff"]
 PROTOCOL = {"far", "data", "judges", "crop", "detector", "pairs", "targets"}
 SPEC = os.environ.get("VEILBENCH_PUBLISHED", "")
-WITHOUT_TORCH = (
-    "import sys; sys.modules.update(dict.fromkeys(['torch', 'pytorch_lightning', 'torchmetrics', 'diffusers']));"
-    "from veilbench.benchmarks.cli import main; main()"
-)
 
 
 @pytest.fixture(scope="module")
@@ -182,12 +176,6 @@ def test_a_table_that_was_damaged_is_refused_in_one_line(
     with pytest.raises(UserError, match=re.escape(told)) as caught:
         read_published("weaken_diff_quality", tmp_path)
     assert "\n" not in str(caught.value)
-
-
-def without_torch(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", WITHOUT_TORCH, *map(str, words)]
-    environment = {**os.environ, "COLUMNS": "160", "PYTHONIOENCODING": "utf-8"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 def test_they_stand_below_a_leaderboard_and_in_none_of_its_files(world: Path, veilbench: Veilbench) -> None:

@@ -23,9 +23,8 @@ from veilbench.benchmarks.executors.ray_cluster import Share
 from veilbench.benchmarks.experiments.torture import ONE_THREAD, Snapshot, differences
 from veilbench.errors import UserError
 
-from .conftest import Outcome, tables_of
+from .conftest import COMMAND, Outcome, tables_of
 
-COMMAND = [sys.executable, "-c", "from veilbench.benchmarks.cli import main; main()", "run"]
 PATIENCE = 240.0  # seconds that anything may take on a busy machine
 # A cluster of three machines, each with processes of its own; a line on standard input, and the first is gone.
 CLUSTER = """
@@ -63,7 +62,7 @@ def started(home: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """A run in a session of its own, of which nothing is left afterwards."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     process = subprocess.Popen(
-        [*COMMAND, *options], env=environment | ONE_THREAD | {"HOME": str(home)}, start_new_session=True,
+        [*COMMAND, "run", *options], env=environment | ONE_THREAD | {"HOME": str(home)}, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:

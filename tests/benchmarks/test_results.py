@@ -8,7 +8,6 @@ import math
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,9 @@ from veilbench.benchmarks.engine.results import Results
 from veilbench.benchmarks.report.write import write_rows
 from veilbench.models.recognizers.state_dict import NetworkRecognizer
 
-from .conftest import Outcome, tables_of
+from .conftest import Outcome, tables_of, without_torch
 
 Veilbench = Callable[..., Outcome]
-NO_TORCH = (
-    "import sys; sys.modules.update(dict.fromkeys(['torch', 'pytorch_lightning', 'torchmetrics', 'diffusers']));"
-    "from veilbench.benchmarks.cli import main; main()"
-)
 
 
 def change(path: Path, **content: Any) -> None:
@@ -51,12 +46,6 @@ def run(suite: Path, results: Path, veilbench: Veilbench, *words: str) -> Outcom
     outcome = veilbench("run", suite, "--results", results, "--tracker", "none", *words)
     assert outcome.code == 0, outcome
     return outcome
-
-
-def without_torch(*words: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "200"}
-    command = [sys.executable, "-c", NO_TORCH, *map(str, words)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_tables_and_pictures_need_neither_data_nor_weights_nor_torch(world: Path, veilbench: Veilbench) -> None:

@@ -25,7 +25,7 @@ from veilbench.datasets.photos import read_photo, write_png
 from veilbench.metrics.statistics.rates import clustered_rate
 from veilbench.registry import module_name
 
-from .conftest import Outcome, tables_of
+from .conftest import COMMAND, MAIN, Outcome, tables_of
 
 Veilbench = Callable[..., Outcome]
 COSTS = ["seconds_per_image", "forward_per_image", "backward_per_image"]
@@ -189,19 +189,8 @@ def test_batches_and_processes_change_nothing(
 
 def test_workers_end_without_a_word(world: Path) -> None:
     """Libraries complain of what is left as an interpreter ends: a worker's word goes to the terminal, past the run."""
-    words = [
-        "run",
-        str(world / "suite.yaml"),
-        "--results",
-        str(world / "r"),
-        "--tracker",
-        "none",
-        "--jobs",
-        "2",
-        *FEWER,
-    ]
-    script = "from veilbench.benchmarks.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=False)
+    words = ["run", world / "suite.yaml", "--results", world / "r", "--tracker", "none", "--jobs", "2", *FEWER]
+    done = subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "leaked" not in done.stderr
     assert all(" images" in line for line in done.stderr.splitlines()), done.stderr
@@ -212,7 +201,7 @@ def test_a_killed_run_goes_on_where_it_stopped(done: Path, world: Path, veilbenc
     results = world / "killed"
     command = ["run", str(world / "suite.yaml"), "--results", str(results), "--tracker", "none", "--batch-size", "1"]
     process = subprocess.Popen(
-        [sys.executable, "-c", "from veilbench.benchmarks.cli import main; main()", *command],
+        [*COMMAND, *command],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -241,7 +230,7 @@ def test_workers_end_with_a_run_that_is_killed(world: Path) -> None:
     """``kill -9`` reaches the run alone: what it started must not go on writing for nobody."""
     results = world / "killed"
     process = subprocess.Popen(
-        [sys.executable, "-c", "from veilbench.benchmarks.cli import main; main()", "run", str(world / "suite.yaml"),
+        [*COMMAND, "run", str(world / "suite.yaml"),
          "--results", str(results), "--tracker", "none", "--batch-size", "1", "--set", "method.steps=3000",
          "--jobs", "2"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -269,7 +258,7 @@ def test_ctrl_c_says_how_to_go_on(world: Path, number: signal.Signals) -> None:
     results = world / "interrupted"
     # where the tests themselves run in the background, shells tell them to ignore Ctrl-C, and children inherit that
     start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code = start + "from veilbench.benchmarks.cli import main; main()"
+    code = start + MAIN
     process = subprocess.Popen(
         [sys.executable, "-c", code, "run", str(world / "suite.yaml"),
          "--results", str(results), "--tracker", "none", "--batch-size", "1", "--set", "method.steps=600"],

@@ -17,8 +17,7 @@ from veilbench.benchmarks.engine.manifest import Manifest
 from veilbench.benchmarks.engine.results import Results
 from veilbench.errors import UserError
 
-from .conftest import Outcome
-from .test_results import without_torch
+from .conftest import Outcome, without_torch
 
 Veilbench = Callable[..., Outcome]
 OLD = Path(__file__).parent / "old" / "manifest_1.zip"

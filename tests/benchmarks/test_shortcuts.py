@@ -14,7 +14,7 @@ from veilbench.benchmarks.engine.results import Results
 from veilbench.benchmarks.engine.score_index import ScoreIndex
 from veilbench.benchmarks.engine.store import Store
 from veilbench.benchmarks.report import kept
-from veilbench.benchmarks.report.write import write_tables
+from veilbench.benchmarks.report.write import tables_if_possible, write_report, write_tables
 
 from .conftest import Outcome, tables_of
 
@@ -82,6 +82,23 @@ def test_another_manifest_or_other_code_makes_them_anew(done: Results, monkeypat
     assert not asked(done)[1]
     monkeypatch.setattr(kept, "_code", lambda: iter([("board.py", (1, 2))]))
     assert asked(done)[1]
+
+
+def test_pictures_follow_the_tables_whichever_command_wrote_those(done: Results) -> None:
+    pictures = done.folder / "grid.png", done.folder / "tradeoff.png"
+
+    def drawn() -> list[int]:
+        write_report(done, redraw=False)
+        return [picture.stat().st_mtime_ns for picture in pictures]
+
+    first = drawn()
+    assert drawn() == first
+    touch(next(done.store.root.glob("store/scores/pgd*/*.parquet")))
+    tables_if_possible(done)  # as `veilbench leaderboard` does
+    second = drawn()
+    assert all(later > earlier for earlier, later in zip(first, second, strict=True))
+    pictures[0].unlink()
+    assert min(drawn()) > min(second)
 
 
 def test_a_damaged_file_is_named_by_every_command(done: Results) -> None:

@@ -18,17 +18,18 @@ from veilbench.benchmarks.engine.plan import Plan
 from veilbench.benchmarks.engine.store import Store
 from veilbench.benchmarks.specs.suite import load_suite
 
+from .conftest import COMMAND
+
 # a worker whose imports take half a minute
 PARENT = """
-import pickle, time
+import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from veilbench.benchmarks.engine.watch import begin, deaf
-from veilbench.benchmarks.executors.processes import worker_context
+from veilbench.benchmarks.engine.watch import begin, deaf, packed, worker_context
 if __name__ == "__main__":
-    context = worker_context()
+    context = worker_context("veilbench.benchmarks.executors.processes")
     stop = context.Event()
-    payload = pickle.dumps(partial(time.sleep, 30))
+    payload = packed(partial(time.sleep, 30))
     pool = ProcessPoolExecutor(2, context, initializer=begin, initargs=(stop, payload))
     try:
         with deaf():
@@ -66,7 +67,6 @@ def test_workers_end_while_they_still_import(number: signal.Signals) -> None:
     assert "Traceback" not in process.communicate(timeout=15)[1]
 
 
-COMMAND = [sys.executable, "-c", "from veilbench.benchmarks.cli import main; main()", "run"]
 SLOW = """
 import time
 from veilbench.methods.clean import Clean
@@ -88,7 +88,11 @@ def test_a_polite_end_leaves_no_process_that_shares_a_protection(world: Path) ->
     (world / "suite.yaml").write_text(yaml.safe_dump({**suite, "methods": ["./slow.yaml"]}), encoding="utf-8")
     words = [world / "suite.yaml", "--results", world / "r", "--tracker", "none", "--devices", "2"]
     process = subprocess.Popen(
-        [*COMMAND, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*COMMAND, "run", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     own = psutil.Process(process.pid)
     try:
@@ -128,7 +132,7 @@ def test_a_job_of_a_batch_system_works_as_anywhere(world: Path, words: tuple[str
     options = ["--results", world / "r", "--tracker", "none", "-m", "pgd", *words]
     options += [word for setting in settings for word in ("--set", setting)]
     done = subprocess.run(
-        [*COMMAND, *map(str, [world / "suite.yaml", *options])],
+        [*COMMAND, "run", *map(str, [world / "suite.yaml", *options])],
         env=os.environ | batch, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -20,6 +20,8 @@ from veilbench.benchmarks.specs.components import load_component
 from veilbench.benchmarks.specs.configs import read_yaml
 from veilbench.benchmarks.sweeps.front import unbeaten
 from veilbench.benchmarks.sweeps.importance import importance
+from veilbench.benchmarks.sweeps.loaded import LoadedSweep
+from veilbench.benchmarks.sweeps.measure import Measurer
 from veilbench.benchmarks.sweeps.spec import SweepSpec
 from veilbench.benchmarks.sweeps.study import Finished
 from veilbench.benchmarks.sweeps.sweep import Sweep
@@ -181,7 +183,8 @@ def test_the_tracker_is_told_of_the_trial(world: Path, monkeypatch: pytest.Monke
 
     monkeypatch.chdir(world)
     path = write(world, trials=2, parameters={"steps": [2, 3]}, sampler="grid")
-    Sweep(str(path), Store(world / "r"), Ear(), Console(quiet=True), executor="serial").run()
+    measurer = Measurer(LoadedSweep(str(path)), Store(world / "r"), Ear(), Console(quiet=True), executor="serial")
+    Sweep(measurer).run()
     assert {(label, trial.sweep, trial.number) for label, trial in told} == {("pgd", "sweep", 0), ("pgd", "sweep", 1)}
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
+import torch
 import yaml
 
 from veilbench.benchmarks.engine.lock import FileLocks, hold
@@ -26,10 +27,9 @@ from veilbench.benchmarks.sweeps.spec import SweepSpec
 from veilbench.benchmarks.sweeps.study import AGAIN, Study
 from veilbench.errors import UserError
 
-from .conftest import Outcome
+from .conftest import MAIN, Outcome
 
 SERVER = os.environ.get("VEILBENCH_TEST_POSTGRES", "")  # URL of a database in which tests may make tables
-MAIN = "from veilbench.benchmarks.cli import main; main()"
 GRID = {"suite": "./suite.yaml", "method": "slow", "set": ["suite.protocol.goals=[impersonate]"],
         "parameters": {"pause": [0.2, 0.3, 0.4], "level": [1, 2]}, "objectives": [{"column": "psnr"}],
         "sampler": "grid", "trials": 9}  # fmt: skip
@@ -213,15 +213,24 @@ def slow_world(world: Path) -> Path:
     return world
 
 
+def workers_of(command: int) -> list[psutil.Process]:
+    """Forked from one process that has loaded all packages; where there is a card, the command's own."""
+    children = {" ".join(one.cmdline()): one for one in psutil.Process(command).children()}
+    servers = [one for words, one in children.items() if "forkserver" in words]
+    if servers:
+        (server,) = servers
+        return server.children()
+    assert torch.cuda.is_available() or sys.platform != "linux"
+    return [one for words, one in children.items() if "resource_tracker" not in words]
+
+
 def test_a_worker_process_that_is_killed_costs_no_trial(slow_world: Path) -> None:
     results = slow_world / "r"
     command = start(MAIN, "sweep", slow_world / "sweep.yaml", "--results", results, "--tracker", "none", "--workers", 2)
     with ended(command):
         trials = results / "sweeps" / "sweep" / "trials"
         wait_for(lambda: len(list(trials.glob("*/manifest.json"))) >= 2)
-        workers = [
-            one for one in psutil.Process(command.pid).children() if "resource_tracker" not in " ".join(one.cmdline())
-        ]
+        workers = workers_of(command.pid)
         assert len(workers) == 2
         workers[0].kill()
         out, err = command.communicate(timeout=900)

@@ -23,7 +23,7 @@ from veilbench.benchmarks.report.write import write_report
 from veilbench.benchmarks.trackers import CarefulTracker, NoTracker, Tracker, make_tracker
 from veilbench.benchmarks.trackers.wandb_fields import board_summary, config, name, summary, tags
 
-from .conftest import Outcome, results_of, tables_of
+from .conftest import MAIN, Outcome, results_of, tables_of
 
 Veilbench = Callable[..., Outcome]
 KEY = "0123456789" * 4
@@ -31,7 +31,6 @@ MODE = (
     "from pathlib import Path; from veilbench.benchmarks.trackers import wandb_mode;"
     " print(wandb_mode.wandb_mode(Path()))"
 )
-MAIN = "from veilbench.benchmarks.cli import main; main()"
 QUICK = ("--jobs", "1", "--set", "suite.protocol.goals=[dodge]")
 
 

@@ -40,7 +40,7 @@ from veilbench.methods.base import Goal, Task
 from veilbench.methods.trained import TrainedMethod
 from veilbench.models.recognizers.base import Recognizer
 
-from .conftest import Outcome, results_of, tables_of
+from .conftest import MAIN, Outcome, results_of, tables_of
 
 Veilbench = Callable[..., Outcome]
 
@@ -437,8 +437,7 @@ def test_a_killed_training_goes_on(done: Path, plugged: Path, veilbench: Veilben
     script = (
         "import time; from veilbench.registry import find;"
         f"tinter = find('methods', {str(plugged / 'tinter.py:Tinter')!r}); step = tinter.training_step;"
-        "tinter.training_step = lambda *a: (time.sleep(0.3), step(*a))[1];"
-        "from veilbench.benchmarks.cli import main; main()"
+        "tinter.training_step = lambda *a: (time.sleep(0.3), step(*a))[1];" + MAIN
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ

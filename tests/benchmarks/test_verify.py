@@ -27,8 +27,7 @@ from veilbench.benchmarks.trust.findings import Findings
 from veilbench.benchmarks.trust.stored import check_training
 from veilbench.models.recognizers.state_dict import NetworkRecognizer
 
-from .conftest import Outcome
-from .test_results import without_torch
+from .conftest import Outcome, without_torch
 
 Veilbench = Callable[..., Outcome]
 

@@ -16,11 +16,12 @@ from veilbench.benchmarks.sweeps.loaded import LoadedSweep
 from veilbench.benchmarks.sweeps.wandb_sweep import read_settings, wandb_sweep
 from veilbench.errors import UserError
 
+from . import conftest
 from .conftest import Outcome
 from .test_sweep import SWEEP, write
 from .wandb_files import kept_summary
 
-MAIN = "import sys; from veilbench.benchmarks.cli import main; sys.argv[0] = 'veilbench'; main()"
+MAIN = f"import sys; sys.argv[0] = 'veilbench'; {conftest.MAIN}"
 ODD: dict[str, Any] = {  # parameters of pgd of every type, and a parameter whose choices look alike
     "parameters": {"epsilon": {"low": 0.01, "high": 0.2, "log": True}, "steps": {"low": 2, "high": 8, "log": True},
                    "step_size": [0.01, 0.02]},

@@ -101,18 +101,22 @@ def cost_scatters(results: Results, plain: pd.DataFrame) -> dict[str, Scatter]:
     found = {}
     for goal, rows in plain[plain["family"] != "none"].groupby("goal", sort=False):
         rate = ranked_column(rows)
-        panel = _panel(results, rows, rate, SECONDS)
+        panel = _panel(results, rows, rate, SECONDS, factors=True)
         if panel is not None:
             found[str(goal)] = Scatter(rate.title, [panel])
     return found
 
 
-def _panel(results: Results, rows: pd.DataFrame, rate: Column, quality: Column) -> Panel | None:
-    finite = rows[quality.name].map(lambda value: value is not None and math.isfinite(value)) & rows[rate.name].notna()
-    there = rows[finite & (rows[quality.name] > 0) if quality is SECONDS else finite]
+def _panel(results: Results, rows: pd.DataFrame, rate: Column, quality: Column, factors: bool = False) -> Panel | None:
+    """A rate over a quality; on a scale of factors of positive numbers alone, and without curves."""
+    known = rows[quality.name].map(
+        lambda value: value is not None and math.isfinite(value) and (value > 0 or not factors)
+    )
+    known &= rows[rate.name].notna()
+    there = rows[known]
     if there.empty:
         return None
-    scale = around_log if quality is SECONDS else around
+    scale = around_log if factors else around
     across = scale([float(one) for one in there[quality.name]], LEFT, RIGHT, falling=quality.better == "lower")
     most = max(100 * float(one) for one in there[f"{rate.name}_high"])
     top = next(one for one in TOPS if one >= min(most, TOPS[-1]))
@@ -131,8 +135,8 @@ def _panel(results: Results, rows: pd.DataFrame, rate: Column, quality: Column) 
         up.ticks(),
         points,
         _path(corners),
-        [] if quality is SECONDS else list(_curves(results, {point.method: point for point in points})),
-        [str(one) for one in rows.loc[~finite, "method"]],
+        [] if factors else list(_curves(results, {point.method: point for point in points})),
+        [str(one) for one in rows.loc[~known, "method"]],
         f"{rate.title} over {quality.title}: {summary}. On the Pareto front: {best or 'none'}.",
     )
 
