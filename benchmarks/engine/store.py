@@ -13,7 +13,7 @@ Layout below the results folder::
     store/scores/<cell>/<score>.parquet     what a score says of its images: kind, version, spec and stamp inside
     store/scores/index.json                 a shortcut to the stamps; it may be deleted
     store/rows/<key>.json                   numbers that all images of a row have together, such as FID
-    store/sources/<data set>/<item>.png     the first clean photos, for pictures
+    store/sources/<data set>/<item>.png     the first clean photos, for pictures; targets' and makeup's beside them
     store/checksums/<comparison>.json   digests of what a run left, see :mod:`~benchmarks.engine.checksums`
     store/imported.json                 only in an unpacked export: which comparison it is
     suites/<comparison>/manifest.json       what the comparison is: with the store all that its tables are made of

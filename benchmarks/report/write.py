@@ -21,6 +21,7 @@ from .items import collect
 from .kept import up_to_date
 from .leaderboard import answers, leaderboard, rates
 from .pairs import pairs, rankings
+from .shown import shown_items
 from .stored import item_columns, judged_columns
 from .tables import to_markdown
 from .tradeoff import tradeoff
@@ -44,7 +45,9 @@ def write_report(results: Results, redraw: bool = True) -> pd.DataFrame:
     items, pictures = results.folder / "items.parquet", (results.folder / "grid.png", results.folder / "tradeoff.png")
     before = items.read_bytes() if items.is_file() and all(map(_drawn, pictures)) else b""
     table = write_tables(results) if redraw else up_to_date(results, write_tables)
-    grid = comparison(results)  # also where it is not saved: what it shows is read, and damage named
+    grid = comparison(
+        results, shown_items(results)
+    )  # also where it is not saved: what it shows is read, and damage named
     if redraw or items.read_bytes() != before:
         with replacing(pictures[0]) as temporary:
             grid.save(temporary, format="png", optimize=True)
