@@ -101,9 +101,7 @@ def _first_row(
         before = Tile(None, blank=True) if photo is None else Tile(photo, f"target: {target_words(wanted)}")
         tiles += [before, Tile(source, f"source {name}")]
     pictures = "target and source" if any(not one.blank for one in tiles[::2]) else "source"
-    label = (
-        f"{pictures}; below: protected, difference x{FACTOR}, cosine before and after; full disc: reaches the goal"
-    )
+    label = f"{pictures}; below: protected, difference x{FACTOR}, cosine before and after; full disc: reaches the goal"
     return SheetRow(label, tiles)
 
 
