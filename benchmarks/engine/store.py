@@ -217,6 +217,7 @@ class Store:
         self.root = root
         self._known: set[Path] = set()
         self._held = False
+        self.shared = False  # whether the lock is held beside others
         self._index: ScoreIndex | None = None  # while the lock is held: others look at the files themselves
 
     def protection(self, cell: str) -> ProtectionFolder:
@@ -329,12 +330,12 @@ class Store:
         if self.imported:
             raise UserError(f"{self.root}: imported, to be shown and not gone on with; choose another --results")
         with hold(self.root, shared=shared):
-            self._held, self._index = True, ScoreIndex(self._index_path)
+            self._held, self.shared, self._index = True, shared, ScoreIndex(self._index_path)
             try:
                 yield
             finally:
                 self._index.save()
-                self._held, self._index = False, None
+                self._held, self.shared, self._index = False, False, None
 
 
 def _ends_with_newline(path: Path) -> bool:

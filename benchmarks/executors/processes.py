@@ -36,6 +36,7 @@ MOST = 4  # by default: each has networks of its own in memory
 
 _cells: Cells | None = None  # of this process, where it is a worker
 _reports: SimpleQueue[tuple[str, int, str]] | None = None
+_alone = False  # whether it is the only worker
 
 
 def usual_jobs() -> int:
@@ -61,11 +62,11 @@ class ProcessExecutor(Executor):
 
     def run(self, pending: Sequence[Protection], on_progress: OnProgress) -> Generator[tuple[Protection, str]]:
         cells = self._cells
-        context = worker_context()
+        context, alone = worker_context(), self.jobs == 1 and not self._cells.store.shared
         reports, stop = context.SimpleQueue(), context.Event()
         with threads_for(cores() // self.jobs) as share:
             payload = pickle.dumps(
-                partial(_become_worker, dict(os.environ), cells.plan, cells.store.root, cells.batch_size, share)
+                partial(_become_worker, dict(os.environ), cells.plan, cells.store.root, cells.batch_size, share, alone)
             )
             pool = ProcessPoolExecutor(self.jobs, context, initializer=begin, initargs=(stop, payload, reports))
             try:
@@ -116,21 +117,22 @@ def _become_worker(
     root: Path,
     batch_size: int,
     threads: int,
+    alone: bool,
     reports: SimpleQueue[tuple[str, int, str]],
 ) -> None:
     import torch  # noqa: PLC0415
 
-    global _cells, _reports
+    global _cells, _reports, _alone
     os.environ.clear()  # that of the process that workers are forked from is of the first run
     os.environ.update(environment)
     torch.set_num_threads(threads)
-    _cells, _reports = own_cells(plan, root, batch_size), reports
+    _cells, _reports, _alone = own_cells(plan, root, batch_size), reports, alone
 
 
 def _protect(cell: str) -> str:
     assert _cells is not None  # noqa: S101 (set by the initializer)
     assert _reports is not None  # noqa: S101
-    return _cells.protect(_cells.plan.protections[cell], partial(_report, _reports, cell))
+    return _cells.protect(_cells.plan.protections[cell], partial(_report, _reports, cell), alone=_alone)
 
 
 def _report(reports: SimpleQueue[tuple[str, int, str]], cell: str, count: int, doing: str = "") -> None:

@@ -26,7 +26,10 @@ from .stored import item_columns, judged_columns
 from .tables import to_markdown
 from .tradeoff import tradeoff
 
-PROVENANCE = ("warm_up_seconds", "batch_size", "devices", "commit", "dirty", "processor", "threads", "accelerator")
+PROVENANCE = (
+    *("warm_up_seconds", "energy_missing", "batch_size", "devices", "commit", "dirty"),
+    *("processor", "threads", "accelerator"),
+)
 
 
 def write_report(results: Results, redraw: bool = True) -> pd.DataFrame:
@@ -124,6 +127,7 @@ def cells(results: Results, items: pd.DataFrame) -> pd.DataFrame:
         seconds_per_image=("seconds", "mean"),
         forward_per_image=("forward", "mean"),
         backward_per_image=("backward", "mean"),
+        **{f"{name}_per_image": (name, "mean") for name in map(str, items) if name.endswith("_joules")},
     )
     provenance = {cell: results.store.protection(cell).cell for cell in results.manifest.cells}
     for column in PROVENANCE:

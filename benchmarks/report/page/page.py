@@ -115,6 +115,7 @@ def _charts(results: Results, items: pd.DataFrame, table: pd.DataFrame, compared
     return {
         "boards": board.boards(results, plain),
         "costs": board.costs(results, plain),
+        "energy_missing": board.energy_missing(results),
         "treated": board.treated(results, table),
         "judges": judge_maps(results, plain),
         "pairs": pair_maps(untouched, plain, results.manifest.protocol.confidence),
