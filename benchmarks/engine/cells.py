@@ -46,12 +46,13 @@ class Cells:
         self.batch_size = batch_size
         self.devices = devices
 
-    def protect(self, protection: Protection, on_progress: OnProgress) -> str:
+    def protect(self, protection: Protection, on_progress: OnProgress, *, alone: bool = False) -> str:
         """Protect what is missing.
 
         Args:
             protection: of the plan.
             on_progress: called as items are finished, and while the method is trained.
+            alone: whoever asks runs no other protection on this machine meanwhile.
 
         Returns:
             The failure in one line, or an empty string.
@@ -80,6 +81,7 @@ class Cells:
                 batch_size=self.batch_size,
                 devices=self.devices,
                 on_progress=on_progress,
+                alone=alone and not self.store.shared,
             )
         except OSError as error:
             # a full or read-only disk would fail every cell alike: stop, what is finished is kept

@@ -98,12 +98,13 @@ class ScoreFacts(Facts):
 
 
 class DatasetFacts(Facts):
-    """A data set: its sources' ids in order."""
+    """A data set: its sources' ids in order, and the hashes of its targets by name.  Older manifests have no hashes."""
 
     name: str
     digest: str
     synthetic: bool
     items: tuple[str, ...]
+    targets: dict[str, str] = {}
 
 
 class ProtocolFacts(Facts):
@@ -183,6 +184,7 @@ def manifest_of(plan: Plan, asked: Asked, origin: Mapping[str, Any]) -> Manifest
             digest=plan.digest,
             synthetic=plan.dataset.synthetic,
             items=everything,
+            targets={target.name: target.sha256 for target in plan.dataset.targets},
         ),
         methods={
             label: MethodFacts(

@@ -22,18 +22,20 @@ WHITE_BOX_ENDING = "_white_box"
 """What is put after the name of a column that judges answer, for those that the method attacked."""
 
 _WORDS = (
-    "accelerator backward backward_per_image batch_size bits cell commit countermeasure crop dataset devices "
-    "dirty error failed family far forward forward_per_image gallery goal held_out high images item judge low manifest "
-    "method n overrides peak_host_bytes processor protocol psr rank_first rank_last role run score seconds "
-    "seconds_per_image seconds_per_training seed similarity similarity_source sources success suite target threads "
-    "threshold ties training training_seconds training_steps trainings warm_up_seconds"
+    "accelerator backward backward_per_image batch_size bits cell commit countermeasure crop dataset "
+    "device_joules device_joules_per_image devices dirty energy_missing error failed family far forward "
+    "forward_per_image gallery goal held_out high host_joules host_joules_per_image images item judge low "
+    "manifest method n overrides peak_host_bytes processor protocol psr rank_first rank_last role run score "
+    "seconds seconds_per_image seconds_per_training seed similarity similarity_source sources success suite "
+    "target threads threshold ties training training_seconds training_steps trainings warm_up_seconds"
 )
 TABLES = frozenset(_WORDS.split())
 """Columns that tables have whatever is measured, in small letters."""
 OF_TABLES = ("psr_",)
 ENDINGS = ("_passes", "_passes_per_image")
 TITLES = frozenset({"method", "countermeasure", "family", "passes", "n", "failed", "gallery", "black-box PSR %", "rank",
-                    "white-box PSR %", "worst-case PSR %", "s/image", "s/training", "UNet passes"})  # fmt: skip
+                    "white-box PSR %", "worst-case PSR %", "s/image", "s/training", "UNet passes", "J/image",
+                    "J/image GPU"})  # fmt: skip
 
 
 def checked_columns(score: Score, where: str) -> tuple[Column, ...]:

@@ -15,6 +15,7 @@ from veilbench.datasets.module import FacesDataModule
 from veilbench.datasets.photos import write_png
 from veilbench.methods.base import ProtectedBatch, ProtectionMethod
 
+from .energy import Meter, meter
 from .json_files import write_json
 from .provenance import peak_memory, provenance, reset_peak_memory
 from .records import ItemRecord
@@ -25,10 +26,15 @@ from .trainer import LeaveWithParent, interruptible, make_trainer
 class StoreItems(BasePredictionWriter):
     """Stores every batch as it is done: first the PNGs, then their records."""
 
-    def __init__(self, folder: ProtectionFolder, on_progress: Callable[[int], None]) -> None:
+    def __init__(self, folder: ProtectionFolder, on_progress: Callable[[int], None], meter: Meter) -> None:
         super().__init__(write_interval="batch")
         self.folder = folder
         self.on_progress = on_progress
+        self.meter = meter
+
+    def on_predict_batch_start(self, *_: Any) -> None:
+        """Begin to measure, after the warm-up."""
+        self.meter.start()
 
     def write_on_batch_end(
         self,
@@ -42,11 +48,11 @@ class StoreItems(BasePredictionWriter):
     ) -> None:
         """Write one batch."""
         del pl_module, batch_indices, batch, batch_idx, dataloader_idx
-        records = []
+        records, joules = [], {part: used / len(prediction.ids) for part, used in self.meter.stop().items()}
         for item, image in zip(prediction.ids, prediction.images.cpu(), strict=True):
             error = prediction.errors.get(item, "")
             cost = prediction.cost
-            record = ItemRecord(item, cost.seconds, dict(cost.forward), dict(cost.backward), error)
+            record = ItemRecord(item, cost.seconds, dict(cost.forward), dict(cost.backward), error, joules=joules)
             if not error:
                 write_png(self.folder.image(item), image)
                 record = self.folder.record(record)
@@ -119,6 +125,7 @@ def protect(
     devices: int = 1,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     on_progress: Callable[[int], None] | None = None,
+    alone: bool = False,
 ) -> None:
     """Protect those of ``items`` that ``folder`` lacks.
 
@@ -131,14 +138,16 @@ def protect(
         devices: processes (on a CPU) or cards; items are split among them.
         accelerator: as Lightning names it.
         on_progress: called with the number of items after each batch (single process only).
+        alone: no other protection runs meanwhile, so that the energy that is used is this one's.
     """
     have = set(folder.finished())
     pending = [item for item in items if item not in have]
-    warm_up = WarmUp()
+    warm_up, energy = WarmUp(), meter(alone=alone, devices=devices)
     reset_peak_memory()
     start = time.perf_counter()
     if pending:
-        callbacks = [LeaveWithParent(), warm_up, StoreItems(folder, (devices == 1 and on_progress) or _Silent())]
+        store = StoreItems(folder, (devices == 1 and on_progress) or _Silent(), energy)
+        callbacks = [LeaveWithParent(), warm_up, store]
         predict(
             method,
             dataset,
@@ -156,6 +165,7 @@ def protect(
             # where only this record was lost, what the images took is lost with it
             **({"seconds": time.perf_counter() - start, "peak_memory": peak_memory()} if pending else {}),
             **({"warm_up_seconds": warm_up.seconds} if pending else {}),
+            **({"energy_missing": energy.missing} if pending and energy.missing else {}),
             "items": len(pending),
             "batch_size": batch_size,
             "devices": devices,

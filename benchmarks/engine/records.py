@@ -15,7 +15,8 @@ from .intact import unsealed
 class ItemRecord:
     """What protecting one item gave.
 
-    ``error`` is empty for a finished item.  ``sha256``, ``size`` (bytes) and ``modified`` (ns) are of its PNG when it
+    ``error`` is empty for a finished item.  ``joules`` are those of the machine's parts as far as they are known (see
+    :mod:`~benchmarks.engine.energy`).  ``sha256``, ``size`` (bytes) and ``modified`` (ns) are of its PNG when it
     was last read whole; empty in records from before they were kept.
     """
 
@@ -27,6 +28,7 @@ class ItemRecord:
     sha256: str = ""
     size: int = 0
     modified: int = 0
+    joules: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, line: bytes) -> ItemRecord | None:
@@ -40,11 +42,11 @@ class ItemRecord:
         record = cls(**{field.name: content[field.name] for field in fields(cls) if field.name in content})
         texts = (record.error, record.sha256)
         numbers = (record.seconds, record.size, record.modified)
-        passes = (record.forward, record.backward)
+        counts = (record.forward, record.backward, record.joules)
         right = (
             all(isinstance(text, str) for text in texts)
             and all(isinstance(number, int | float) for number in numbers)
-            and all(isinstance(one, dict) and all(isinstance(n, int | float) for n in one.values()) for one in passes)
+            and all(isinstance(one, dict) and all(isinstance(n, int | float) for n in one.values()) for one in counts)
         )
         return record if right else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from ..specs.asked import Asked, read_asked
 from . import schema
 from .json_files import read_json, write_json
 from .manifest import MANIFEST, CellFacts, Manifest, QuestionFacts, ScoreFacts, manifest_of
+from .sources import TARGETS_SHOWN, target_name
 from .status import Status, status
 from .store import Store
 
@@ -99,6 +100,12 @@ class Results:
     def source_image(self, item: str) -> Path:
         """Where the clean photo of one of the first sources is kept, for pictures."""
         return self.store.source_image(self.manifest.dataset.digest, item)
+
+    def target_images(self, targets: Sequence[str]) -> list[Path]:
+        """Where photos of the first of some targets are kept, for pictures; none where the manifest is an older one."""
+        known, digest = self.manifest.dataset.targets, self.manifest.dataset.digest
+        asked = [known[name] for name in targets[:TARGETS_SHOWN] if name in known]
+        return [self.store.source_image(digest, target_name(sha256)) for sha256 in asked]
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -26,13 +26,7 @@ from .identity import fingerprint
 from .kept_rows import fail_row, read_row, reference_cell, row_frames, row_key, write_row
 from .measurements import Measurement
 from .plan import Plan, Protection
-        failures, stored = [], Remembered()
-        for _, alike in groupby(self._plan.measurements, attrgetter("treatment")):
-            treated = Remembered()
-            for measurement in alike:
-                on_progress(measurement.component.name)
-                pairs = partial(self._protected, folder, items, measurement, stored, treated)
-                failures.append(self._keep(measurement, measurement.id, protection.id, stamp, pairs))
+from .remembered import Remembered
 from .store import DamagedImageError, ProtectionFolder, Store
 from .treating import scoring_device, stored_photo, treated_pair
 

@@ -13,7 +13,7 @@ Layout below the results folder::
     store/scores/<cell>/<score>.parquet     what a score says of its images: kind, version, spec and stamp inside
     store/scores/index.json                 a shortcut to the stamps; it may be deleted
     store/rows/<key>.json                   numbers that all images of a row have together, such as FID
-    store/sources/<data set>/<item>.png     the first clean photos, for pictures
+    store/sources/<data set>/<item>.png     the first clean photos, for pictures; targets' and makeup's beside them
     store/checksums/<comparison>.json   digests of what a run left, see :mod:`~benchmarks.engine.checksums`
     store/imported.json                 only in an unpacked export: which comparison it is
     suites/<comparison>/manifest.json       what the comparison is: with the store all that its tables are made of
@@ -217,6 +217,7 @@ class Store:
         self.root = root
         self._known: set[Path] = set()
         self._held = False
+        self.shared = False  # whether the lock is held beside others
         self._index: ScoreIndex | None = None  # while the lock is held: others look at the files themselves
 
     def protection(self, cell: str) -> ProtectionFolder:
@@ -329,12 +330,12 @@ class Store:
         if self.imported:
             raise UserError(f"{self.root}: imported, to be shown and not gone on with; choose another --results")
         with hold(self.root, shared=shared):
-            self._held, self._index = True, ScoreIndex(self._index_path)
+            self._held, self.shared, self._index = True, shared, ScoreIndex(self._index_path)
             try:
                 yield
             finally:
                 self._index.save()
-                self._held, self._index = False, None
+                self._held, self.shared, self._index = False, False, None
 
 
 def _ends_with_newline(path: Path) -> bool:

@@ -32,6 +32,7 @@ MOST = 4  # by default: each has networks of its own in memory
 
 _cells: Cells | None = None  # of this process, where it is a worker
 _reports: SimpleQueue[tuple[str, int, str]] | None = None
+_alone = False  # whether it is the only worker
 
 
 def usual_jobs() -> int:
@@ -59,8 +60,9 @@ class ProcessExecutor(Executor):
         cells = self._cells
         context = worker_context(__name__)
         ears, stop = _Ears(context.SimpleQueue(), on_progress), context.Event()
+        alone = self.jobs == 1 and not cells.store.shared
         with threads_for(cores() // self.jobs) as share:
-            payload = packed(partial(_become_worker, cells.plan, cells.store.root, cells.batch_size, share))
+            payload = packed(partial(_become_worker, cells.plan, cells.store.root, cells.batch_size, share, alone))
             pool = ProcessPoolExecutor(self.jobs, context, initializer=begin, initargs=(stop, payload, ears.reports))
             try:
                 with deaf():
@@ -126,19 +128,24 @@ def own_cells(plan: Plan, root: Path, batch_size: int, devices: int = 1) -> Cell
 
 
 def _become_worker(
-    plan: Plan, root: Path, batch_size: int, threads: int, reports: SimpleQueue[tuple[str, int, str]]
+    plan: Plan,
+    root: Path,
+    batch_size: int,
+    threads: int,
+    alone: bool,
+    reports: SimpleQueue[tuple[str, int, str]],
 ) -> None:
     import torch  # noqa: PLC0415
 
-    global _cells, _reports
+    global _cells, _reports, _alone
     torch.set_num_threads(threads)
-    _cells, _reports = own_cells(plan, root, batch_size), reports
+    _cells, _reports, _alone = own_cells(plan, root, batch_size), reports, alone
 
 
 def _protect(cell: str) -> str:
     assert _cells is not None  # noqa: S101 (set by the initializer)
     assert _reports is not None  # noqa: S101
-    return _cells.protect(_cells.plan.protections[cell], partial(_report, _reports, cell))
+    return _cells.protect(_cells.plan.protections[cell], partial(_report, _reports, cell), alone=_alone)
 
 
 def _report(reports: SimpleQueue[tuple[str, int, str]], cell: str, count: int, doing: str = "") -> None:

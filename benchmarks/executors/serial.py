@@ -27,4 +27,4 @@ class SerialExecutor(Executor):
 
     def run(self, pending: Sequence[Protection], on_progress: OnProgress) -> Generator[tuple[Protection, str]]:
         for protection in pending:
-            yield protection, self._cells.protect(protection, partial(on_progress, protection.id))
+            yield protection, self._cells.protect(protection, partial(on_progress, protection.id), alone=True)

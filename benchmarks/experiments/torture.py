@@ -62,7 +62,7 @@ SUITE: dict[str, Any] = {
 NAME = "torture"
 # What is in the name of a column that says what a run took.  Passes of a resumed training count what it prepared again,
 # and passes of the UNet are fewer where a killed run left intermediate results.  Passes per image are compared.
-COSTS = ("seconds", "peak_", "_passes")
+COSTS = ("seconds", "joules", "energy_", "peak_", "_passes")
 TABLES = ("leaderboard.csv", "cells.csv", "psr.csv", "items.csv", "failures.csv")
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # sums are rounded otherwise on another number of threads, and signs flip
 COMMAND = "from veilbench.benchmarks.cli import main; main()"

@@ -43,9 +43,27 @@ UNET = Column(
     "row",
     "UNet passes: forward and backward together, per image; less where intermediate results were there.",
 )
+HOST_ENERGY = Column(
+    "host_joules_per_image",
+    "J/image",
+    ".1f",
+    "lower",
+    "row",
+    "J/image: of the processors as a whole, whatever else ran on them included (RAPL, packages without memory).",
+)
+DEVICE_ENERGY = Column(
+    "device_joules_per_image",
+    "J/image GPU",
+    ".1f",
+    "lower",
+    "row",
+    "J/image GPU: of the graphics card as a whole, whatever else ran on it included (NVML).",
+)
 FORWARD = Column("forward_per_image", "forward passes", ".0f", "lower", "row")
 BACKWARD = Column("backward_per_image", "backward passes", ".0f", "lower", "row")
-COSTS = (SECONDS, TRAINING, UNET)
+SMALLEST_P = 1e-4  # p below it is said to be so
+ENERGY = (HOST_ENERGY, DEVICE_ENERGY)
+COSTS = (SECONDS, *ENERGY, TRAINING, UNET)
 
 
 def judge_column(judge: str) -> Column:
@@ -88,6 +106,13 @@ def shown(column: Column, value: Any) -> str:
         return "∞" if value > 0 else "-∞"
     text = format(float(value), column.format)
     return text.removesuffix("%")
+
+
+def p_text(p: float) -> str:
+    """A p value with two significant digits; a hyphen where there is none."""
+    if math.isnan(p):
+        return "-"
+    return f"< {SMALLEST_P:g}" if p < SMALLEST_P else f"{p:.2g}"
 
 
 def with_interval(column: Column, row: pd.Series[Any]) -> str:

@@ -17,7 +17,7 @@ from veilbench.metrics.base import Column
 
 from ..engine.names import WHITE_BOX_ENDING
 from ..engine.results import Results
-from .columns import PSR, PSR_WHITE_BOX, judge_column, score_columns, shown, white_box
+from .columns import PSR, PSR_WHITE_BOX, judge_column, p_text, score_columns, shown, white_box
 from .items import BLACK_BOX, WHITE_BOX, collect
 from .leaderboard import check_protocol
 from .pairs import IMAGE, TRIAL, columns, difference
@@ -128,13 +128,12 @@ def to_rich(table: pd.DataFrame, first: str, second: str) -> list[Table]:
 def _cells(row: pd.Series[Any]) -> list[str]:
     column = Column(row["column"], row["title"], row["format"], row["better"], "row")
     value, low, high = (_signed(column, row[name]) for name in ("difference", "low", "high"))
-    p, limit = row["p"], 1e-4
     return [
         str(row["title"]),
         shown(column, row["first"]),
         shown(column, row["second"]),
         f"{value} [{low}, {high}]",
-        "-" if math.isnan(p) else f"< {limit:g}" if p < limit else f"{p:.4f}",
+        p_text(row["p"]),
         str(row["n"]),
         "-" if math.isnan(row["needed"]) else f"{row['needed']:,.0f}",
     ]

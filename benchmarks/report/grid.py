@@ -1,144 +1,194 @@
-"""Pictures for people: sources beside their protected versions.  Made of PNGs alone, without torch."""
+"""Pictures for people: targets and sources beside what became of them.  Made of PNGs and stored scores, without torch.
+
+A column is two tiles wide: the target and the source, below them the protected photo and how it differs, and below
+that the cosine before and after.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from io import BytesIO
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from ..engine.intact import tell
 from ..engine.manifest import QuestionFacts
-from ..engine.records import ItemRecord
 from ..engine.results import Results
 from ..engine.sources import SHOWN, reference_name
-from ..engine.store import DamagedImageError, ProtectionFolder
+from .shown import (
+    FACTOR,
+    Answers,
+    Made,
+    Pixels,
+    amplified,
+    first_questions,
+    made_of,
+    owner,
+    read_pixels,
+    target_photo,
+    target_words,
+)
 
+PHOTOS = 4
+"""How many sources a grid shows."""
 TILE = 128
 GAP = 6
+APART = 12  # pixels more between columns
 LABEL = 22
-FACTOR = 8
-"""By how much differences are amplified, around gray."""
-
-Pixels = NDArray[np.uint8]
-"""``H x W x 3``, RGB."""
+CAPTION = 20
+MARK = 9
+COLUMN = 2 * (TILE + GAP) + APART
 
 
-def comparison(results: Results) -> Image.Image:
-    """One row of sources, then one row for each method: the first finished protection of each, same sources.
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A picture, gray where there is none; below it words, and a disc: full where the goal is reached, else empty."""
 
-    Where sources are divided among targets, each is shown with what was made of it for its own target.  Where makeup is
-    put on, the row ends with the face that it comes from.
+    image: Pixels | None
+    words: str = ""
+    success: bool | None = None
+    blank: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SheetRow:
+    """A line of words, and tiles below it, two in each column."""
+
+    label: str
+    tiles: Sequence[Tile]
+
+
+def comparison(results: Results, items: pd.DataFrame) -> Image.Image:
+    """A row of targets and sources, then one for each method: its first finished protection, same sources.
+
+    Where sources are divided among targets, each is shown with its own target and with what was made of it for that
+    one.  Where makeup is put on, the row ends with the face that it comes from.
 
     Args:
         results: whose methods to show; the run kept the sources that are shown.
+        items: rows of :func:`~benchmarks.report.items.collect`, or of :func:`~benchmarks.report.shown.shown_items`.
     """
-    items = list(results.manifest.dataset.items)[:SHOWN]
-    rows: list[tuple[str, list[Pixels | None]]] = [
-        ("source", [read_pixels(results.source_image(one)) for one in items])
-    ]
-    for question in first_questions(results):
-        cells = [owner(results, question, item).cell for item in items]
-        records = {cell: results.store.protection(cell).records() for cell in dict.fromkeys(cells)}
-        images = [
-            protected(results.store.protection(cell), records[cell], item)
-            for cell, item in zip(cells, items, strict=True)
-        ]
-        label = f"{question.label} ({question.goal})"
+    names, answers = results.manifest.dataset.items[:PHOTOS], Answers(results, items)
+    sources = [read_pixels(results.source_image(one)) for one in names]
+    questions = first_questions(results)
+    targets = _targets(results, questions, names)
+    rows = [_first_row(results, names, sources, targets)]
+    for question in questions:
+        made = made_of(results, answers, question, names)
+        tiles = [tile for source, one in zip(sources, made, strict=True) for tile in _pair(source, one)]
+        label = f"{question.label} ({question.goal}{_aims(made, targets)}{_judges(made)})"
         if reference := results.manifest.cells[question.cell].reference:
-            images.append(read_pixels(results.source_image(reference_name(reference))))
-            label += f", at the end its makeup reference: {reference}"
-        rows.append((label, images))
+            tiles.append(Tile(read_pixels(results.source_image(reference_name(reference))), "makeup reference"))
+            label += f", makeup: {reference}"
+        rows.append(SheetRow(label, tiles))
     return sheet(rows)
 
 
-def first_questions(results: Results, goal: str | None = None) -> list[QuestionFacts]:
-    """The first finished question of every method that changes photos, of all goals or of one."""
-    found: dict[str, QuestionFacts] = {}
-    for one in results.manifest.questions:
-        if one.label in found or goal not in (None, one.goal) or results.manifest.methods[one.label].family == "none":
-            continue
-        if results.store.protection(one.cell).finished():
-            found[one.label] = one
-    return list(found.values())
+def _targets(results: Results, questions: Sequence[QuestionFacts], names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Whom each source is to be taken for, by the first method that takes any for somebody."""
+    first = next((one for one in questions if one.targets), None)
+    return [() if first is None else owner(results, first, name).targets for name in names]
 
 
-def protected(folder: ProtectionFolder, records: Mapping[str, ItemRecord], item: str) -> Pixels | None:
-    """A protected image; None where there is none, or a damaged one, which is named."""
-    if not folder.image(item).is_file():
+def _first_row(
+    results: Results, names: Sequence[str], sources: Sequence[Pixels | None], targets: Sequence[tuple[str, ...]]
+) -> SheetRow:
+    """Sources, each behind its target where photos of those are kept."""
+    tiles = []
+    for name, source, wanted in zip(names, sources, targets, strict=True):
+        photo = target_photo(results, wanted)
+        before = Tile(None, blank=True) if photo is None else Tile(photo, f"target: {target_words(wanted)}")
+        tiles += [before, Tile(source, f"source {name}")]
+    pictures = "target and source" if any(not one.blank for one in tiles[::2]) else "source"
+    label = f"{pictures}; below: protected, difference x{FACTOR}, cosine before and after; full disc: reaches the goal"
+    return SheetRow(label, tiles)
+
+
+def _pair(source: Pixels | None, made: Made) -> tuple[Tile, Tile]:
+    words = " to ".join(f"{one:.2f}" for one in (made.before, made.after) if one is not None)
+    return Tile(made.image, words if made.after is not None else "", made.success), Tile(amplified(source, made.image))
+
+
+def _aims(made: Sequence[Made], targets: Sequence[tuple[str, ...]]) -> str:
+    """Whom a method takes sources for where that is not whom the first row shows."""
+    other = [one for one, shown in zip(made, targets, strict=True) if one.targets and one.targets != shown]
+    own = dict.fromkeys(target_words(one.targets) for one in other)
+    return "".join(f", target: {words}" for words in own)
+
+
+def _judges(made: Sequence[Made]) -> str:
+    found = ", ".join(dict.fromkeys(one.judge for one in made if one.judge))
+    return f", cosine by {found}" if found else ""
+
+
+def protection_sheet(results: Results, cell: str, items: pd.DataFrame) -> Image.Image | None:
+    """The first sources, what became of them in one protection, and how that differs.
+
+    Args:
+        results: of the comparison.
+        cell: id of the protection.
+        items: as :func:`comparison` has them, at least those of the protection.
+
+    Returns:
+        None where none of them is finished.
+    """
+    question, names = results.questions(cell)[0], results.items(results.manifest.cells[cell])
+    wanted = [name for name in results.manifest.dataset.items[:SHOWN] if name in names][:PHOTOS]
+    made = made_of(results, Answers(results, items), question, wanted)
+    found = [
+        (name, source, one)
+        for name, one in zip(wanted, made, strict=True)
+        if one.image is not None and (source := read_pixels(results.source_image(name))) is not None
+    ]
+    if not found:
         return None
-    try:
-        data = folder.content(item, records.get(item))
-    except DamagedImageError:
-        tell(folder.image(item), "not what was recorded")
-        return None
-    return read_pixels(BytesIO(data))
+    names_found, sources = [name for name, *_ in found], [source for _, source, _ in found]
+    first = _first_row(results, names_found, sources, [one.targets for *_, one in found])
+    tiles = [tile for _, source, one in found for tile in _pair(source, one)]
+    return sheet([first, SheetRow(f"{question.goal}{_judges([one for *_, one in found])}", tiles)])
 
 
-def read_pixels(path: Path | BytesIO) -> Pixels | None:
-    """A PNG of ours; None where there is none, or a damaged one, which a run makes again."""
-    try:
-        with Image.open(path, formats=("PNG",)) as file:
-            return np.asarray(file.convert("RGB"))
-    except (OSError, SyntaxError, ValueError):  # what Pillow raises for a damaged file
-        return None
-
-
-def owner(results: Results, question: QuestionFacts, item: str) -> QuestionFacts:
-    """``question``, or the one beside it whose group has ``item`` where sources are divided among targets."""
-    wanted = (question.label, question.goal, question.held_out)
-    beside = [one for one in results.manifest.questions if (one.label, one.goal, one.held_out) == wanted]
-    return next(one for one in (question, *beside) if item in results.items(one))
-
-
-def sheet(rows: Sequence[tuple[str, Sequence[Pixels | None]]]) -> Image.Image:
-    """Labelled rows of pictures, each scaled to a square tile; None is a gray tile."""
-    columns = max(len(images) for _, images in rows)
-    width = GAP + columns * (TILE + GAP)
-    height = GAP + len(rows) * (TILE + LABEL + GAP)
-    canvas = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(canvas)
+def sheet(rows: Sequence[SheetRow]) -> Image.Image:
+    """Labelled rows of pictures, each scaled to a square tile, with their captions."""
     font = ImageFont.load_default(size=14)
-    for row, (label, images) in enumerate(rows):
-        top = GAP + row * (TILE + LABEL + GAP)
-        draw.text((GAP, top), label, fill="black", font=font)
-        for column, image in enumerate(images):
-            left = GAP + column * (TILE + GAP)
-            canvas.paste(_tile(image), (left, top + LABEL))
+    columns = max(len(row.tiles) for row in rows)
+    right = max(int(font.getlength(row.label)) for row in rows) + 2 * GAP
+    height = GAP + len(rows) * (LABEL + TILE + CAPTION + GAP)
+    canvas = Image.new("RGB", (max(left(columns - 1) + TILE + GAP, right), height), "white")
+    draw = ImageDraw.Draw(canvas)
+    for at, row in enumerate(rows):
+        draw.text((GAP, top(at) - LABEL), row.label, fill="black", font=font)
+        for column, tile in enumerate(row.tiles):
+            if not tile.blank:
+                canvas.paste(_picture(tile.image), (left(column), top(at)))
+            _caption(draw, tile, left(column), top(at) + TILE + 2)
     return canvas
 
 
-def protection_sheet(results: Results, cell: str) -> Image.Image | None:
-    """The first sources, what became of them, and the difference (amplified eight times around gray).
-
-    None where none of them is finished.
-    """
-    folder = results.store.protection(cell)
-    records, items = folder.records(), results.manifest.dataset.items[:SHOWN]
-    read = [(read_pixels(results.source_image(item)), protected(folder, records, item)) for item in items]
-    found = [(source, image) for source, image in read if source is not None and image is not None]
-    if not found:
-        return None
-    differences = [amplified(source, image) for source, image in found]
-    return sheet(
-        [
-            ("source", [source for source, _ in found]),
-            ("protected", [image for _, image in found]),
-            (f"difference x{FACTOR}", differences),
-        ]
-    )
+def left(column: int) -> int:
+    """Where the tile with that number begins in a row, in pixels."""
+    return GAP + column // 2 * COLUMN + column % 2 * (TILE + GAP)
 
 
-def amplified(source: Pixels, image: Pixels) -> Pixels:
-    """What was added to a photo, :data:`FACTOR` times as large, around gray."""
-    moved = (image.astype(np.int16) - source.astype(np.int16)) * FACTOR + 128
-    return moved.clip(0, 255).astype(np.uint8)
+def top(row: int) -> int:
+    """Where the tiles of a row begin, in pixels."""
+    return GAP + row * (LABEL + TILE + CAPTION + GAP) + LABEL
 
 
-def _tile(image: Pixels | None) -> Image.Image:
+def _caption(draw: ImageDraw.ImageDraw, tile: Tile, x: int, y: int) -> None:
+    font = ImageFont.load_default(size=12)
+    words = tile.words
+    while words and font.getlength(words) > TILE - MARK:
+        words = f"{words.removesuffix('...')[:-1]}..."
+    draw.text((x, y), words, fill="#444444", font=font)
+    if tile.success is not None:
+        start = x + font.getlength(words) + 6
+        disc = (start, y + 4, start + MARK, y + 4 + MARK)
+        draw.ellipse(disc, fill="#222222" if tile.success else None, outline="#222222")
+
+
+def _picture(image: Pixels | None) -> Image.Image:
     if image is None:
         return Image.new("RGB", (TILE, TILE), "lightgray")
     picture = Image.fromarray(np.ascontiguousarray(image))

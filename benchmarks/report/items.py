@@ -35,7 +35,8 @@ def collect(results: Results, cell: str | None = None) -> pd.DataFrame:
         ``similarity_source`` (to the clean source), ``success@<far>`` for every calibrated FAR, ``threshold`` and
         ``success`` (at the suite's FAR), the columns that judges answer (1, 0, or NaN without an answer; those of a
         target for the question's targets), the columns of every score of an image, ``seconds, forward, backward``
-        (passes of recognisers), ``<network>_passes`` (both ways, of every other network that a method counts).
+        (passes of recognisers), ``host_joules`` and ``device_joules`` where any is known,
+        ``<network>_passes`` (both ways, of every other network that a method counts).
     """
     questions = [question for question in results.manifest.questions if cell in (None, question.cell)]
     cells = list(dict.fromkeys(question.cell for question in questions))

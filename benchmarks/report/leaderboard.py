@@ -165,10 +165,10 @@ def _row(results: Results, group: pd.DataFrame) -> dict[str, Any]:
     for column in judged_columns(results.manifest.scores):
         row |= named(column.name, _rate(black, column.name, confidence))
         row |= named(white_box(column).name, _rate(white, column.name, confidence))
-    passes = [name for name in map(str, images) if name.endswith("_passes")]
+    counted = [name for name in map(str, images) if name.endswith(("_passes", "_joules"))]
     return {
         **row,
-        **{f"{name}_per_image": images[name].mean() for name in ("seconds", "forward", "backward", *passes)},
+        **{f"{name}_per_image": images[name].mean() for name in ("seconds", "forward", "backward", *counted)},
         **_training(results, cells),
         "images": len(images),
         "sources": images["item"].nunique(),

@@ -23,7 +23,8 @@ def read_images(results: Results, cells: Iterable[str]) -> pd.DataFrame:
 
     Returns:
         Columns ``cell, item, countermeasure``, those of every score of an image (NaN where it is not stored),
-        ``seconds, forward, backward`` and passes of other networks.
+        ``seconds, forward, backward``, ``host_joules`` and ``device_joules`` where any is known, and passes of other
+        networks.
     """
     costs = _costs(results, cells)
     if costs.empty:
@@ -123,6 +124,7 @@ def _cost(record: ItemRecord, recognizers: Collection[str]) -> dict[str, Any]:
     return {
         "item": record.id,
         "seconds": record.seconds,
+        **{f"{part}_joules": joules for part, joules in record.joules.items()},
         "forward": sum(count for name, count in record.forward.items() if name in recognizers),
         "backward": sum(count for name, count in record.backward.items() if name in recognizers),
         **{

@@ -11,6 +11,7 @@ from veilbench.metrics.base import Column
 from ..engine.results import Results
 from .columns import (
     BACKWARD,
+    ENERGY,
     FORWARD,
     PSR,
     PSR_WHITE_BOX,
@@ -57,7 +58,7 @@ def _goal(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
             found[RANK] = [rank_text(row) for _, row in rows.iterrows()]
             for worst in present([PSR_WORST], rows):
                 found[worst.title] = [with_interval(worst, row) for _, row in rows.iterrows()]
-    costs = [SECONDS, *present([TRAINING], rows)]
+    costs = [SECONDS, *present([*ENERGY, TRAINING], rows)]
     measured = shown_scores(results, rows)
     last = max((at for at, column in enumerate(measured) if column.judged), default=-1)
     for at, column in enumerate(measured):
@@ -119,7 +120,7 @@ def note_lines(results: Results, table: pd.DataFrame, full: bool = True) -> list
     ]
     if len(results.manifest.treatments) > 1:
         lines.append("Countermeasure: done to protected photos before recognisers and metrics see them.")
-    columns = [*present([PSR_WORST, UNET, TRAINING], table), *score_columns(results)]
+    columns = [*present([PSR_WORST, UNET, *ENERGY, TRAINING], table), *score_columns(results)]
     lines += dict.fromkeys(column.note for column in columns if column.note)
     lines += dict.fromkeys(one.caution for one in results.manifest.scores if one.caution)
     lines += [f"{one.kind} is empty: {one.missing}." for one in missing_scores(results)]
@@ -276,7 +277,7 @@ def _fitting(results: Results, text: pd.DataFrame, width: int) -> tuple[pd.DataF
     answered = [one.title for column in score_columns(results) if column.judged for one in (column, white_box(column))]
     judges = [judge_column(judge).title for judge in results.manifest.judges]
     lesser = ["family", "n", "gallery", "passes", UNET.title, *reversed(of_rows), *reversed(later), *reversed(answered)]
-    lesser += [*reversed(judges), TRAINING.title, SECONDS.title, PSR_WORST.title, RANK]
+    lesser += [*reversed(judges), *(column.title for column in (*ENERGY, TRAINING, SECONDS, PSR_WORST)), RANK]
     left_out: list[str] = []
     for name in lesser:
         needed = 1 + sum(3 + max(len(str(one)), *text[one].map(len)) for one in text)

@@ -21,12 +21,16 @@ from .items import collect
 from .kept import up_to_date
 from .leaderboard import answers, leaderboard, rates
 from .pairs import pairs, rankings
+from .shown import shown_items
 from .stored import item_columns, judged_columns
 from .tables import to_markdown
 from .tradeoff import tradeoff
 
 ITEMS = "items.parquet"
-PROVENANCE = ("warm_up_seconds", "batch_size", "devices", "commit", "dirty", "processor", "threads", "accelerator")
+PROVENANCE = (
+    *("warm_up_seconds", "energy_missing", "batch_size", "devices", "commit", "dirty"),
+    *("processor", "threads", "accelerator"),
+)
 
 
 def write_report(results: Results, redraw: bool = True) -> pd.DataFrame:
@@ -44,7 +48,8 @@ def write_report(results: Results, redraw: bool = True) -> pd.DataFrame:
     """
     pictures = results.folder / "grid.png", results.folder / "tradeoff.png"
     table = write_tables(results) if redraw else up_to_date(results, write_tables)
-    grid = comparison(results)  # also where it is not saved: what it shows is read, and damage named
+    # also where it is not saved: what it shows is read, and damage named
+    grid = comparison(results, shown_items(results))
     written = (results.folder / ITEMS).stat().st_mtime_ns  # with every other table, for other code, too
     if redraw or not all(_drawn(picture, written) for picture in pictures):
         with replacing(pictures[0]) as temporary:
@@ -121,6 +126,7 @@ def cells(results: Results, items: pd.DataFrame) -> pd.DataFrame:
         seconds_per_image=("seconds", "mean"),
         forward_per_image=("forward", "mean"),
         backward_per_image=("backward", "mean"),
+        **{f"{name}_per_image": (name, "mean") for name in map(str, items) if name.endswith("_joules")},
     )
     provenance = {cell: results.store.protection(cell).cell for cell in results.manifest.cells}
     for column in PROVENANCE:

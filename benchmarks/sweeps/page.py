@@ -19,6 +19,8 @@ from ..report.page.page import NAME, page_parts, templates
 
 SPEC = "sweep.json"
 """What a sweep asks, beside its tables."""
+NUMBER = "trial"
+"""The column that trials are named by."""
 FEWEST = 10
 """Complete trials below which nothing is said of importance."""
 
@@ -63,9 +65,9 @@ def sweep_page(folder: Path) -> str:
             verdict=_verdict(spec, front),
             facts=_facts(spec, trials),
             picture=base64.b64encode(picture.read_bytes()).decode() if picture.is_file() else "",
-            front=_grid(spec, front),
+            front=_grid(spec, front, "front"),
             importance=_importance(importance),
-            trials=_grid(spec, trials),
+            trials=_grid(spec, trials, "trials"),
             fewest=FEWEST,
         )
     )
@@ -113,16 +115,19 @@ def _range(choice: Any) -> str:
     return f"{choice['low']:g} to {choice['high']:g}{', logarithmic' if choice['log'] else ''}"
 
 
-def _grid(spec: Mapping[str, Any], rows: pd.DataFrame) -> Grid:
+def _grid(spec: Mapping[str, Any], rows: pd.DataFrame, caption: str) -> Grid:
     """A table of trials."""
     directions = _labels(spec)
-    kinds = {name: "number" if _numeric(rows[name]) else "text" for name in map(str, rows)}
+    kinds = {name: "number" if _numeric(rows[name]) else "text" for name in map(str, rows) if name != NUMBER}
     heads = [
         Head(name, kind, "lower" if directions.get(name) == "minimize" else "higher" if name in directions else "")
         for name, kind in kinds.items()
     ]
-    cells = [[_cell(row[name], kind) for name, kind in kinds.items()] for row in rows.to_dict("records")]
-    return Grid("", heads, [Row("", "", one) for one in cells])
+    cells = [
+        Row(str(row[NUMBER]), "", [_cell(row[name], kind) for name, kind in kinds.items()])
+        for row in rows.to_dict("records")
+    ]
+    return Grid(caption, heads, cells, first=Head(NUMBER))
 
 
 def _numeric(column: pd.Series[Any]) -> bool:
@@ -136,19 +141,21 @@ def _cell(value: Any, kind: str) -> Cell:
 
 
 def _importance(rows: pd.DataFrame) -> Grid:
-    heads = [Head("objective", "text"), Head("parameter", "text"), Head("importance"), Head("trials")]
+    heads = [Head("objective", "text"), Head("importance"), Head("trials")]
     cells = [
-        [
-            text(str(row["objective"])),
-            text(str(row["parameter"])),
-            Cell(
-                f"{row['importance']:.2f}",
-                raw(row["importance"]),
-                span=(0, 100 * row["importance"]),
-                share=100 * row["importance"],
-            ),
-            Cell(str(row["trials"]), raw(row["trials"])),
-        ]
+        Row(
+            str(row["parameter"]),
+            "",
+            [
+                text(str(row["objective"])),
+                _share(row["importance"]),
+                Cell(str(row["trials"]), raw(row["trials"])),
+            ],
+        )
         for row in rows.to_dict("records")
     ]
-    return Grid("", heads, [Row("", "", one) for one in cells])
+    return Grid("importance", heads, cells, first=Head("parameter", "text"))
+
+
+def _share(value: float) -> Cell:
+    return Cell(f"{value:.2f}", raw(value), span=(0, 100 * value), share=100 * value)

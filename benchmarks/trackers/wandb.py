@@ -19,8 +19,9 @@ from ..engine.identity import fingerprint
 from ..engine.json_files import read_json, write_json
 from ..engine.results import Results
 from ..engine.store import ProtectionFolder
-from ..report.grid import protection_sheet, read_pixels
+from ..report.grid import protection_sheet
 from ..report.items import collect
+from ..report.shown import read_pixels
 from .base import Tracker
 from .wandb_fields import LONGEST_TAG, board_summary, config, judged, name, summary, tags, trial_fields
 from .wandb_mode import Mode, wandb_mode, wandb_settings
@@ -85,7 +86,7 @@ class WandbTracker(Tracker):
             tags=tags(results, cell),
             config=config(results, cell),
         ) as run:
-            _fill(run, {"items": items}, {"images": protection_sheet(results, cell)})
+            _fill(run, {"items": items}, {"images": protection_sheet(results, cell, items)})
             run.summary.update(summary(results, cell, items))
             _attach(run, cell, folder)
         write_json(marker, {**(read_json(marker) or {}), place: stamp})

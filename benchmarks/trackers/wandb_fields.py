@@ -104,6 +104,7 @@ def summary(results: Results, cell: str, items: pd.DataFrame) -> dict[str, float
             **_rates(mine),
             **_answers(results, mine),
             **{one: images[one].mean() for one in (*item_columns(results), "seconds", "forward", "backward")},
+            **{one: images[one].mean() for one in map(str, images) if one.endswith("_joules")},
             **kept_numbers(results, treatment, [cell]),
         }
         values |= {f"{prefix}{key}": value for key, value in found.items()}

@@ -13,7 +13,7 @@ from ..engine.checksums import covered, record_checksums
 from ..engine.intact import whole_png
 from ..engine.json_files import read_json, write_json
 from ..engine.results import Results, write_manifest
-from ..engine.sources import reference_name
+from ..engine.sources import reference_name, target_name
 from ..engine.store import IMPORTED, ProtectionFolder, Store
 from .places import Places
 
@@ -86,9 +86,10 @@ def _copy_protection(
 
 
 def _clean_photos(results: Results, chosen: Chosen) -> Iterable[Path]:
-    """Those that are kept of the chosen sources, and the makeup references."""
+    """Those that are kept of the chosen sources, of the targets, and the makeup references."""
     if not chosen.sources:
         return []
     references = {reference_name(one.reference) for one in results.manifest.cells.values() if one.reference}
-    paths = [results.source_image(item) for item in sorted(chosen.items | references)]
+    targets = set(map(target_name, results.manifest.dataset.targets.values()))
+    paths = [results.source_image(item) for item in sorted(chosen.items | references | targets)]
     return [path for path in paths if path.is_file() and whole_png(path.read_bytes())]

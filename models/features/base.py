@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from veilbench.datasets.photos import to_uint8
 from veilbench.errors import WeightsError
 from veilbench.files import file_sha256
+
+from .files import WeightsFile
 
 CHUNK = 8
 
@@ -35,17 +37,15 @@ class FeatureNetwork(nn.Module, ABC):
         kind: the name in suites and in columns.
         side: of the square that photos are resized to.
         description: a noun phrase for below tables: which network it is, and how photos reach it.
-        file: name of the one file with its weights.
+        weights: the one file with its weights.
         sha256: of that file.  Another network never wears its name.
-        source: how to get that file, as it stands in a message.
     """
 
     kind: ClassVar[str]
     side: ClassVar[int]
     description: ClassVar[str]
-    file: ClassVar[str]
+    weights: ClassVar[WeightsFile]
     sha256: ClassVar[str]
-    source: ClassVar[str]
 
     def __init__(self, weights: Path) -> None:
         super().__init__()
@@ -58,26 +58,20 @@ class FeatureNetwork(nn.Module, ABC):
         self.requires_grad_(False).eval()
 
     @classmethod
-    def places(cls) -> Sequence[Path]:
-        """Where the file is looked for, in order; the first is where to put it."""
-        return [Path(torch.hub.get_dir()) / "checkpoints" / cls.file]
-
-    @classmethod
     def find(cls, path: Path | None = None) -> Path:
         """The file of the weights, checked to be the very one.  Nothing is downloaded.
 
         Args:
-            path: of the user's copy; by default the first of :meth:`places` that is there.
+            path: of the user's copy; by default the first that is there of :meth:`WeightsFile.places`.
 
         Raises:
             WeightsError: when there is none, or it is another file.
         """
-        places = [path] if path else cls.places()
-        found = next((place for place in places if place.is_file()), None)
+        found = (path if path.is_file() else None) if path else cls.weights.found()
         if found is None:
             raise WeightsError(
-                f"{places[0]}: not there, and {cls.kind} needs {cls.file}; veilbench downloads nothing: {cls.source}, "
-                "or set `weights` of the score realism to your copy"
+                f"{path or cls.weights.places()[0]}: not there, and {cls.kind} needs {cls.weights.file}; veilbench "
+                f"downloads nothing: {cls.weights.source}, or set `weights` of the score realism to your copy"
             )
         try:
             cls.check(file_sha256(found), found)
@@ -90,8 +84,8 @@ class FeatureNetwork(nn.Module, ABC):
         """Raise :class:`WeightsError` for a file ``path`` with another hash than the network's."""
         if sha256 != cls.sha256:
             raise WeightsError(
-                f"{path}: another file than {cls.file}, or a damaged one (its sha256 is {sha256}, not {cls.sha256}); "
-                f"{cls.source}"
+                f"{path}: another file than {cls.weights.file}, or a damaged one (its sha256 is {sha256}, not "
+                f"{cls.sha256}); {cls.weights.source}"
             )
 
     @classmethod

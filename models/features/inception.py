@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import platform
 import warnings
-from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +12,7 @@ from torch import nn
 from veilbench.errors import WeightsError
 
 from .base import FeatureNetwork
+from .files import INCEPTION
 
 
 class Inception(FeatureNetwork):
@@ -32,19 +31,8 @@ class Inception(FeatureNetwork):
     kind = "inception"
     side = 299
     description = "Inception-v3 as clean-fid has it (mode clean: whole photos, its bicubic filter, 299 x 299)"
-    file = "inception-2015-12-05.pt"
-    # of 95,607,719 bytes; the hash is what Git LFS records of public copies
-    sha256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
-    source = (
-        "get it from https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt "
-        "(95,607,719 bytes) and put it there"
-    )
-
-    @classmethod
-    def places(cls) -> Sequence[Path]:
-        """Torch's own cache, then clean-fid's."""
-        cleanfids = Path() if platform.system() == "Windows" else Path("/tmp")  # noqa: S108 (its content is checked)
-        return [*super().places(), cleanfids / cls.file]
+    weights = INCEPTION
+    sha256 = INCEPTION.sha256
 
     @classmethod
     def load(cls, weights: Path) -> nn.Module:
@@ -54,7 +42,7 @@ class Inception(FeatureNetwork):
         # what was checked is what is run, and clean-fid wants this very name
         with TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)  # deprecated, and the only form of this file
-            Path(folder, cls.file).write_bytes(content)
+            Path(folder, cls.weights.file).write_bytes(content)
             network: nn.Module = InceptionV3W(folder, download=False)
         return network
 

@@ -11,9 +11,10 @@ import yaml
 from PIL import Image
 
 from veilbench.benchmarks.engine.plan import Plan
-from veilbench.benchmarks.report.grid import GAP, LABEL, TILE
+from veilbench.benchmarks.report.grid import PHOTOS, TILE, left, top
 from veilbench.benchmarks.specs.suite import load_suite
 from veilbench.datasets.ladn import LADN
+from veilbench.datasets.photos import to_uint8
 from veilbench.datasets.preparation import prepare
 from veilbench.errors import UserError
 
@@ -67,6 +68,15 @@ def test_any_target_contradicts_groups(grouped: Path) -> None:
     assert plan(grouped, "suite.protocol.targets=any", "dataset.grouping=all").questions
 
 
+def tile(grid: Image.Image, column: int, row: int) -> bytes:
+    x, y = left(column), top(row)
+    return grid.crop((x, y, x + TILE, y + TILE)).tobytes()
+
+
+def enlarged(photo: Image.Image) -> bytes:
+    return photo.resize((TILE, TILE), Image.Resampling.NEAREST).tobytes()
+
+
 def test_everything_counts_each_group_alone(grouped: Path, veilbench: Veilbench) -> None:
     results = grouped.parent / "results"
     outcome = veilbench("run", grouped, "--results", results, "--tracker", "none")
@@ -86,16 +96,17 @@ def test_everything_counts_each_group_alone(grouped: Path, veilbench: Veilbench)
     assert dict(table["sources"]) == {"clean": 9, "pgd": 9}
     assert dict(table["failed"]) == {"clean": 0, "pgd": 0}
 
-    # the picture shows every source with what was made of it for its own target
+    # the picture shows every source with its own target and with what was made of it for that one
     made = plan(grouped).questions
     with Image.open(tables_of(results) / "grid.png") as grid:
-        for column, item in enumerate(IDS[:8]):
+        faces = {one.name: one.image for one in plan(grouped).dataset.targets}
+        for column, item in enumerate(IDS[:PHOTOS]):
             own = next(question for question in made if question.label == "pgd" and item in question.items)
             image = results / "store" / "protections" / own.protection.id / "images" / f"{item}.png"
-            left, top = GAP + column * (TILE + GAP), GAP + (TILE + LABEL + GAP) + LABEL
             with Image.open(image) as protected:
-                shown = protected.resize((TILE, TILE), Image.Resampling.NEAREST)
-            assert grid.crop((left, top, left + TILE, top + TILE)).tobytes() == shown.tobytes()
+                assert tile(grid, 2 * column, 1) == enlarged(protected)
+            face = to_uint8(faces[own.target]).permute(1, 2, 0).numpy()
+            assert tile(grid, 2 * column, 0) == enlarged(Image.fromarray(face))
 
     stored = {path: path.stat().st_mtime_ns for path in results.rglob("*.png")}
     planned = veilbench("plan", grouped, "--results", results).out

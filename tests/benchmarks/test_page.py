@@ -6,6 +6,7 @@ import base64
 import json
 import math
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -22,13 +23,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from veilbench.benchmarks.cli import main
+from veilbench.benchmarks.engine.manifest import DatasetFacts, Manifest
+from veilbench.benchmarks.engine.plan import Plan
 from veilbench.benchmarks.engine.results import Results
+from veilbench.benchmarks.engine.sources import target_name
+from veilbench.benchmarks.engine.store import Store
+from veilbench.benchmarks.report.columns import p_text
+from veilbench.benchmarks.report.grid import comparison, left, top
 from veilbench.benchmarks.report.items import collect
 from veilbench.benchmarks.report.page.axes import Axis, labelled
 from veilbench.benchmarks.report.page.colors import diverging, ink, sequential
 from veilbench.benchmarks.report.page.data import BEGIN, END, read_report
 from veilbench.benchmarks.report.page.photos import Picture, galleries
 from veilbench.benchmarks.report.page.scatter import pareto
+from veilbench.benchmarks.report.shown import target_photo, target_words
+from veilbench.benchmarks.specs.suite import load_suite
 from veilbench.errors import UserError
 from veilbench.metrics.base import Column
 
@@ -118,25 +127,80 @@ def decoded(picture: Picture) -> NDArray[np.int64]:
 def test_photos_are_those_of_the_store_with_what_judges_said(written: Path) -> None:
     results = Results.open(written.parent)
     items = collect(results)
+    faces = Plan(load_suite(results.manifest.file)).dataset.targets
     found = galleries(results, items, 3)
     assert list(found) == ["impersonate", "dodge"]
     for goal, gallery in found.items():
         names = [name for name, _ in gallery.methods]
         assert names == ["pgd", HOSTILE, "mi_fgsm"]
-        assert [item for item, *_ in gallery.rows] == list(results.manifest.dataset.items[:3])
-        for (item, source, shown), name in product(gallery.rows, names):
-            one = shown[names.index(name)]
+        assert [row.item for row in gallery.rows] == list(results.manifest.dataset.items[:3])
+        assert gallery.targets is (goal == "impersonate")
+        for row, name in product(gallery.rows, names):
+            item, one = row.item, row.shown[names.index(name)]
             assert one is not None
             asked = next(it for it in results.manifest.questions if (it.label, it.goal) == (name, goal))
             with Image.open(results.store.protection(asked.cell).image(item)) as image:
                 assert np.array_equal(decoded(one.image), np.asarray(image))
-            moved = 8 * (decoded(one.image) - decoded(source)) + 128
+            moved = 8 * (decoded(one.image) - decoded(row.source)) + 128
             assert np.array_equal(decoded(one.difference), moved.clip(0, 255))
             same = items.query("countermeasure == 'none' and role == 'black_box' and item == @item and goal == @goal")
             same = same[(same["target"] == asked.target) & (same["held_out"] == asked.held_out)]
             before, after = (same[same["method"] == label].iloc[0] for label in ("clean", name))
             assert (one.before, one.after, one.success) == (before.similarity, after.similarity, after.success)
             assert one.judge == after.judge == asked.held_out
+            if row.target is not None:
+                assert (row.aim, one.target) == (asked.target, "")
+                face = next(target.image for target in faces if target.name == asked.target)
+                assert np.array_equal(decoded(row.target), (face * 255).round().permute(1, 2, 0).numpy())
+
+
+@pytest.mark.slow
+def test_results_without_targets_photos_show_none(written: Path, tmp_path: Path) -> None:
+    """Those of an older manifest, or whose files are gone: the method's column says whom a photo is to be taken for."""
+    shutil.copytree(written.parents[2], tmp_path / "r")
+    content = json.loads((written.parent / "manifest.json").read_text(encoding="utf-8"))
+    older = {key: value for key, value in content["dataset"].items() if key != "targets"}
+    for path in (tmp_path / "r" / "store" / "sources").rglob("target~*.png"):
+        path.unlink()
+    for root, dataset in ((tmp_path / "r", content["dataset"]), (written.parents[2], older)):
+        results = Results(Manifest.model_validate({**content, "dataset": dataset}), Store(root), tmp_path)
+        gallery = galleries(results, collect(results), 1)["impersonate"]
+        (row,) = gallery.rows
+        assert (gallery.targets, row.target) == (False, None)
+        assert {one.target for one in row.shown if one is not None} == {content["questions"][0]["target"]}
+        picture = comparison(results, collect(results))
+        assert picture.getpixel((left(0) + 5, top(0) + 5)) == (255, 255, 255)
+        assert picture.getpixel((left(1) + 5, top(0) + 5)) != (255, 255, 255)
+
+
+def test_many_targets_share_one_tile(tmp_path: Path) -> None:
+    """A photo of each of the first four, however many they are, and their names."""
+    colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0), (9, 9, 9)]
+    names = [f"t{at}" for at in range(5)]
+    hashes = {name: f"{at:x}" * 64 for at, name in enumerate(names)}
+    (tmp_path / "store").mkdir()
+    facts = DatasetFacts(name="d", digest="ab" * 32, synthetic=True, items=("a",), targets=hashes)
+    results = Results(Manifest.model_construct(dataset=facts), Store(tmp_path), tmp_path)
+    for name, colour in zip(names, colours, strict=True):
+        path = results.store.source_image(facts.digest, target_name(hashes[name]))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), colour).save(path)
+    one, all_of_them = target_photo(results, names[2:3]), target_photo(results, names)
+    assert one is not None
+    assert all_of_them is not None
+    assert one.shape == all_of_them.shape == (40, 40, 3)
+    assert {tuple(one[5, 5]), tuple(one[35, 35])} == {colours[2]}
+    assert [tuple(all_of_them[y, x]) for y in (5, 35) for x in (5, 35)] == colours[:4]
+    assert target_words(names) == "any of t0, t1, t2, t3 and 1 more"
+    assert target_photo(results, ["nobody"]) is None
+
+
+@pytest.mark.parametrize(
+    ("p", "words"),
+    [(0.5, "0.5"), (0.04567, "0.046"), (0.0001, "0.0001"), (0.00009, "< 0.0001"), (1.0, "1"), (math.nan, "-")],
+)
+def test_p_values_are_written_alike(p: float, words: str) -> None:
+    assert p_text(p) == words
 
 
 @pytest.mark.slow

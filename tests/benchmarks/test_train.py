@@ -28,7 +28,7 @@ from veilbench.benchmarks.engine import train as train_module
 from veilbench.benchmarks.engine.plan import Plan
 from veilbench.benchmarks.engine.train import train
 from veilbench.benchmarks.engine.training_folder import TrainingFolder
-from veilbench.benchmarks.report.grid import GAP, LABEL, TILE
+from veilbench.benchmarks.report.grid import TILE, left, top
 from veilbench.benchmarks.report.items import collect
 from veilbench.benchmarks.report.leaderboard import leaderboard
 from veilbench.benchmarks.specs.suite import load_suite
@@ -541,9 +541,9 @@ def test_a_reference_s_makeup_is_put_on_and_shown(world: Path, veilbench: Veilbe
     assert float(board["seconds_per_training"]["diffam_embedded"]) > 0
     assert list((world / "r" / "store" / "trainings").glob("diffam-impersonate-*-evening-*/weights.safetensors"))
     worn = SyntheticMakeup(sources=1, targets=1, size=32).references["evening"].makeup
-    left, top = GAP + 2 * (TILE + GAP), GAP + (TILE + LABEL + GAP) + LABEL
+    x, y = left(4), top(1)  # behind two tiles of each of two sources
     with Image.open(folder / "grid.png") as grid:
-        shown = np.asarray(grid.crop((left, top, left + TILE, top + TILE)))
+        shown = np.asarray(grid.crop((x, y, x + TILE, y + TILE)))
     expected = (worn * 255).round().to(torch.uint8).permute(1, 2, 0).numpy().repeat(TILE // 32, 0).repeat(TILE // 32, 1)
     # One level apart at most: faces drawn in another number at once may round otherwise.
     np.testing.assert_allclose(shown.astype(int), expected, rtol=0, atol=1)

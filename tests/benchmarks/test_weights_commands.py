@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -13,8 +15,12 @@ import yaml
 
 import veilbench as api
 from veilbench.benchmarks.specs.recognizers import load_recognizer_spec, recognizer_identity
-from veilbench.errors import UserError
+from veilbench.errors import UserError, WeightsError
 from veilbench.files import file_sha256
+from veilbench.metrics.lpips import LpipsScore
+from veilbench.metrics.realism import Realism
+from veilbench.models.features.files import FILES, TRUNKS, Net
+from veilbench.models.features.networks import FEATURE_NETWORKS
 from veilbench.models.recognizers.state_dict import build_backbone
 
 from .conftest import Outcome
@@ -54,6 +60,44 @@ def test_list_tells_what_is_missing_and_how_to_get_it(veilbench: Veilbench, fold
     assert "embedded" not in told
     assert str(folder) in told
     assert not folder.exists()
+
+
+def test_list_knows_the_networks_that_scores_look_with(
+    veilbench: Veilbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that scores can ask for; of a missing one the place where the score itself would look first."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    asked = {kind: Realism(features=kind) for kind in FEATURE_NETWORKS}
+    asked |= {f"lpips {net}": LpipsScore(net=net) for net in get_args(Net)}
+    assert {one.name for one in FILES} == set(asked)
+    places = {}
+    for name, score in asked.items():
+        with pytest.raises(WeightsError) as caught:
+            score.depends_on(None)  # type: ignore[arg-type]
+        places[name] = Path(str(caught.value).partition(": ")[0])
+    told = plain(veilbench("weights", "list"))
+    for one in FILES:
+        assert one.source.replace(" ", "") in told
+        assert one.package or f"{one.source}:{places[one.name]}".replace(" ", "") in told
+        assert one.use.replace(" ", "") in told
+    assert told.count("toget") >= len(FILES)
+    (place := places["lpips alex"]).parent.mkdir(parents=True)
+    place.write_bytes(bytes(1_500_000))
+    after = plain(veilbench("weights", "list"))
+    assert "lpipsalexthere1.5MB" in after
+    assert TRUNKS["alex"].source.replace(" ", "") not in after
+
+
+@pytest.mark.parametrize("given", [{}, {"TORCH_HOME": "~/t"}, {"XDG_CACHE_HOME": "/x"}])
+def test_files_are_looked_for_where_torch_would_put_them(given: dict[str, str]) -> None:
+    """The same place with torch and without."""
+    probe = "from veilbench.models.features.files import INCEPTION as one\nprint(one.places()[0])\n"
+    with_torch = "import sys\nassert 'torch' not in sys.modules\nimport torch.hub\nprint(torch.hub.get_dir())\n"
+    probe = f"{probe}{with_torch}{probe}"
+    kept = {key: value for key, value in os.environ.items() if key not in {"TORCH_HOME", "XDG_CACHE_HOME"}}
+    seen = subprocess.run([sys.executable, "-c", probe], env=kept | given, capture_output=True, text=True, check=True)
+    before, hub, after = seen.stdout.split()
+    assert before == after == f"{hub}/checkpoints/inception-2015-12-05.pt"
 
 
 def test_list_verify_and_remove_load_no_torch(folder: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from veilbench import registry
 from veilbench.benchmarks.check import build_measure
-from veilbench.models.perceptual import TRUNKS
+from veilbench.models.features.files import TRUNKS
 from veilbench.testing import SCORE_CHECKS, Check, ScoreCase
 from veilbench.testing.scores import NoisePhotos
 
@@ -23,12 +23,12 @@ def _random_trunks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Trunks of LPIPS with random weights where torch would keep the trained ones."""
     home = tmp_path_factory.mktemp("torch")
     (home / "hub" / "checkpoints").mkdir(parents=True)
-    for net, (_, file) in TRUNKS.items():
+    for net, one in TRUNKS.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             trunk = lpips.LPIPS(net=net, pnet_rand=True, verbose=False).net
         layers = {f"features.{key.partition('.')[2]}": value for key, value in trunk.state_dict().items()}
-        torch.save(layers, home / "hub" / "checkpoints" / file)
+        torch.save(layers, home / "hub" / "checkpoints" / one.file)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", str(home))
         yield

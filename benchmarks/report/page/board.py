@@ -12,6 +12,7 @@ from veilbench.metrics.base import Column
 from ...engine.results import Results
 from ..columns import (
     BACKWARD,
+    ENERGY,
     FORWARD,
     PSR_WHITE_BOX,
     PSR_WORST,
@@ -48,7 +49,7 @@ def _board(results: Results, goal: str, rows: pd.DataFrame) -> Grid:
     rows = rows.sort_values(ranked.name, ascending=False, kind="stable")
     rates = list(dict.fromkeys([ranked, *present([PSR_WORST, PSR_WHITE_BOX], rows)]))
     scores = shown_scores(results, rows)
-    costs = [SECONDS, *present([TRAINING, UNET], rows)]
+    costs = [SECONDS, *present([*ENERGY, TRAINING, UNET], rows)]
     failed = [Head("failed", better="lower")] if rows["failed"].any() else []
     heads = [Head("family", "text"), Head("rank", better="lower")]
     heads += [_head(column) for column in [*rates, *scores, *costs]]
@@ -67,7 +68,7 @@ def _board(results: Results, goal: str, rows: pd.DataFrame) -> Grid:
 
 def costs(results: Results, plain: pd.DataFrame) -> Grid:
     """What each row took: time, passes, memory, and training apart."""
-    columns = [SECONDS, FORWARD, BACKWARD, *present([UNET, TRAINING], plain)]
+    columns = [SECONDS, *present(ENERGY, plain), FORWARD, BACKWARD, *present([UNET, TRAINING], plain)]
     memory = [(row, _memory(results, row["method"], row["goal"])) for _, row in plain.iterrows()]
     kinds = [kind for kind in MEMORY if any(kind in peak for _, peak in memory)]
     heads = [Head("goal", "text"), *map(_head, columns), *(Head(MEMORY[kind], better="lower") for kind in kinds)]
@@ -84,6 +85,12 @@ def costs(results: Results, plain: pd.DataFrame) -> Grid:
         for row, peak in memory
     ]
     return Grid("what protecting took, by method and goal", heads, rows)
+
+
+def energy_missing(results: Results) -> str:
+    """Why protections have no energy, or not that of all parts of the machine, each reason once."""
+    reasons = (results.store.protection(cell).cell.get("energy_missing", "") for cell in results.manifest.cells)
+    return "; ".join(dict.fromkeys(filter(None, reasons)))
 
 
 def treated(results: Results, table: pd.DataFrame) -> dict[str, Grid]:

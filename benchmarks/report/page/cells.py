@@ -46,21 +46,25 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A method's row."""
+    """A row: ``name`` is that of a method of ``family``, or of something else, which has none."""
 
-    method: str
+    name: str
     family: str
     cells: Sequence[Cell]
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table whose first column is the method; ``sorted_by`` is the place of the column that it comes sorted by."""
+    """A table; ``sorted_by`` is the place of the column that it comes sorted by.  ``first`` is what rows are named by.
+
+    It is a column before the others.
+    """
 
     caption: str
     heads: Sequence[Head]
     rows: Sequence[Row] = field(default_factory=list)
     sorted_by: int | None = None
+    first: Head = Head("method", "text")
 
 
 def raw(value: Any) -> str:

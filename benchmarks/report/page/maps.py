@@ -10,12 +10,10 @@ from typing import Any
 import pandas as pd
 
 from ...engine.results import Results
-from ..columns import PSR, shown
+from ..columns import PSR, p_text, shown
 from ..tables import black_box_columns
 from .cells import MINUS
 from .colors import diverging, ink, sequential
-
-SMALLEST = 1e-4  # p below it is said to be so
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,5 +96,4 @@ def _difference(known: Mapping[tuple[str, str], pd.Series[Any]], one: str, two: 
     found = p < limit
     back = diverging(points / 100) if found else ""
     words = f"{points:+.1f}".replace("-", MINUS) if round(points, 1) else "0.0"
-    chance = "" if math.isnan(p) else f"p < {SMALLEST:g}" if p < SMALLEST else f"p {p:.2g}"
-    return Tile(words, chance, back, ink(back) if back else "", found)
+    return Tile(words, "" if math.isnan(p) else f"p {p_text(p)}", back, ink(back) if back else "", found)

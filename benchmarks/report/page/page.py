@@ -14,14 +14,15 @@ from veilbench.errors import UserError
 from veilbench.files import write_bytes
 
 from ...engine.results import Results
+from ...engine.sources import TARGET_SIDE, TARGETS_SHOWN
 from .. import published
 from ..countermeasures import untreated
 from ..curves import curve_note, curves
 from ..failures import failures
-from ..grid import FACTOR
 from ..items import collect
 from ..leaderboard import FAMILIES, leaderboard, rates
 from ..pairs import pairs, rankings
+from ..shown import FACTOR
 from ..tables import SYNTHETIC, note_lines
 from ..write import cells
 from . import board, histograms, scatter
@@ -83,6 +84,8 @@ def page(results: Results, photos: int = PHOTOS) -> str:
             curve_note=curve_note(results, swept),
             galleries=galleries(results, items, photos),
             factor=FACTOR,
+            target_side=TARGET_SIDE,
+            targets_shown=TARGETS_SHOWN,
             exact=EXACT,
         )
     )
@@ -112,6 +115,7 @@ def _charts(results: Results, items: pd.DataFrame, table: pd.DataFrame, compared
     return {
         "boards": board.boards(results, plain),
         "costs": board.costs(results, plain),
+        "energy_missing": board.energy_missing(results),
         "treated": board.treated(results, table),
         "judges": judge_maps(results, plain),
         "pairs": pair_maps(untouched, plain, results.manifest.protocol.confidence),
