@@ -13,7 +13,7 @@ READY := .venv/.ready
 NUMERIC = $(BIN)/python -m pytest -q -m "not slow" tests/models tests/methods tests/metrics $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench bench-real leaderboard ablation perf torture test test-processors lint typecheck format snapshot embedded-weights lock clean
+.PHONY: help install bench bench-real leaderboard ablation depth perf torture test test-processors lint typecheck format snapshot embedded-weights lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,10 @@ leaderboard: $(READY) ## Print the leaderboard of the embedded comparison again
 ablation: $(READY) ## What each part of WeakenDiff does, on the embedded faces (about half an hour)
 	@$(BIN)/veilbench run ablation $(ARGS)
 	@$(BIN)/python -W ignore -m veilbench.benchmarks.experiments.purification
+
+depth: $(READY) ## WeakenDiff over its reverse steps beside the paper's figures, on the embedded faces (about half an hour)
+	@$(BIN)/veilbench run depth $(ARGS)
+	@$(BIN)/python -W ignore -m veilbench.benchmarks.experiments.depth
 
 perf: $(READY) ## Measure WeakenDiff against a plain implementation of it (long)
 	@$(BIN)/python -W ignore -m veilbench.benchmarks.experiments.performance.weaken_diff $(ARGS)

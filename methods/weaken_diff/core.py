@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ..padded_batches import padded
+from ..padded_batches import padded, resized
 from ..per_image_adamw import PerImageAdamW
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Settings:
     makeup_weight: float
     stop_margin: float | None
     space: Literal["latent", "bottleneck"]
+    residual: bool
     precision: Literal["float32", "bfloat16", "float16"]
     checkpointing: bool
 
@@ -75,6 +76,23 @@ class NullTextInversion:
 
     latent: Tensor
     embeddings: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """Photos that get the change of an edit alone, and none of what the autoencoder and the reverse steps lose.
+
+    Attributes:
+        photos: ``B x 3 x H x H`` in ``[0, 1]``.
+        unedited: what is decoded for them without an edit, ``B x 3 x S x S``, not clamped.
+    """
+
+    photos: Tensor
+    unedited: Tensor
+
+    def applied(self, edited: Tensor) -> Tensor:
+        """``clip(photo + (edited - unedited))``, ``B x 3 x H x H``, of decoded images ``B x 3 x S x S``."""
+        return (self.photos + resized(edited - self.unedited, self.photos.shape[-1])).clamp(0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +212,11 @@ class Core:
     # The search for an adversarial latent.
 
     def search(
-        self, inversion: NullTextInversion, objective: Objective, decode: Callable[[Tensor], Tensor] | None = None
+        self,
+        inversion: NullTextInversion,
+        objective: Objective,
+        decode: Callable[[Tensor], Tensor] | None = None,
+        residual: Residual | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Where the search leaves what is moved (``B x ...``), and for which images it failed (``R``).
 
@@ -202,6 +224,7 @@ class Core:
             inversion: of a padded batch, ``B``; rows after the first ``R`` stay where they are.
             objective: of the ``R`` images.
             decode: what the search decodes with.  None: the backbone's own decoder.
+            residual: of the same photos and decoder, from :meth:`residual`.  None: losses see what is decoded.
         """
         settings, real = self.settings, objective.count
         maps = self.attention_maps(inversion) if settings.structure_weight else None
@@ -212,6 +235,7 @@ class Core:
         for iteration in range(settings.iterations):
             leaf = moved.detach().requires_grad_(True)
             image, structure = self.forward(leaf, inversion, maps, decode)
+            image = image if residual is None else residual.applied(image)
             embeddings = objective.embeddings(image)
             if settings.stop_margin is not None:
                 cosines = objective.cosines(embeddings).detach()
@@ -289,6 +313,22 @@ class Core:
         """Images ``B x 3 x S x S`` of what was moved, by the backbone's own decoder, not clamped."""
         image, _ = self.forward(moved, inversion, None)
         return image
+
+    @torch.no_grad()
+    def residual(
+        self, photos: Tensor, inversion: NullTextInversion, decode: Callable[[Tensor], Tensor] | None = None
+    ) -> Residual | None:
+        """What puts edits onto ``photos`` (``B x 3 x H x H``); None where what is decoded is the result.
+
+        Args:
+            photos: of the same images, of any size.
+            inversion: of them.
+            decode: what decodes latents.  None: the backbone's own decoder.
+        """
+        if not self.settings.residual:
+            return None
+        unedited, _ = self.forward(self.origin(inversion), inversion, None, decode)
+        return Residual(photos, unedited)
 
     def _run(self, function: Any, *arguments: Any) -> Any:
         if self.settings.checkpointing:

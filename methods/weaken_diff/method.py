@@ -22,7 +22,7 @@ from ..cache import cache_path, load_cached, store_cached
 from ..gradient import reference_embeddings
 from ..makeup_prompt import MakeupPrompt
 from ..padded_batches import counting_real, padded, resized, with_chunk
-from .core import Core, NullTextInversion, Objective, Settings
+from .core import Core, NullTextInversion, Objective, Residual, Settings
 
 if TYPE_CHECKING:
     from veilbench.models.diffusion.backbone import DiffusionBackbone
@@ -66,6 +66,9 @@ class WeakenDiff(ProtectionMethod):
         space: what is moved: the ``latent``, or an offset on the denoiser's ``bottleneck`` features at every step,
             whose gradient needs only the second half of the network (the paper's outlook; the path through the
             denoiser's input is left out of the gradient).
+        residual: the photo gets the change of the edit alone, ``clip(photo + (decoded - decoded without an edit))``, so
+            that it loses nothing to the autoencoder and the reverse steps; losses see the same.  Neither in paper nor
+            code, where the result is what is decoded.
         search_decoder: what the search decodes with: None for the pipeline's own decoder, or a tiny autoencoder, a
             cheap approximation of it (``embedded``, an ``AutoencoderTiny`` folder, or a Hub name in the local cache).
             The result is always decoded by the pipeline's own.
@@ -110,6 +113,7 @@ class WeakenDiff(ProtectionMethod):
         dodge_towards: Path | None = None,
         stop_margin: float | None = None,
         space: Literal["latent", "bottleneck"] = "latent",
+        residual: bool = False,
         search_decoder: str | None = None,
         makeup_weight: float = 0.0,
         makeup_prompt: str = "red lipstick",
@@ -138,6 +142,7 @@ class WeakenDiff(ProtectionMethod):
             makeup_weight=makeup_weight,
             stop_margin=stop_margin,
             space=space,
+            residual=residual,
             precision=precision,
             checkpointing=checkpointing,
         )
@@ -183,8 +188,7 @@ class WeakenDiff(ProtectionMethod):
         return {**passes, "vae_decoder": self.backbone.decoder_passes}
 
     def protect(self, faces: FaceBatch, task: Task, random: ItemRandom) -> Tensor:
-        images = resized(faces.images, self.image_size)
-        shape = self.backbone.latent_shape(self.image_size)
+        images, shape = faces.images, self.backbone.latent_shape(self.image_size)
         noise = random.normal(*shape) if self.settings.latent == "sample" else images.new_zeros(len(images), *shape)
         views = None if self.makeup is None else random.uniform(0, 1, self.settings.iterations, 4, 2)
         protected = []
@@ -192,18 +196,21 @@ class WeakenDiff(ProtectionMethod):
             group = slice(first, first + self.group_size)
             seen = None if views is None else views[group]
             protected.append(self._protect_group(faces.ids[group], images[group], noise[group], task, seen))
-        return resized(torch.cat(protected), faces.images.shape[-1]).clamp(0, 1)
+        return torch.cat(protected)
 
     def _protect_group(
-        self, ids: tuple[str, ...], images: Tensor, noise: Tensor, task: Task, views: Tensor | None
+        self, ids: tuple[str, ...], photos: Tensor, noise: Tensor, task: Task, views: Tensor | None
     ) -> Tensor:
         """Protected images of up to ``group_size`` photos, as a batch padded to ``group_size``."""
-        real = len(images)
-        images, noise = padded(images, self.group_size), padded(noise, self.group_size)
+        real, side = len(photos), photos.shape[-1]
+        photos, noise = padded(photos, self.group_size), padded(noise, self.group_size)
+        images = resized(photos, self.image_size)
         with counting_real(self._own_networks().values(), real), with_chunk(task.surrogates, self.group_size):
             inversion = self._inversion(images, noise, real)
             moved, broken = self.search(inversion, images[:real], task, views)
-            protected = self.core.render(moved, inversion)
+            edited = self.core.render(moved, inversion)
+            residual = self.core.residual(photos, inversion)
+        protected = resized(edited, side).clamp(0, 1) if residual is None else residual.applied(edited)
         for item, wrong in zip(ids, broken.tolist(), strict=True):
             if wrong:
                 self.fail(item, "the optimisation met a value that is not finite; try a smaller learning_rate")
@@ -251,6 +258,7 @@ class WeakenDiff(ProtectionMethod):
             task: what to achieve.
             views: with a makeup prompt, ``R x iterations x 4 x 2``: the perspectives in which it sees the images.
         """
+        residual = self.core.residual(padded(images, len(inversion.latent)), inversion, self.search_decoder)
         with task.looking(images):
             objective = Objective(
                 task.surrogates,
@@ -258,10 +266,10 @@ class WeakenDiff(ProtectionMethod):
                 task.goal is Goal.IMPERSONATE,
                 len(images),
                 self._thresholds(images, task),
-                self._makeup(inversion, views),
+                self._makeup(inversion, views, residual),
                 self._decoys(task, images.dtype),
             )
-            return self.core.search(inversion, objective, self.search_decoder)
+            return self.core.search(inversion, objective, self.search_decoder, residual)
 
     def _thresholds(self, images: Tensor, task: Task) -> Tensor | None:
         """The surrogates' thresholds, ``K x 1``; None where no image is done early."""
@@ -276,13 +284,16 @@ class WeakenDiff(ProtectionMethod):
         look = task.crop.look(self.decoy.to(dtype))
         return [embedding(surrogate, look) for surrogate in task.surrogates]
 
-    def _makeup(self, inversion: NullTextInversion, views: Tensor | None) -> Callable[[Tensor, int], Tensor] | None:
+    def _makeup(
+        self, inversion: NullTextInversion, views: Tensor | None, residual: Residual | None
+    ) -> Callable[[Tensor, int], Tensor] | None:
         """The makeup prompt's losses ``B`` of a batch's images in an iteration; None without a prompt."""
         makeup = self.makeup
         if makeup is None or views is None:
             return None
         with torch.no_grad():
-            before = makeup.encoder.embed_images(self.core.render(self.core.origin(inversion), inversion))
+            unedited = residual.photos if residual else self.core.render(self.core.origin(inversion), inversion)
+            before = makeup.encoder.embed_images(unedited)
         corners = padded(views, len(before))
         return lambda images, iteration: makeup.losses(images, before, corners[:, iteration])
 

@@ -14,8 +14,11 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor
 
 from veilbench.benchmarks.experiments.performance.plain_weaken_diff import PlainResult, PlainWeakenDiff
+from veilbench.benchmarks.specs.configs import CONFIGS
+from veilbench.benchmarks.specs.recognizers import build_recognizer, load_recognizer_spec
 from veilbench.datasets.base import FaceBatch, Target
 from veilbench.datasets.photos import read_photo, write_png
+from veilbench.datasets.synthetic import SyntheticFaces
 from veilbench.errors import DataError
 from veilbench.files import file_sha256
 from veilbench.methods.base import Goal, Task
@@ -68,6 +71,14 @@ def small_backbone(prediction: Prediction = "epsilon", dtype: torch.dtype = torc
     scheduler = stable_diffusion_schedule(prediction)
     backbone = DiffusionBackbone(vae, unet, SmallText(), None, scheduler)
     return backbone.to(dtype)
+
+
+def small_tiny_autoencoder() -> TinyAutoencoder:
+    """Random networks that decode latents of :func:`small_backbone`."""
+    torch.manual_seed(8)
+    blocks = {"num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 0)}
+    tiny = AutoencoderTiny(encoder_block_out_channels=(4, 4), decoder_block_out_channels=(8, 8), **blocks)
+    return TinyAutoencoder(tiny)
 
 
 class SmallText(torch.nn.Module):
@@ -342,11 +353,8 @@ def test_a_tiny_autoencoder_is_for_the_search_alone(
     method: Callable[..., WeakenDiff], task: Callable[..., Task]
 ) -> None:
     """The search decodes with it; the result is decoded by the pipeline's own decoder."""
-    torch.manual_seed(8)
-    blocks = {"num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 0)}
-    tiny = AutoencoderTiny(encoder_block_out_channels=(4, 4), decoder_block_out_channels=(8, 8), **blocks)
     n, ours = 3, method(dtype=torch.float32, iterations=3)
-    ours.search_decoder = TinyAutoencoder(tiny)
+    ours.search_decoder = small_tiny_autoencoder()
     ours.assign(task(dtype=torch.float32))
     batch = FaceBatch(("a", "b"), photos(2, torch.float32), (None,) * 2)
     cost = ours.predict_step(batch).cost
@@ -358,6 +366,75 @@ def test_a_tiny_autoencoder_is_for_the_search_alone(
     assert not torch.equal(moved, usual)
     clean = method(dtype=torch.float32).core.render(inversion.latent, inversion)
     assert torch.equal(ours.core.render(inversion.latent, inversion), clean)
+
+
+@pytest.mark.parametrize("cheaply", [False, True])
+def test_a_residual_puts_the_change_alone_onto_the_photo(
+    method: Callable[..., WeakenDiff], task: Callable[..., Task], cheaply: bool
+) -> None:
+    """Against torch's AdamW and diffusers' steps: ``clip(x + D(z) - D(z0))``, also in what the losses see."""
+    ours, images = method(residual=True, structure_weight=0.0, latent="mean", lambda_adv=1.0), photos(3)
+    tiny = small_tiny_autoencoder().double() if cheaply else None
+    ours.search_decoder = tiny
+    ours.assign(task())
+    backbone, inversion = ours.backbone, ours.core.invert(images, draws(ours, 3))
+    scheduler = DDIMScheduler.from_config(backbone.scheduler.config)
+    scheduler.set_timesteps(20)
+
+    def decoded(latents: Tensor, decoder: AutoencoderKL | TinyAutoencoder) -> Tensor:
+        for timestep, text in zip((101, 51, 1), inversion.embeddings, strict=True):
+            noise = backbone.unet(latents, timestep, encoder_hidden_states=text).sample
+            latents = scheduler.step(noise, timestep, latents).prev_sample
+        if isinstance(decoder, TinyAutoencoder):
+            return decoder(latents)
+        return decoder.decode(latents / decoder.config.scaling_factor).sample / 2 + 0.5
+
+    def edited(latents: Tensor, decoder: AutoencoderKL | TinyAutoencoder) -> Tensor:
+        return (images + decoded(latents, decoder) - decoded(inversion.latent, decoder).detach()).clip(0, 1)
+
+    latents = inversion.latent.clone().requires_grad_(True)
+    optimizer = torch.optim.AdamW([latents], lr=0.01)
+    for _ in range(FEW["iterations"]):
+        seen = edited(latents, tiny or backbone.vae)
+        cosines = [(one(seen) * ours.task.target_embeddings(one)).sum(dim=1) for one in ours.task.surrogates]
+        optimizer.zero_grad()
+        (1 - torch.stack(cosines)).mean(dim=0).sum().backward()
+        optimizer.step()
+    result = ours.predict_step(FaceBatch(("a", "b", "c"), images, (None,) * 3)).images
+    expected = edited(latents, backbone.vae).detach()
+    assert 0 < float((expected == 0).double().mean() + (expected == 1).double().mean()) < 0.1  # some of it is clipped
+    # diffusers' factors are of single precision, which a gradient near zero shows after AdamW's division
+    _close(result - images, expected - images, 1e-4)
+
+
+@pytest.mark.parametrize("side", [SIDE, SIDE + 11])
+def test_a_residual_without_an_edit_is_exactly_the_photo(
+    method: Callable[..., WeakenDiff], task: Callable[..., Task], side: int
+) -> None:
+    """Also of a photo that is larger than what the networks see: nothing of it is resized."""
+    images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(5))
+    for residual in (True, False):
+        ours = method(dtype=torch.float32, residual=residual, iterations=0, image_size=SIDE)
+        ours.assign(task(dtype=torch.float32))
+        result = ours.predict_step(FaceBatch(("a", "b"), images, (None,) * 2)).images
+        assert torch.equal(result, images) == residual
+
+
+@pytest.mark.slow
+def test_a_residual_keeps_more_of_the_photo() -> None:
+    """On the embedded networks, after a few iterations that move photos towards the target."""
+    faces = SyntheticFaces(sources=2, targets=1)
+    batch = FaceBatch(("a", "b"), torch.stack([faces[0].image, faces[1].image]), (None,) * 2)
+    surrogate = build_recognizer(*load_recognizer_spec("embedded_irse50", CONFIGS))
+    task, errors = Task(Goal.IMPERSONATE, [surrogate], [faces.targets[0]]), {}
+    for residual in (True, False):
+        ours = WeakenDiff(residual=residual, group_size=2, iterations=5, embedding_iterations=5)
+        ours.assign(task)
+        images = ours.predict_step(batch).images
+        errors[residual] = (images - batch.images).square().flatten(1).mean(dim=1)
+        cosines = [(surrogate(seen) * task.target_embeddings(surrogate)).sum(dim=1) for seen in (images, batch.images)]
+        assert (cosines[0] > cosines[1]).all()
+    assert (10 * torch.log10(errors[False] / errors[True]) > 1).all()  # decibels of PSNR
 
 
 def test_what_is_off_stays_out_of_the_identity(tmp_path: Path) -> None:
