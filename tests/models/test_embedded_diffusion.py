@@ -14,7 +14,7 @@ from veilbench.models.diffusion.backbone import DiffusionBackbone
 from veilbench.models.diffusion.folder import PIPELINE, TINY_AUTOENCODER
 from veilbench.models.diffusion.tiny_autoencoder import TinyAutoencoder
 from veilbench.models.folders import EMBEDDED, EMBEDDED_WEIGHTS
-from veilbench.models.recipes.diffusion import new_tokenizer, tokenize
+from veilbench.models.recipes.latent_diffusion import new_tokenizer, tokenize
 from veilbench.models.recipes.portraits import captioned_portraits
 from veilbench.models.recipes.training import psnr
 
