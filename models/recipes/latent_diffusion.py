@@ -112,13 +112,18 @@ def new_tokenizer(captions: Sequence[str]) -> CLIPTokenizer:
         [pre_tokenizers.Split(Regex(r"\p{L}+|[^\s\p{L}]+"), "removed", invert=True), pre_tokenizers.ByteLevel(False)]
     )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    letters = [*alphabet, *(letter + "</w>" for letter in alphabet)]
     trainer = BpeTrainer(
-        vocab_size=10_000, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False, min_frequency=1
+        vocab_size=10_000,
+        special_tokens=letters,  # numbers them: else pairs that are equally frequent would merge in any order
+        initial_alphabet=alphabet,
+        end_of_word_suffix="</w>",
+        show_progress=False,
+        min_frequency=1,
     )
     pairs.train_from_iterator(captions, trainer)
     merges = [tuple(pair) for pair in json.loads(pairs.to_str())["model"]["merges"]]
-    tokens = [*alphabet, *(letter + "</w>" for letter in alphabet), *("".join(pair) for pair in merges)]
-    tokens = [*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"]
+    tokens = [*dict.fromkeys([*letters, *("".join(pair) for pair in merges)]), "<|startoftext|>", "<|endoftext|>"]
     numbered = {token: number for number, token in enumerate(tokens)}
     return CLIPTokenizer(vocab=numbered, merges=merges, model_max_length=TEXT_LENGTH)
 

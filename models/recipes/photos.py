@@ -117,8 +117,8 @@ def _reduced(dataset: FaceDataset, photo: Photo, size: int) -> Tensor:
     height, width = image.shape[-2:]
     if height != width or height < size:
         raise DataError(
-            f"{dataset.name}: photos of {width} x {height} pixels are too small or no squares for a pipeline of {size}; "
-            f"give larger ones (`size: {size}` of a folder), or train a smaller pipeline (--size)"
+            f"{dataset.name}: photos of {width} x {height} pixels, for a pipeline of {size} x {size}; give squares, as "
+            f"large or larger (`size: {size}` of a folder), or train a smaller pipeline (--size)"
         )
     reduced = F.interpolate(image[None], (size, size), mode="bilinear", antialias=True)[0]
     return (reduced.clamp(0, 1) * 255).round().to(torch.uint8)

@@ -54,6 +54,7 @@ def fit(
     """
     order = torch.Generator().manual_seed(WORLD_SEED)
     sampler, last = RandomSampler(data, generator=order), folder / "last.ckpt"
+    batch_size = min(batch_size, len(data))  # few photos are one batch: incomplete ones are left out
     loader = DataLoader(data, batch_size=batch_size, sampler=sampler, drop_last=True, collate_fn=lambda batch: batch)
     trainer = pl.Trainer(
         max_epochs=epochs,

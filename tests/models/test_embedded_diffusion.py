@@ -68,6 +68,12 @@ def test_it_is_an_ordinary_pipeline(backbone: DiffusionBackbone) -> None:
     assert torch.allclose(backbone.embed_text(words), expected, atol=1e-6)
 
 
+def test_a_tokenizer_learns_the_same_each_time() -> None:
+    """Of one caption all pairs of letters are equally frequent: a resumed training must number its words as before."""
+    learnt = [new_tokenizer(["a photo of a person"]).get_vocab() for _ in range(8)]
+    assert all(vocabulary == learnt[0] for vocabulary in learnt)
+
+
 def test_words_are_single_tokens() -> None:
     captions = captioned_portraits(0, list(Split.TRAIN.value[:64])).captions
     tokens = tokenize(new_tokenizer(captions), captions)
