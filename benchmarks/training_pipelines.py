@@ -161,10 +161,7 @@ def _train(
 ) -> dict[str, Any]:
     """Train what is missing, write the folder, measure it as it was written."""
     from veilbench.models.diffusion.backbone import DiffusionBackbone  # noqa: PLC0415
-    from veilbench.models.recipes.latent_diffusion import (  # noqa: PLC0415
-        parameters_of,
-        reconstruction,
-    )
+    from veilbench.models.recipes.latent_diffusion import parameters_of, reconstruction  # noqa: PLC0415
     from veilbench.models.recipes.latent_diffusion import train_pipeline as train  # noqa: PLC0415
     from veilbench.models.recipes.photos import CAPTION, load  # noqa: PLC0415
 
@@ -174,6 +171,7 @@ def _train(
 
     training, held_out = (load(faces, photos, recipe.size) for photos in (division.training, division.held_out))
     write_json(to / MANIFEST, made_of)
+    begun = provenance()  # before a long time in which the code may change
     hush()
     with interruptible():
         pipeline = train(recipe, training, [CAPTION] * len(training), to / CHECKPOINTS)
@@ -184,7 +182,7 @@ def _train(
         "parameters": parameters_of(backbone),
         "figures": reconstruction(backbone, held_out.float() / 255),
         "pipeline_sha256": backbone.sha256,
-        "provenance": provenance(),
+        "provenance": begun,
     }
     write_json(to / MANIFEST, record)
     shutil.rmtree(to / CHECKPOINTS)
