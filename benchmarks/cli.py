@@ -40,6 +40,7 @@ from .protecting import protect
 from .report_command import report
 from .sweep_commands import agent, sweep
 from .terminal import INTERRUPTED, make_console, say
+from .training_pipelines import train_pipeline
 from .trust_commands import export, import_, verify
 from .weights_commands import app as weights_app
 
@@ -55,6 +56,7 @@ app = typer.Typer(
 )
 app.add_typer(weights_app, name="weights")
 app.command()(calibrate)
+app.command()(train_pipeline)
 app.command()(protect)
 
 

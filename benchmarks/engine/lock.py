@@ -29,7 +29,7 @@ LOOK_EVERY = 0.05  # seconds
 
 
 @contextmanager
-def hold(root: Path, *, shared: bool = False) -> Iterator[None]:
+def hold(root: Path, *, shared: bool = False, option: str = "--results") -> Iterator[None]:
     """Hold a results folder for writing; made where there is none.
 
     Whoever finds it free removes what kills left half-written; one that joins others leaves that alone: it may be
@@ -38,6 +38,7 @@ def hold(root: Path, *, shared: bool = False) -> Iterator[None]:
     Args:
         root: the folder.
         shared: with others that share it; else alone.
+        option: of the command line, that names the folder.
 
     Raises:
         UserError: when another run holds it, with that run's process number.
@@ -46,20 +47,20 @@ def hold(root: Path, *, shared: bool = False) -> Iterator[None]:
         root.mkdir(parents=True, exist_ok=True)
         file = (root / ".lock").open("a+", encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{root}: cannot be written ({error.strerror}); choose another --results") from error
+        raise UserError(f"{root}: cannot be written ({error.strerror}); choose another {option}") from error
     with file:
-        alone = _locked(root, file.fileno(), shared)
+        alone = _locked(root, file.fileno(), shared, option)
         file.truncate(0)
         file.write(f"{os.getpid()}{SHARING if shared else ''}")
         file.flush()
         if alone:
             remove_scraps(root)
             if shared:
-                _locked(root, file.fileno(), shared, alone=False)
+                _locked(root, file.fileno(), shared, option, alone=False)
         yield
 
 
-def _locked(root: Path, descriptor: int, shared: bool, *, alone: bool = True) -> bool:
+def _locked(root: Path, descriptor: int, shared: bool, option: str, *, alone: bool = True) -> bool:
     """Whether the lock could be taken alone; False where it is shared, and where the file system has none."""
     try:
         if alone:
@@ -74,14 +75,14 @@ def _locked(root: Path, descriptor: int, shared: bool, *, alone: bool = True) ->
     except BlockingIOError as error:
         raise UserError(
             f"{root}: another run (process {_holder(root) or 'unknown'}) is writing here; wait for it to end or choose "
-            "another --results"
+            f"another {option}"
         ) from error
     except OSError as error:
         if error.errno not in NO_LOCKS:
-            raise UserError(f"{root}: no lock ({error.strerror}); choose another --results") from error
+            raise UserError(f"{root}: no lock ({error.strerror}); choose another {option}") from error
         sys.stderr.write(
             f"veilbench: {printable(str(root))}: this file system has no locks ({error.strerror}); "
-            "the run goes on without: start no second one with the same --results\n"
+            f"the run goes on without: start no second one with the same {option}\n"
         )
     return False
 

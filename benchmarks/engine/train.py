@@ -14,8 +14,8 @@ from safetensors.torch import save
 from veilbench.datasets.base import FaceDataset
 from veilbench.datasets.module import FacesDataModule
 from veilbench.errors import WeightsError
-from veilbench.files import replacing
 from veilbench.methods.trained import PREFIX, TrainedMethod
+from veilbench.models.checkpoints import KeepLast
 from veilbench.models.recognizers.base import PassCounter
 from veilbench.models.weights import fitting_weights, read_state_dict, read_torch
 
@@ -58,37 +58,6 @@ class TrainingCost(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what the checkpoint has."""
         self._earlier = state_dict
-
-
-class KeepLast(pl.Callback):
-    """Keeps one checkpoint: at the end of every epoch, and within one whenever the last is ``seconds`` old.
-
-    Never after an epoch's last batch but before its end: Lightning takes up such a checkpoint once, but counts an epoch
-    too few when the run that went on from it is resumed again.
-    """
-
-    def __init__(self, path: Path, seconds: float) -> None:
-        self._path = path
-        self._seconds = seconds
-        self._saved = time.monotonic()
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Save within an epoch if it is time to."""
-        del pl_module, outputs, batch, batch_idx
-        if not trainer.is_last_batch and time.monotonic() - self._saved >= self._seconds:
-            self._save(trainer)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save."""
-        del pl_module
-        self._save(trainer)
-
-    def _save(self, trainer: pl.Trainer) -> None:
-        with replacing(self._path) as temporary:
-            trainer.save_checkpoint(temporary)
-        self._saved = time.monotonic()
 
 
 class StepProgress(pl.Callback):

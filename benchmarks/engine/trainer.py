@@ -24,6 +24,17 @@ class LeaveWithParent(pl.Callback):
         leave_with_parent()
 
 
+def hush() -> None:
+    """Have Lightning keep to itself what nobody needs to know."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    # Workers would cost more than they bring: a batch takes seconds to protect and milliseconds to load.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # Lightning 2.6 against torch 2.15; nothing that we call.
+    warnings.filterwarnings("ignore", message=".isinstance.treespec, LeafSpec.. is deprecated")
+    # What is not trained is frozen and stays in eval mode on purpose.
+    warnings.filterwarnings("ignore", message=".*module.s. in eval mode at the start of training")
+
+
 def make_trainer(devices: int, accelerator: str, callbacks: Sequence[pl.Callback], **options: Any) -> pl.Trainer:
     """A trainer; more than one device splits the batches among processes.
 
@@ -33,13 +44,7 @@ def make_trainer(devices: int, accelerator: str, callbacks: Sequence[pl.Callback
         callbacks: in the order in which they are called.
         options: further arguments of ``Trainer``.
     """
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    # Workers would cost more than they bring: a batch takes seconds to protect and milliseconds to load.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    # Lightning 2.6 against torch 2.15; nothing that we call.
-    warnings.filterwarnings("ignore", message=".isinstance.treespec, LeafSpec.. is deprecated")
-    # What is not trained is frozen and stays in eval mode on purpose.
-    warnings.filterwarnings("ignore", message=".*module.s. in eval mode at the start of training")
+    hush()
     return pl.Trainer(
         accelerator=accelerator,
         devices=devices,

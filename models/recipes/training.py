@@ -11,9 +11,10 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 from PIL import Image
-from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
+
+from ..checkpoints import KeepLast, KeepRandomness
 
 WORLD_SEED = 0
 
@@ -47,8 +48,13 @@ def fit(
     batch_size: int = 64,
     precision: Literal["32-true", "bf16-mixed"] = "32-true",
 ) -> None:
-    """Train for some epochs, or for those that an earlier run in ``folder`` left."""
-    sampler = RandomSampler(data, generator=torch.Generator().manual_seed(WORLD_SEED))
+    """Train for some epochs, or for those that an earlier run in ``folder`` left.
+
+    However often it is stopped and called again, weights and random numbers end as if it never was.
+    """
+    order = torch.Generator().manual_seed(WORLD_SEED)
+    sampler, last = RandomSampler(data, generator=order), folder / "last.ckpt"
+    batch_size = min(batch_size, len(data))  # few photos are one batch: incomplete ones are left out
     loader = DataLoader(data, batch_size=batch_size, sampler=sampler, drop_last=True, collate_fn=lambda batch: batch)
     trainer = pl.Trainer(
         max_epochs=epochs,
@@ -56,12 +62,12 @@ def fit(
         devices=1,
         precision=precision,
         gradient_clip_val=5.0,
-        callbacks=[ModelCheckpoint(folder, save_last=True, save_top_k=0), PrintLoss()],
+        callbacks=[KeepRandomness(order), KeepLast(last), PrintLoss()],
+        enable_checkpointing=False,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    last = folder / "last.ckpt"
     trainer.fit(module, loader, ckpt_path=last if last.is_file() else None, weights_only=True)
 
 

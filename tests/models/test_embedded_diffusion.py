@@ -14,7 +14,7 @@ from veilbench.models.diffusion.backbone import DiffusionBackbone
 from veilbench.models.diffusion.folder import PIPELINE, TINY_AUTOENCODER
 from veilbench.models.diffusion.tiny_autoencoder import TinyAutoencoder
 from veilbench.models.folders import EMBEDDED, EMBEDDED_WEIGHTS
-from veilbench.models.recipes.diffusion import new_tokenizer, tokenize
+from veilbench.models.recipes.latent_diffusion import new_tokenizer, tokenize
 from veilbench.models.recipes.portraits import captioned_portraits
 from veilbench.models.recipes.training import psnr
 
@@ -66,6 +66,12 @@ def test_it_is_an_ordinary_pipeline(backbone: DiffusionBackbone) -> None:
     words = ["", "a photo of a person with long brown hair"]
     expected = torch.cat([pipeline.encode_prompt(word, "cpu", 1, False)[0] for word in words])
     assert torch.allclose(backbone.embed_text(words), expected, atol=1e-6)
+
+
+def test_a_tokenizer_learns_the_same_each_time() -> None:
+    """Of one caption all pairs of letters are equally frequent: a resumed training must number its words as before."""
+    learnt = [new_tokenizer(["a photo of a person"]).get_vocab() for _ in range(8)]
+    assert all(vocabulary == learnt[0] for vocabulary in learnt)
 
 
 def test_words_are_single_tokens() -> None:
