@@ -32,17 +32,8 @@ if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from multiprocessing.queues import SimpleQueue
 
-MOST = 4  # by default: each has networks of its own in memory
-
 _cells: Cells | None = None  # of this process, where it is a worker
 _reports: SimpleQueue[tuple[str, int, str]] | None = None
-
-
-def usual_jobs() -> int:
-    """How many protections at once by default: one a core up to :data:`MOST`; one where there is an accelerator."""
-    import torch  # noqa: PLC0415
-
-    return 1 if torch.cuda.is_available() else min(MOST, cores())
 
 
 class ProcessExecutor(Executor):
