@@ -6,6 +6,7 @@ attributes, their parameters, and what of these enters an identity.
 
 from __future__ import annotations
 
+from threading import Event
 from typing import TYPE_CHECKING, Any, Self
 
 from veilbench.errors import UserError
@@ -13,7 +14,7 @@ from veilbench.errors import UserError
 if TYPE_CHECKING:
     from torch import nn
 
-_only_asks = False
+_only_asks = Event()
 
 
 def only_ask() -> None:
@@ -21,13 +22,12 @@ def only_ask() -> None:
 
     Nothing changes where :mod:`.base` was imported before.
     """
-    global _only_asks
-    _only_asks = True
+    _only_asks.set()
 
 
 def base_class() -> type[nn.Module]:
     """``LightningModule``; after :func:`only_ask` one that is asked alike, and of which nothing can be made."""
-    if _only_asks:
+    if _only_asks.is_set():
         return _unmade()
     from pytorch_lightning import LightningModule  # noqa: PLC0415 (takes seconds)
 
