@@ -103,9 +103,12 @@ def describe(
 @app.command()
 def plan(suite: SuiteName, set_: Settings = None, method: Only = None, results: ResultsFolder = RESULTS) -> None:
     """Show which cells are cached, missing or failed, before anything runs."""
+    from veilbench.methods.lightning import only_ask  # noqa: PLC0415
+
     from .engine.store import Store  # noqa: PLC0415
     from .progress_tables import plan_view  # noqa: PLC0415
 
+    only_ask()
     console = make_console()
     table, lines = plan_view(_plan(suite, set_, method), Store(results))
     console.print(table)

@@ -12,6 +12,7 @@ from .engine.estimate import Estimate, estimate
 from .engine.results import Results
 from .engine.status import Status, status
 from .engine.store import Store
+from .executors.threads import usual_jobs
 from .progress import clock, first_of
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ def _time_left(left: Estimate) -> list[str]:
     """How long it may take, and for which methods nobody knows."""
     if not left.cells:
         return []
-    from .executors.processes import usual_jobs  # noqa: PLC0415 (a plan has torch already; status has not)
-
     jobs = min(usual_jobs(), left.cells)
     lines = []
     if left.seconds:

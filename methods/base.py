@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +27,13 @@ from veilbench.errors import DataError, UserError, shown
 from veilbench.files import file_sha256
 from veilbench.models.crops import Crop, Look
 from veilbench.models.recognizers.base import PassCounter, Recognizer
+
+from .lightning import base_class
+
+if TYPE_CHECKING:
+    from pytorch_lightning import LightningModule
+else:
+    LightningModule = base_class()
 
 
 class Goal(StrEnum):
@@ -151,7 +157,7 @@ class ProtectedBatch:
             raise DataError(f"photo {place} ({shown(item, 16)}) cannot be protected: {reason}{more}; leave it out")
 
 
-class ProtectionMethod(pl.LightningModule, ABC):
+class ProtectionMethod(LightningModule, ABC):
     """A protection method.
 
     Class attributes describe it to the planner:

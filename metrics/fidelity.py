@@ -7,13 +7,13 @@ scikit-image, as evaluation scripts call it (``ssim_uniform``).
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import pandas as pd
-from skimage.metrics import structural_similarity
-from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+from typing import TYPE_CHECKING
 
 from .base import Column, Pairs, Score
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
 
 SSIM_REACH = 5  # from the middle of the window to its edge
 
@@ -25,6 +25,8 @@ def psnr(images: Tensor, sources: Tensor) -> Tensor:
         images: ``B x 3 x H x W`` in ``[0, 1]``.
         sources: the same shape.
     """
+    from torchmetrics.functional.image import peak_signal_noise_ratio  # noqa: PLC0415 (a plan measures nothing)
+
     # without `dim` torchmetrics pools the squared errors of the batch, another number
     return peak_signal_noise_ratio(images, sources, data_range=1.0, dim=(1, 2, 3), reduction="none")
 
@@ -39,6 +41,8 @@ def ssim(images: Tensor, sources: Tensor) -> Tensor:
         images: ``B x 3 x H x W`` in ``[0, 1]``, at least 11 pixels a side.
         sources: the same shape.
     """
+    from torchmetrics.functional.image import structural_similarity_index_measure  # noqa: PLC0415
+
     _, windows = structural_similarity_index_measure(
         images, sources, data_range=1.0, reduction="none", return_full_image=True
     )
@@ -53,6 +57,8 @@ def ssim_uniform(image: Tensor, source: Tensor) -> float:
         image: ``3 x H x W`` in ``[0, 1]``, at least 7 pixels a side.
         source: the same shape.
     """
+    from skimage.metrics import structural_similarity  # noqa: PLC0415
+
     # in float64, as for the 8-bit photos that scripts hand over; of float32 scikit-image computes in float32
     photos = (photo.double().numpy() for photo in (image, source))
     return float(structural_similarity(*photos, data_range=1.0, channel_axis=0))
@@ -87,6 +93,8 @@ class Fidelity(Score):
         )  # fmt: skip
 
     def rows(self, pairs: Pairs) -> pd.DataFrame:
+        import pandas as pd  # noqa: PLC0415
+
         found = []
         for pair in pairs:
             image, source = pair.protected(), pair.source()

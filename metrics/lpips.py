@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 
 from veilbench.files import file_sha256
@@ -15,6 +14,9 @@ from veilbench.models.perceptual import Lpips, find_trunk
 
 from .base import Column, Pairs, Score, Surroundings
 from .streaming import lent
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class LpipsScore(Score):
@@ -60,6 +62,8 @@ class LpipsScore(Score):
 
     @torch.no_grad()
     def rows(self, pairs: Pairs) -> pd.DataFrame:
+        import pandas as pd  # noqa: PLC0415 (a plan measures nothing)
+
         if self._distance is None:
             raise RuntimeError("lpips: call prepare before rows")
         found = []

@@ -11,13 +11,10 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from cleanfid.fid import frechet_distance, kernel_distance
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgWarning
 from torch import Tensor, nn
 
 from veilbench.errors import UserError
@@ -26,6 +23,9 @@ from veilbench.models.features.networks import FEATURE_NETWORKS
 
 from .base import Column, Pairs, Score, Surroundings
 from .streaming import embeddings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FEWEST = 2  # images that have a covariance
 ENOUGH = 2048  # images from which on FID is taken as comparable between papers; fewer bias it upwards
@@ -47,6 +47,9 @@ def fid(real: NDArray[Any], made: NDArray[Any]) -> float:
     Raises:
         ValueError: when a set has fewer than two rows.
     """
+    from cleanfid.fid import frechet_distance  # noqa: PLC0415 (a plan measures nothing)
+    from scipy.linalg import LinAlgWarning  # noqa: PLC0415
+
     real, made = _checked(real), _checked(made)
     moments = (real.mean(0), np.cov(real, rowvar=False), made.mean(0), np.cov(made, rowvar=False))
     with warnings.catch_warnings():
@@ -66,6 +69,8 @@ def kid(real: NDArray[Any], made: NDArray[Any]) -> float:
     Raises:
         ValueError: when a set has fewer than two rows.
     """
+    from cleanfid.fid import kernel_distance  # noqa: PLC0415
+
     real, made = _checked(real), _checked(made)
     with _seeded():
         return float(kernel_distance(real, made, num_subsets=KID_SUBSETS, max_subset_size=KID_SUBSET))
@@ -169,6 +174,8 @@ class Realism(Score):
 
     def rows(self, pairs: Pairs) -> pd.DataFrame:
         """Features: ``item, f0, f1, ...`` of a recogniser; of a feature network ``item, features``."""
+        import pandas as pd  # noqa: PLC0415
+
         if self._network is None:
             raise RuntimeError("realism: call prepare before rows")
         items: list[str] = []

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 HASH_LENGTH = 12
+PLAIN = (bool, int, str)
 
 
 def canonical(value: Any) -> Any:
@@ -19,7 +20,7 @@ def canonical(value: Any) -> Any:
         TypeError: for anything but None, bool, int, finite float, str, and mappings with string keys or sequences of
             those.  Falling back to ``str(value)`` would give different things one id, or one thing many.
     """
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, PLAIN):
         return value
     if isinstance(value, float):
         if not math.isfinite(value):

@@ -25,6 +25,7 @@ from veilbench.errors import printable
 
 SEAL = "seal"
 BLANK = b"sha256:" + b"0" * 64
+ENCODER = json.JSONEncoder(sort_keys=True)
 MARK = re.compile(rb"sha256:[0-9a-f]{64}")
 PNG, LAST_CHUNK = b"\x89PNG\r\n\x1a\n", b"IEND"
 
@@ -73,7 +74,7 @@ def unsealed(content: object) -> dict[str, Any] | None:
 
 
 def _seal(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(ENCODER.encode(content).encode()).hexdigest()[:16]
 
 
 def fill_mark(data: bytes) -> bytes:

@@ -159,6 +159,11 @@ class Plan:
                 )
         return found
 
+    @cached_property
+    def _ranked(self) -> list[str]:
+        """Names of the recognisers in the order in which identities list them: that of their fingerprints."""
+        return sorted(self._identities, key=lambda name: fingerprint(self._identities[name]))
+
     def recognizer_identity(self, name: str) -> dict[str, Any]:
         """What a recogniser's embeddings depend on."""
         return self._identities[name]
@@ -261,7 +266,7 @@ class Plan:
             spec["items"] = list(items)
         if surrogates:
             spec |= self.attack_crop.identity()
-            spec["surrogates"] = sorted((self.recognizer_identity(name) for name in surrogates), key=fingerprint)
+            spec["surrogates"] = [self._identities[name] for name in self._ranked if name in surrogates]
             held_out = [name for name in self.suite.surrogates if name not in surrogates]
             readable += [f"not_{name}" for name in held_out]
         if cls.uses_seed:

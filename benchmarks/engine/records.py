@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from .intact import unsealed
+
+NUMBER = (int, float)  # asked of each number of each line: a union of types takes longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,14 @@ class ItemRecord:
             return None
         if content is None or not isinstance(content.get("id"), str):
             return None
-        record = cls(**{field.name: content[field.name] for field in fields(cls) if field.name in content})
+        record = cls(**{name: content[name] for name in cls.__slots__ if name in content})
         texts = (record.error, record.sha256)
         numbers = (record.seconds, record.size, record.modified)
         counts = (record.forward, record.backward, record.joules)
         right = (
             all(isinstance(text, str) for text in texts)
-            and all(isinstance(number, int | float) for number in numbers)
-            and all(isinstance(one, dict) and all(isinstance(n, int | float) for n in one.values()) for one in counts)
+            and all(isinstance(number, NUMBER) for number in numbers)
+            and all(isinstance(one, dict) and all(isinstance(n, NUMBER) for n in one.values()) for one in counts)
         )
         return record if right else None
 

@@ -38,4 +38,4 @@ def status(store: Store, cell: str, items: Collection[str]) -> Status:
     if finished < len(wanted):
         folder.name_lost_lines()
     error = folder.error or (errors[0] if errors else "")
-    return Status(finished, len(wanted), error, whole=bool(folder.cell) and not folder.damaged())
+    return Status(finished, len(wanted), error, folder.whole)

@@ -108,10 +108,15 @@ class ProtectionFolder:
         for path in sorted(self.path.glob("items.*.jsonl")):
             yield from ((path, line, record) for line, record in read_records(path, *size_and_time(path)))
 
-    def damaged(self) -> list[Path]:
-        """Files beside the pictures that are not whole; lines count once they cost an item."""
-        names = [self.path / name for name in ("spec.json", "cell.json", "error.json")]
-        return [path for path in names if path.is_file() and read_json(path) is None]
+    @property
+    def whole(self) -> bool:
+        """Whether what a run leaves beside the pictures is there and undamaged; lines count once they cost an item."""
+        return bool(self.cell) and not self.damaged("spec.json", "error.json")
+
+    def damaged(self, *names: str) -> list[Path]:
+        """Files beside the pictures, by default all, that are there and not whole."""
+        paths = [self.path / name for name in names or ("spec.json", "cell.json", "error.json")]
+        return [path for path in paths if path.is_file() and read_json(path) is None]
 
     def name_lost_lines(self) -> None:
         """Name the files of item records that have damaged lines."""

@@ -52,9 +52,10 @@ def make_executor(
         UserError: when there is no such class, or it cannot be made.
     """
     from .careful import CarefulExecutor  # noqa: PLC0415 (the engine uses this package)
-    from .processes import ProcessExecutor, usual_jobs  # noqa: PLC0415 (loads torch)
+    from .processes import ProcessExecutor  # noqa: PLC0415 (loads torch)
     from .ray import RayExecutor  # noqa: PLC0415 (loads torch, and Ray where it runs)
     from .serial import SerialExecutor  # noqa: PLC0415
+    from .threads import usual_jobs  # noqa: PLC0415
 
     check_executor(choice, cells.devices, cluster)
     if choice == "ray" and pending:

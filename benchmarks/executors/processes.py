@@ -28,18 +28,9 @@ from .threads import cores, threads_for
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
 
-MOST = 4  # by default: each has networks of its own in memory
-
 _cells: Cells | None = None  # of this process, where it is a worker
 _reports: SimpleQueue[tuple[str, int, str]] | None = None
 _alone = False  # whether it is the only worker
-
-
-def usual_jobs() -> int:
-    """How many protections at once by default: one a core up to :data:`MOST`; one where there is an accelerator."""
-    import torch  # noqa: PLC0415
-
-    return 1 if torch.cuda.is_available() else min(MOST, cores())
 
 
 class ProcessExecutor(Executor):

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..engine.cells import Cells
 from .base import Cluster, Executor, OnProgress
-from .processes import MOST, own_cells
+from .processes import own_cells
 from .ray_cluster import Share, joined
 from .ray_crew import Crew, Outcome, Told
 from .ray_worker import VARIABLES, Place
-from .threads import cores, threads_for
+from .threads import MOST, cores, threads_for
 
 if TYPE_CHECKING:
     from ..engine.plan import Protection
@@ -36,7 +36,7 @@ class RayExecutor(Executor):
 
     Args:
         cells: with the plan, the store, the batch size and the devices; its recognisers are not shared with workers.
-        jobs: how many at once; by default as many as there is room for, at most :data:`~.processes.MOST` on the cores
+        jobs: how many at once; by default as many as there is room for, at most :data:`~.threads.MOST` on the cores
             of this machine alone.
         cluster: which, and what a protection is given of it.
     """

@@ -6,10 +6,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+MOST = 4  # protections at once by default: each has networks of its own in memory
+
 
 def cores() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def usual_jobs() -> int:
+    """How many protections at once by default: one a core up to :data:`MOST`; one where there is an accelerator."""
+    import torch  # noqa: PLC0415
+
+    return 1 if torch.cuda.is_available() else min(MOST, cores())
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import resnet18
 
 CLASSES = (
     "background", "skin", "l_brow", "r_brow", "l_eye", "r_eye", "eye_g", "l_ear", "r_ear", "ear_r",
@@ -53,6 +52,8 @@ class ResNet18Features(nn.Module):
     """torchvision's ResNet-18 without its classifier: features of an eighth, a sixteenth and a 32nd of the size."""
 
     def __init__(self) -> None:
+        from torchvision.models import resnet18  # noqa: PLC0415 (slow to import)
+
         super().__init__()
         network = resnet18(weights=None)
         self.conv1, self.bn1 = network.conv1, network.bn1
