@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -128,9 +129,8 @@ def nvml(uuid: str) -> tuple[list[Counter], str]:
     """
     if find_spec("pynvml") is None:
         return [], "the graphics card's energy needs the package nvidia-ml-py (module pynvml)"
-    import pynvml  # noqa: PLC0415 (where it is installed)
-
     try:
+        pynvml = import_module("pynvml")
         pynvml.nvmlInit()
         handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
         counter = Counter(DEVICE, lambda: MILLI * pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))

@@ -19,7 +19,7 @@ from ..engine.intact import tell
 from ..engine.manifest import QuestionFacts
 from ..engine.records import ItemRecord
 from ..engine.results import Results
-from ..engine.sources import SHOWN, TARGETS_SHOWN
+from ..engine.sources import SHOWN
 from ..engine.store import DamagedImageError, ProtectionFolder
 from .countermeasures import untreated
 from .items import BLACK_BOX
@@ -136,10 +136,7 @@ def target_photo(results: Results, targets: Sequence[str]) -> Pixels | None:
 
 def target_words(targets: Sequence[str]) -> str:
     """Who they are, in few words."""
-    if len(targets) == 1:
-        return targets[0]
-    more = f" and {len(targets) - TARGETS_SHOWN} more" if len(targets) > TARGETS_SHOWN else ""
-    return f"any of {', '.join(targets[:TARGETS_SHOWN])}{more}"
+    return targets[0] if len(targets) == 1 else f"any of {len(targets)}"
 
 
 def protected(folder: ProtectionFolder, records: Mapping[str, ItemRecord], item: str) -> Pixels | None:

@@ -111,7 +111,7 @@ def test_without_counters_there_is_a_reason(tmp_path: Path) -> None:
 def test_shared_counters_are_nobodys(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(energy, "POWERCAP", machine)
     for settings, reason in (({"alone": False}, "--jobs 1"), ({"alone": True, "devices": 2}, "--devices 1")):
-        measured = meter(**settings)  # type: ignore[arg-type]
+        measured = meter(**settings)
         measured.start()
         (machine / "intel-rapl:0" / "energy_uj").write_text("900000000\n")
         assert measured.stop() == {}

@@ -42,7 +42,7 @@ from veilbench.errors import UserError
 from veilbench.metrics.base import Column
 
 from .browser import Browser, browser, find_browser
-from .conftest import tables_of
+from .conftest import results_of, tables_of
 
 HOSTILE = "</script><img src=x onerror=document.title='broken'><!--"
 METHODS = ["clean", {"method": "pgd", "params": {"steps": 2}}, {"method": "pgd", "label": HOSTILE}, "mi_fgsm"]
@@ -173,14 +173,14 @@ def test_results_without_targets_photos_show_none(written: Path, tmp_path: Path)
         assert picture.getpixel((left(1) + 5, top(0) + 5)) != (255, 255, 255)
 
 
-def test_many_targets_share_one_tile(tmp_path: Path) -> None:
-    """A photo of each of the first four, however many they are, and their names."""
+def test_many_targets_share_one_tile(world: Path, tmp_path: Path) -> None:
+    """A photo of each of the first four, however many they are."""
     colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0), (9, 9, 9)]
     names = [f"t{at}" for at in range(5)]
     hashes = {name: f"{at:x}" * 64 for at, name in enumerate(names)}
-    (tmp_path / "store").mkdir()
     facts = DatasetFacts(name="d", digest="ab" * 32, synthetic=True, items=("a",), targets=hashes)
-    results = Results(Manifest.model_construct(dataset=facts), Store(tmp_path), tmp_path)
+    manifest = results_of(world / "suite.yaml", tmp_path).manifest.model_copy(update={"dataset": facts})
+    results = Results(manifest, Store(tmp_path), tmp_path)
     for name, colour in zip(names, colours, strict=True):
         path = results.store.source_image(facts.digest, target_name(hashes[name]))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -191,7 +191,7 @@ def test_many_targets_share_one_tile(tmp_path: Path) -> None:
     assert one.shape == all_of_them.shape == (40, 40, 3)
     assert {tuple(one[5, 5]), tuple(one[35, 35])} == {colours[2]}
     assert [tuple(all_of_them[y, x]) for y in (5, 35) for x in (5, 35)] == colours[:4]
-    assert target_words(names) == "any of t0, t1, t2, t3 and 1 more"
+    assert (target_words(names), target_words(names[1:2])) == ("any of 5", "t1")
     assert target_photo(results, ["nobody"]) is None
 
 

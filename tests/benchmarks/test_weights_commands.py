@@ -17,6 +17,7 @@ import veilbench as api
 from veilbench.benchmarks.specs.recognizers import load_recognizer_spec, recognizer_identity
 from veilbench.errors import UserError, WeightsError
 from veilbench.files import file_sha256
+from veilbench.metrics.base import Score
 from veilbench.metrics.lpips import LpipsScore
 from veilbench.metrics.realism import Realism
 from veilbench.models.features.files import FILES, TRUNKS, Net
@@ -67,7 +68,7 @@ def test_list_knows_the_networks_that_scores_look_with(
 ) -> None:
     """All that scores can ask for; of a missing one the place where the score itself would look first."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    asked = {kind: Realism(features=kind) for kind in FEATURE_NETWORKS}
+    asked: dict[str, Score] = {kind: Realism(features=kind) for kind in FEATURE_NETWORKS}
     asked |= {f"lpips {net}": LpipsScore(net=net) for net in get_args(Net)}
     assert {one.name for one in FILES} == set(asked)
     places = {}

@@ -14,7 +14,8 @@ import torchvision
 from torch import Tensor
 
 from veilbench.errors import WeightsError
-from veilbench.models.perceptual import EmbeddedFeatures, Lpips, Net, find_alexnet, load_perceptual, perceptual_sha256
+from veilbench.models.features.files import Net
+from veilbench.models.perceptual import EmbeddedFeatures, Lpips, find_alexnet, load_perceptual, perceptual_sha256
 
 NETS: tuple[Net, ...] = ("alex", "vgg")
 
