@@ -124,10 +124,10 @@ def paper(published: Published) -> Curves:
     for row in published.rows:
         rate, error = float(row["psr_irse50_celeba_hq"]), float(row["reading_error_psr"])
         rows.append((row["variant"], int(row["t"]), rate, rate - error, rate + error, float(row["fid"])))
-    rate = published.facts.columns["psr_irse50_celeba_hq"].title
+    what = published.facts.columns["psr_irse50_celeba_hq"].title
     return Curves(
         f"paper: {published.facts.protocol['data']}, read {published.facts.read.split(',')[0]}",
-        f"{rate} %, error of reading",
+        f"{what} %, error of reading",
         "FID",
         _sorted(pd.DataFrame(rows, columns=COLUMNS)),
     )

@@ -19,7 +19,7 @@ from .conftest import Outcome, results_of
 
 SHIPPED = Path("depth")
 FEW = {"iterations": 1, "embedding_iterations": 1, "group_size": 2}
-CHOICES = {
+CHOICES: dict[str, dict[str, float]] = {
     "full": {},
     "no embeddings": {"learn_embeddings": False},
     "no structure": {"structure_weight": 0.0},
@@ -78,7 +78,7 @@ def _drawn(bars: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """Values and both ends of their intervals, ``3 x N``."""
     assert isinstance(bars, ErrorbarContainer)
     line, _, (segments,) = bars.lines
-    ends = np.array([segment[:, 1] for segment in segments.get_segments()])  # type: ignore[attr-defined]
+    ends = np.array([segment[:, 1] for segment in segments.get_segments()])
     return np.stack([np.asarray(line.get_ydata(), dtype=np.float64), ends[:, 0], ends[:, 1]])
 
 
@@ -117,9 +117,10 @@ def test_a_run_is_drawn_into_its_folder(
     assert (folder / "depth.png").read_bytes().startswith(b"\x89PNG")
     drawn = pd.read_csv(folder / "depth.csv").set_index(["source", "variant", "t"])
     table = pd.read_csv(folder / "leaderboard.csv").set_index("method")
-    assert set(drawn.loc["here"].index) == {(name, t) for name in CHOICES for t in (1, 3)}
-    for (variant, t), row in drawn.loc["here"].iterrows():
-        measured = table.loc[f"{variant} {t}"]
+    places = [(variant, t) for variant in CHOICES for t in (1, 3)]
+    assert list(drawn.loc["here"].index) == places
+    for variant, t in places:
+        row, measured = drawn.xs(("here", variant, t)), table.loc[f"{variant} {t}"]
         for end in ("", "_low", "_high"):
             assert row[f"psr{end}"] == pytest.approx(100 * measured[f"psr{end}"], rel=1e-4)
         assert row["fid"] == pytest.approx(measured["fid[embedded_irse50]"], rel=1e-4)

@@ -385,9 +385,9 @@ def test_a_residual_puts_the_change_alone_onto_the_photo(
         for timestep, text in zip((101, 51, 1), inversion.embeddings, strict=True):
             noise = backbone.unet(latents, timestep, encoder_hidden_states=text).sample
             latents = scheduler.step(noise, timestep, latents).prev_sample
-        if isinstance(decoder, TinyAutoencoder):
-            return decoder(latents)
-        return decoder.decode(latents / decoder.config.scaling_factor).sample / 2 + 0.5
+        network: AutoencoderKL | AutoencoderTiny = getattr(decoder, "network", decoder)
+        image: Tensor = network.decode(latents / network.config.scaling_factor).sample / 2 + 0.5
+        return image
 
     def edited(latents: Tensor, decoder: AutoencoderKL | TinyAutoencoder) -> Tensor:
         return (images + decoded(latents, decoder) - decoded(inversion.latent, decoder).detach()).clip(0, 1)
