@@ -27,7 +27,7 @@ from veilbench.datasets.synthetic import Split
 
 from ..clip.encoder import ImageTextEncoder
 from ..clip.folder import CLIP
-from .diffusion import new_tokenizer
+from .latent_diffusion import new_tokenizer
 from .makeup_captions import KINDS, Caption, captions, facts, styled, vocabulary
 from .portraits import LIP_COLORS, SIZE, MakeupPairs, described, rendered_pairs, wearing
 from .training import (

@@ -300,7 +300,8 @@ def reconstruction(backbone: DiffusionBackbone, photos: Tensor) -> dict[str, Any
         ``autoencoding_psnr``, and ``inversion_psnr`` of three of 20 DDIM steps undone and redone: ``aligned``, and one
         interval lower, ``as released`` by WeakenDiff.
     """
-    autoencoded, inverted = [], {"aligned": [], "as released": []}
+    autoencoded: list[Tensor] = []
+    inverted: dict[str, list[Tensor]] = {"aligned": [], "as released": []}
     for chunk in photos.split(CHUNK):
         empty, latents = backbone.empty_text(len(chunk)), backbone.encode(chunk)
         autoencoded.append(psnr(backbone.decode(latents).clamp(0, 1), chunk))

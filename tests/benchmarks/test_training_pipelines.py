@@ -41,7 +41,7 @@ def stamps(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_pipeline_is_trained_measured_and_found_again(photos: Path, veilbench: Veilbench) -> None:
+def test_a_pipeline_is_trained_measured_and_found_again(photos: Path, world: Path, veilbench: Veilbench) -> None:
     to = photos.parent / "pipeline"
     outcome = veilbench("train-pipeline", photos, "--to", to, *WORDS)
     assert outcome.code == 0, outcome
@@ -74,17 +74,20 @@ def test_a_pipeline_is_trained_measured_and_found_again(photos: Path, veilbench:
     assert "finished already" in outcome.out
     assert f"autoencoding {record['figures']['autoencoding_psnr']:.1f} dB" in outcome.out
     assert stamps(to) == before
-    assert_weaken_diff_takes_it(to, veilbench)
+    assert_weaken_diff_takes_it(world, to, veilbench)
     assert_other_settings_are_refused(photos, to, veilbench)
 
 
-def assert_weaken_diff_takes_it(to: Path, veilbench: Veilbench) -> None:
-    outcome = veilbench("check", write(to.parent / "weaken.yaml", {"kind": "weaken_diff", "params": quick(to)}))
+def assert_weaken_diff_takes_it(world: Path, to: Path, veilbench: Veilbench) -> None:
+    suite = yaml.safe_load((world / "suite.yaml").read_text(encoding="utf-8"))
+    quick = {"pipeline": str(to), "iterations": 1, "embedding_iterations": 1}
+    methods = [{"method": "weaken_diff", "params": quick}, {"method": "weaken_diff_bottleneck", "params": quick}]
+    suite |= {"dataset": {"kind": "synthetic", "params": {"sources": 1, "targets": 1, "size": 32}}, "methods": methods}
+    suite |= {"protocol": {"goals": ["impersonate"]}, "realism": None}
+    write(world / "suite.yaml", suite)
+    outcome = veilbench("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none", "--jobs", 1)
     assert outcome.code == 0, outcome
-
-
-def quick(to: Path) -> dict[str, Any]:
-    return {"pipeline": str(to), "iterations": 1, "embedding_iterations": 1}
+    assert len(list((world / "r" / "store").rglob("*.png"))) >= 2  # a protected photo of each method
 
 
 def write(path: Path, content: dict[str, Any]) -> Path:

@@ -28,8 +28,8 @@ def people(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def faces(folder: Path, **options: int) -> FolderFaces:
-    return FolderFaces(root=folder / "a", others=folder / "b", **{"size": 48, **options})
+def faces(folder: Path) -> FolderFaces:
+    return FolderFaces(root=folder / "a", others=folder / "b", size=48)
 
 
 def hashes(photos: tuple[Photo, ...]) -> set[str]:
