@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from .engine.estimate import Estimate, estimate
 from .engine.results import Results
@@ -28,11 +29,11 @@ def plan_view(plan: Plan, store: Store) -> tuple[Table, list[str]]:
         table.add_column(column)
     states = {cell: status(store, cell, protection.items) for cell, protection in plan.protections.items()}
     for cell, state in states.items():
-        style = STYLES[state.state]
-        table.add_row(
+        _add(
+            table,
             cell,
-            escape(", ".join(plan.protections[cell].surrogates)) or "-",
-            f"[{style}]{state.state}[/{style}]",
+            ", ".join(plan.protections[cell].surrogates) or "-",
+            Text(state.state, STYLES[state.state]),
             f"{state.finished}/{state.total}",
         )
     table.caption = _counts(states.values())
@@ -78,15 +79,21 @@ def status_tables(results: Results) -> list[Table]:
         by_label[results.manifest.cells[cell].label][cell] = state
     for label, mine in by_label.items():
         failed = {cell: state for cell, state in mine.items() if state.error}
-        table.add_row(
-            escape(label),
+        _add(
+            table,
+            label,
             f"{sum(state.state == 'cached' for state in mine.values())}/{len(mine)}",
             f"{sum(state.finished for state in mine.values())}/{sum(state.total for state in mine.values())}",
             str(len(failed)),
         )
         for cell, state in failed.items():
-            broken.add_row(cell, escape(state.error))
+            _add(broken, cell, state.error)
     return [table, broken] if broken.row_count else [table]
+
+
+def _add(table: Table, *cells: str | Text) -> None:
+    """Add a row of cells as they are: looking for markup in each of thousands of texts takes long."""
+    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
 
 
 def _counts(states: Iterable[Status]) -> str:

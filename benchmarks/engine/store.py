@@ -105,8 +105,10 @@ class ProtectionFolder:
         return found
 
     def _lines(self) -> Iterator[tuple[Path, bytes, ItemRecord | None]]:
-        for path in sorted(self.path.glob("items.*.jsonl")):
-            yield from ((path, line, record) for line, record in read_records(path, *size_and_time(path)))
+        for name, stamp in sorted(sizes_and_times(self.path).items()):
+            if name.startswith("items.") and name.endswith(".jsonl"):
+                path = self.path / name
+                yield from ((path, line, record) for line, record in read_records(path, *stamp))
 
     @property
     def whole(self) -> bool:

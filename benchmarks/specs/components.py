@@ -90,6 +90,25 @@ def find_layout(kind: str) -> Layout:
     return layout
 
 
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A config as it is read: its name, the file that it is from, its class, and the parameters that it gives.
+
+    Those that are paths start from the file's folder; all are such as the class's constructor takes.
+    """
+
+    name: str
+    where: str
+    cls: type[Any]
+    params: dict[str, Any]
+
+    def component(self, overrides: Mapping[str, Any] | None, origins: Mapping[str, str] | None) -> Component:
+        """The checked config with parameters that win over the file's; see :func:`load_component`."""
+        merged = {**self.params, **(overrides or {})}
+        params = parse(registry.signature_model(self.cls), merged, f"{self.where}: params", origins).model_dump()
+        return Component(self.name, self.where, self.cls, params, origins or {})
+
+
 def load_component(
     section: Section,
     reference: str | ComponentSpec,
@@ -109,6 +128,11 @@ def load_component(
         origins: by overriding parameter, where it is from: errors in it name that and not the file.
         file: the file that an inline content is from, for errors.
     """
+    return read_config(section, reference, base, file).component(overrides, origins)
+
+
+def read_config(section: Section, reference: str | ComponentSpec, base: Path, file: str = "") -> Config:
+    """Read a config and check what it says; arguments as of :func:`load_component`."""
     if isinstance(reference, str) and names_class(reference):
         reference = ComponentSpec(kind=reference)
     if isinstance(reference, str):
@@ -118,12 +142,9 @@ def load_component(
     else:
         spec, name, where = reference, "", f"{file or base}: {section}"
     cls = find_class(section, spec.kind, base, where)
-    model = registry.signature_model(cls)
-    shipped = parse(model, spec.params, f"{where}: params").model_dump()
+    shipped = parse(registry.signature_model(cls), spec.params, f"{where}: params").model_dump()
     paths = {key: base / value for key, value in shipped.items() if isinstance(value, Path)}
-    merged = {**spec.params, **paths, **(overrides or {})}
-    params = parse(model, merged, f"{where}: params", origins).model_dump()
-    return Component(name or cls.kind, where, cls, params, origins or {})
+    return Config(name or cls.kind, where, cls, {**spec.params, **paths})
 
 
 def check_kinds(classes: Iterable[type[Any]], where: str) -> None:

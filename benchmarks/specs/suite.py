@@ -16,8 +16,10 @@ from veilbench.registry import Number, Seed, Whole, origin, parse
 from .components import (
     Component,
     ComponentSpec,
+    Config,
     check_kinds,
     load_component,
+    read_config,
 )
 from .configs import find_config, read_yaml
 from .crop import CropRule
@@ -144,6 +146,7 @@ class Suite:
         listed = self._listed("recognizers", spec.recognizers)
         self.judges: tuple[str, ...] = listed or self._listed("judges", spec.judges)
         self.surrogates: tuple[str, ...] = self._attackable(listed or self._listed("surrogates", spec.surrogates))
+        self._read: dict[str, Config] = {}  # by what rows name: thousands may be of one method
         self.methods = self._load_methods()
         listed_scores = asked_of_judges(spec.scores, self.judges, self._at("scores"), where.parent)
         scores = [*listed_scores, *realism_entries(spec.realism, self.recognizers, self._at("realism"))]
@@ -251,7 +254,10 @@ class Suite:
         """An entry's method; settings of these scopes are for it."""
         where, base = f"{self._at('methods')}: {shown(entry.name)}: params", self.where.parent
         values, origins = dict(entry.params), dict.fromkeys(entry.params, where)
-        component = load_component("methods", entry.method, base, values, origins, str(self.where))
+        if entry.method not in self._read:
+            self._read[entry.method] = read_config("methods", entry.method, base, str(self.where))
+        config = self._read[entry.method]
+        component = config.component(values, origins)
         mine = [
             setting
             for setting in self._settings
@@ -262,7 +268,7 @@ class Suite:
             return component
         values |= paths | {setting.key: setting.value for setting in mine}
         origins |= {setting.key: setting.where for setting in mine}
-        return load_component("methods", entry.method, base, values, origins, str(self.where))
+        return config.component(values, origins)
 
     def _check_protocol(self) -> None:
         protocol = self.spec.protocol

@@ -34,6 +34,7 @@ __path__: list[str] = []
 
 Model = TypeVar("Model", bound=BaseModel)
 _MODELS: WeakKeyDictionary[type[Any], type[BaseModel]] = WeakKeyDictionary()
+_SIGNATURES: WeakKeyDictionary[type[Any], inspect.Signature] = WeakKeyDictionary()
 CONTAINERS = {tuple, list, dict, set, frozenset, Sequence, Mapping}
 
 
@@ -281,7 +282,9 @@ def without_defaults(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any
     What is left is what an identity is made of: a new argument changes nothing as long as nobody sets it.  Whoever
     changes a default raises the class's version.
     """
-    known = inspect.signature(cls.__init__).parameters
+    if cls not in _SIGNATURES:
+        _SIGNATURES[cls] = inspect.signature(cls.__init__)
+    known = _SIGNATURES[cls].parameters
     return {key: value for key, value in values.items() if key not in known or not _same(value, known[key].default)}
 
 

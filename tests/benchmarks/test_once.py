@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from veilbench import registry
 from veilbench.benchmarks.engine.plan import Plan
-from veilbench.benchmarks.specs import configs
+from veilbench.benchmarks.specs import components, configs
 from veilbench.benchmarks.specs.strict_yaml import load
 from veilbench.benchmarks.specs.suite import load_suite
 from veilbench.datasets.base import Manifest
@@ -51,14 +51,19 @@ def test_what_rows_share_is_done_once(tmp_path: Path, monkeypatch: pytest.Monkey
         found: Manifest = manifest.fget(faces)  # type: ignore[attr-defined]
         return found
 
+    def counted_read(path: Path) -> dict[str, Any]:
+        calls[f"read {path.name}"] += 1
+        return configs.read_yaml(path)
+
     configs._parsed.cache_clear()
     registry._MODELS.clear()
     monkeypatch.setattr(configs, "load", counted_load)
+    monkeypatch.setattr(components, "read_yaml", counted_read)
     monkeypatch.setattr(registry, "_signature_model", counted_make)
     monkeypatch.setattr(SyntheticFaces, "manifest", property(counted_manifest))
     plan = Plan(load_suite(many(tmp_path)))
     assert len(plan.protections) == ROWS
-    assert calls["pgd.yaml"] == calls["many.yaml"] == calls["PGD"] == 1
+    assert calls["pgd.yaml"] == calls["many.yaml"] == calls["PGD"] == calls["read pgd.yaml"] == 1
     assert calls["manifest"] == 1
 
 
