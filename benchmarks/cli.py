@@ -48,6 +48,11 @@ if TYPE_CHECKING:
     from .engine.plan import Plan
     from .engine.results import Results
 
+UNWRITABLE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),  # no room, none left to this user, and a limit on the size of files
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+}
+
 app = typer.Typer(
     help="Measure how well methods keep portraits from being recognised, and what it costs.  `veilbench run embedded` "
     "is the comparison that needs nothing else (9 to 14 minutes on two cores).",
@@ -288,7 +293,9 @@ def main() -> None:
     try:
         app()
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO}:
+        if isinstance(error, FileNotFoundError) and error.filename is None:  # Python's own, of its module `tempfile`
+            _end(f"{error.strerror}; make room in one of them, or set TMPDIR to a folder that can be written")
+        if error.errno not in UNWRITABLE:
             raise
         _end(
             f"{error.filename or 'results'}: cannot be written ({error.strerror}); make room or choose "

@@ -32,8 +32,8 @@ LOOK_EVERY = 0.05  # seconds
 def hold(root: Path, *, shared: bool = False, option: str = "--results") -> Iterator[None]:
     """Hold a results folder for writing; made where there is none.
 
-    Whoever finds it free removes what kills left half-written; one that joins others leaves that alone: it may be
-    theirs.
+    Whoever finds it free removes what kills left half-written, and what was left meanwhile by processes that were
+    killed or that outlived the run before for a moment; one that joins others leaves that alone: it may be theirs.
 
     Args:
         root: the folder.
@@ -45,19 +45,29 @@ def hold(root: Path, *, shared: bool = False, option: str = "--results") -> Iter
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        file = (root / ".lock").open("a+", encoding="utf-8")
+        file = (root / ".lock").open("ab", buffering=0)
     except OSError as error:
-        raise UserError(f"{root}: cannot be written ({error.strerror}); choose another {option}") from error
+        raise _unwritable(root, error, option) from error
     with file:
         alone = _locked(root, file.fileno(), shared, option)
-        file.truncate(0)
-        file.write(f"{os.getpid()}{SHARING if shared else ''}")
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(f"{os.getpid()}{SHARING if shared else ''}".encode())
+        except OSError as error:
+            raise _unwritable(root, error, option) from error
         if alone:
             remove_scraps(root)
             if shared:
                 _locked(root, file.fileno(), shared, option, alone=False)
-        yield
+        try:
+            yield
+        finally:
+            if alone and not shared:
+                remove_scraps(root)
+
+
+def _unwritable(root: Path, error: OSError, option: str) -> UserError:
+    return UserError(f"{root}: cannot be written ({error.strerror}); make room or choose another {option}")
 
 
 def _locked(root: Path, descriptor: int, shared: bool, option: str, *, alone: bool = True) -> bool:

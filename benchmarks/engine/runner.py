@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,13 +17,13 @@ from ..executors import Cluster, make_executor
 from ..progress import Advance, clock, grouped, progress
 from ..terminal import say
 from .cells import Cells
-from .checksums import record_checksums, record_manifest
+from .checksums import read_checksums, record_checksums, record_manifest
 from .killed import marked
 from .plan import Plan, Protection
 from .results import Results, write_manifest
 from .scoring import Scorer
 from .sources import keep_sources
-from .status import status
+from .status import Status, status
 from .store import DamagedImageError
 from .surroundings import PlanSurroundings
 
@@ -77,6 +77,7 @@ class Runner:
         Returns:
             One line for each cell that failed.
         """
+        read_checksums(self.results)  # those of a later version are refused before anything is touched
         failures: list[str] = []
         total = sum(len(protection.items) for protection in self.plan.protections.values())
         with (
@@ -162,10 +163,7 @@ class Runner:
     def _protected(self, advance: Advance, killed: str) -> Generator[tuple[Protection, str]]:
         """Every protection once it is as far as it gets, with its failure or an empty string."""
         states = {cell: status(self.store, cell, one.items) for cell, one in self.plan.protections.items()}
-        if killed:
-            finished, total = (sum(getattr(one, name) for one in states.values()) for name in ("finished", "total"))
-            left = f"{finished} of {total} images are finished and kept, what it had only begun is made now"
-            say(self.console, f"the run before (process {killed}) was killed: {left}")
+        self._tell_of_what_is_left(states.values(), killed)
         pending = []
 
         def made(cell: str, count: int, doing: str = "") -> None:
@@ -180,6 +178,13 @@ class Runner:
                 pending.append(protection)
         executor = make_executor(self.cells, len(pending), self.jobs, self.executor, self.cluster)
         yield from executor.run(pending, made)
+
+    def _tell_of_what_is_left(self, states: Collection[Status], killed: str) -> None:
+        """Say what is kept where not all is there; ``killed`` is the process of a run that could not tell why."""
+        finished, total = (sum(getattr(one, name) for one in states) for name in ("finished", "total"))
+        if killed or (finished and any(one.state != "cached" for one in states)):
+            why = f"the run before (process {killed}) was killed: " if killed else ""
+            say(self.console, f"{why}{finished} of {total} images are finished and kept, what is missing is made now")
 
 
 def _unheard(count: int, doing: str = "") -> None:

@@ -32,6 +32,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -237,11 +238,16 @@ class Store:
 
     def _of_this_version(self, path: Path) -> Path:
         if path not in self._known:
-            if not self._known:  # cells of another version have other names: one of them tells for all
-                schema.check_store(next(self.root.glob("store/[pt]*s/*/spec.json"), path / "spec.json"), self.root)
+            if not self._known:
+                self._check_version()
             schema.check_store(path / "spec.json", self.root)
             self._known.add(path)
         return path
+
+    def _check_version(self) -> None:
+        """Raise :class:`UserError` for a store of another version, whose cells have other names: one tells for all."""
+        for spec in islice(self.root.glob("store/[pt]*s/*/spec.json"), 1):
+            schema.check_store(spec, self.root)
 
     @property
     def imported(self) -> bool:
@@ -329,11 +335,13 @@ class Store:
         """Hold the results folder for writing (:func:`~.lock.hold`); in a block that does so already, it is held on.
 
         Raises:
-            UserError: when another run holds it, with that run's process number, or it was imported.
+            UserError: when another run holds it, with that run's process number, it was imported, or is of another
+                version, which is left untouched.
         """
         if self._held:
             yield
             return
+        self._check_version()
         if self.imported:
             raise UserError(f"{self.root}: imported, to be shown and not gone on with; choose another --results")
         with hold(self.root, shared=shared):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv
 
-from veilbench.files import replacing, write_bytes
+from veilbench.files import replacing, write_bytes, write_drawn
 
 from ..engine.intact import whole_png
 from ..engine.results import Results
@@ -52,10 +53,8 @@ def write_report(results: Results, redraw: bool = True) -> pd.DataFrame:
     grid = comparison(results, shown_items(results))
     written = (results.folder / ITEMS).stat().st_mtime_ns  # with every other table, for other code, too
     if redraw or not all(_drawn(picture, written) for picture in pictures):
-        with replacing(pictures[0]) as temporary:
-            grid.save(temporary, format="png", optimize=True)
-        with replacing(pictures[1]) as temporary:
-            tradeoff(results, table).savefig(temporary, dpi=150, format="png")
+        write_drawn(pictures[0], partial(grid.save, format="png", optimize=True))
+        write_drawn(pictures[1], partial(tradeoff(results, table).savefig, dpi=150, format="png"))
     return table
 
 

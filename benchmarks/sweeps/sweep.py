@@ -12,13 +12,14 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from veilbench.errors import UserError, shown
-from veilbench.files import replacing, write_bytes
+from veilbench.files import write_bytes, write_drawn
 
 from ..engine.json_files import write_json
 from ..engine.results import Trial
@@ -178,6 +179,6 @@ class Sweep:
         objectives = [{**one.model_dump(mode="json"), "label": one.label} for one in self.spec.objectives]
         asked = {"name": self.loaded.name, **self.spec.model_dump(mode="json"), "objectives": objectives}
         write_json(self.folder / SPEC, asked, in_order=True)
-        with replacing(self.folder / "front.png") as temporary:
-            draw(self.spec, trials, front, matters).savefig(temporary, dpi=150, format="png")
+        picture = draw(self.spec, trials, front, matters)
+        write_drawn(self.folder / "front.png", partial(picture.savefig, dpi=150, format="png"))
         return SweepResult(trials, front, matters, self.folder)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
-from veilbench.errors import one_line
+from veilbench.errors import VeilbenchError, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,8 +83,9 @@ class CarefulTracker(Tracker):
             track()
         except (Exception, SystemExit) as error:  # a tracker may raise anything
             self.failed = True
+            why = str(error) if isinstance(error, VeilbenchError) else one_line(error)
             self.say(
-                f"tracker: {one_line(error)}; the run goes on untracked and its results are complete: run the same "
+                f"tracker: {why}; the run goes on untracked and its results are complete: run the same "
                 "command again to track them, or use --tracker offline or none"
             )
 

@@ -24,7 +24,7 @@ from ..report.items import collect
 from ..report.shown import read_pixels
 from .base import Tracker
 from .wandb_fields import LONGEST_TAG, board_summary, config, judged, name, summary, tags, trial_fields
-from .wandb_mode import Mode, wandb_mode, wandb_settings
+from .wandb_mode import Mode, finished, run_settings, wandb_mode, wandb_settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +128,7 @@ class WandbTracker(Tracker):
         import wandb  # noqa: PLC0415 (slow to import)
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        with wandb.init(
+        run = wandb.init(
             project=settings.project or self.project,
             group=results.name,
             id=identity[-64:],
@@ -136,10 +136,10 @@ class WandbTracker(Tracker):
             job_type=job,
             mode=self.mode,
             dir=self.folder,
-            # a list of all installed packages takes longer than the rest; those that count are in its config
-            settings=wandb.Settings(console="off", silent=True, x_disable_stats=True, x_save_requirements=False),
+            settings=run_settings(),
             **about,
-        ) as run:
+        )
+        with finished(run):
             yield run
         if self.offline:
             self._kept.append(Path(run.settings.sync_dir))

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from veilbench.errors import UserError
 
 if TYPE_CHECKING:
     import wandb
@@ -14,6 +19,8 @@ HOME_FOLDERS = {  # W&B's variable, and where it writes without it
     "WANDB_CONFIG_DIR": ".config/wandb",
     "WANDB_DATA_DIR": ".local/share/wandb",
 }
+
+PATIENCE = 300.0  # seconds: W&B itself would wait for a host that is gone without end
 
 Mode = Literal["online", "offline", "shared", "disabled"]
 
@@ -53,6 +60,49 @@ def wandb_settings() -> wandb.Settings:
     from wandb.sdk import wandb_setup  # noqa: PLC0415 (slow to import; `wandb.setup` would start a process)
 
     return wandb_setup.singleton().settings
+
+
+def run_settings() -> wandb.Settings:
+    """What every run of ours is begun with: nothing on the terminal, and an end to waiting, W&B's own if it has one."""
+    import wandb  # noqa: PLC0415 (slow to import)
+
+    return wandb.Settings(
+        console="off",
+        silent=True,
+        finish_timeout=wandb_settings().finish_timeout or PATIENCE,
+        finish_timeout_raises=True,
+        x_disable_stats=True,
+        x_save_requirements=False,  # takes longer than the rest; the packages that count are in a run's config
+    )
+
+
+@contextmanager
+def finished(run: wandb.Run) -> Iterator[None]:
+    """A run that ends with the block, as failed where something is raised.
+
+    As a context manager of its own it would print the traceback.
+
+    Raises:
+        UserError: when the host has not taken all after the seconds that :func:`run_settings` says.
+    """
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        try:
+            run.finish(exit_code=0 if done else 1)
+        except TimeoutError as error:
+            if done:  # else what was raised tells more
+                raise UserError(_left(run)) from error
+
+
+def _left(run: wandb.Run) -> str:
+    settings = run.settings
+    return (
+        f"{settings.base_url} has not taken all in {settings.finish_timeout:g} s (WANDB_FINISH_TIMEOUT); what it lacks "
+        f"is kept: `wandb sync {shlex.quote(settings.sync_dir)}`"
+    )
 
 
 def _has_key(settings: wandb.Settings) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from veilbench.errors import UserError, one_line
 
 from .wandb import PROJECT, kept_lines
-from .wandb_mode import wandb_mode, wandb_settings
+from .wandb_mode import finished, run_settings, wandb_mode, wandb_settings
 
 
 @contextmanager
@@ -29,7 +29,8 @@ def trial_run(
         What sets the run's summary.
 
     Raises:
-        UserError: when the run cannot be begun: nobody would learn what the trial gave.
+        UserError: when the run cannot be begun, or the host is gone at its end: nobody would learn what the trial
+            gave.
     """
     try:
         mode, settings = wandb_mode(folder, forced_offline=offline), wandb_settings()
@@ -42,11 +43,11 @@ def trial_run(
             config=dict(config),
             mode=mode,
             dir=folder,
-            settings=wandb.Settings(console="off", silent=True, x_disable_stats=True, x_save_requirements=False),
+            settings=run_settings(),
         )
     except Exception as error:
         raise UserError(f"W&B: {one_line(error)}; mend it, or use --tracker offline or none") from error
-    with run:
+    with finished(run):
         yield lambda found: run.summary.update(dict(found))
     for line in kept_lines([Path(run.settings.sync_dir)]) if mode == "offline" else ():
         say(line)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 from .errors import VeilbenchError
 
@@ -46,6 +48,13 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; folders are made.  Raises as :func:`replacing` does."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_drawn(path: Path, save: Callable[[BinaryIO], object]) -> None:
+    """As :func:`write_bytes` what ``save`` writes into a file in memory: Pillow hides why a file cannot be written."""
+    drawn = io.BytesIO()
+    save(drawn)
+    write_bytes(path, drawn.getvalue())
 
 
 def _sync(path: Path) -> None:

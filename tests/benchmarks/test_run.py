@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,13 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-import psutil
 import pytest
 import torch
 import yaml
 
 from veilbench.benchmarks.engine.plan import Plan
-from veilbench.benchmarks.engine.store import Store
 from veilbench.benchmarks.specs.suite import load_suite
 from veilbench.datasets.photos import read_photo, write_png
 from veilbench.metrics.statistics.rates import clustered_rate
@@ -43,13 +39,6 @@ def pictures(results: Path) -> dict[str, int]:
     """Every protected PNG and when it was written."""
     files = sorted((results / "store" / "protections").glob("*/images/*.png"))
     return {f"{file.parent.parent.name}/{file.name}": file.stat().st_mtime_ns for file in files}
-
-
-def records(results: Path) -> int:
-    return sum(
-        len(file.read_text(encoding="utf-8").splitlines())
-        for file in (results / "store" / "protections").glob("*/items.*.jsonl")
-    )
 
 
 @pytest.fixture
@@ -196,55 +185,6 @@ def test_workers_end_without_a_word(world: Path) -> None:
     assert all(" images" in line for line in done.stderr.splitlines()), done.stderr
 
 
-def test_a_killed_run_goes_on_where_it_stopped(done: Path, world: Path, veilbench: Veilbench) -> None:
-    """``kill -9`` while items are being made; the same command again recomputes none of the finished ones."""
-    results = world / "killed"
-    command = ["run", str(world / "suite.yaml"), "--results", str(results), "--tracker", "none", "--batch-size", "1"]
-    process = subprocess.Popen(
-        [*COMMAND, *command],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while len(pictures(results)) < 10 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert process.returncode == -signal.SIGKILL
-    finished = {
-        f"{path.name}/{item}.png"
-        for path in (results / "store" / "protections").iterdir()
-        for item in Store(results).protection(path.name).finished()
-    }
-    before = pictures(results)
-    assert 0 < len(finished) < len(pictures(done))
-    assert veilbench(*command).code == 0
-    after = pictures(results)
-    assert {name: after[name] for name in finished} == {name: before[name] for name in finished}
-    assert set(after) == set(pictures(done))
-    assert records(results) == len(after)
-    pd.testing.assert_frame_equal(board_of(results), board_of(done), rtol=1e-3)
-
-
-def test_workers_end_with_a_run_that_is_killed(world: Path) -> None:
-    """``kill -9`` reaches the run alone: what it started must not go on writing for nobody."""
-    results = world / "killed"
-    process = subprocess.Popen(
-        [*COMMAND, "run", str(world / "suite.yaml"),
-         "--results", str(results), "--tracker", "none", "--batch-size", "1", "--set", "method.steps=3000",
-         "--jobs", "2"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while len(list(results.glob("store/protections/pgd*"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    workers = psutil.Process(process.pid).children(recursive=True)
-    assert len(workers) >= 2
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not psutil.wait_procs(workers, timeout=20)[1]
-
-
 def test_a_failure_in_a_worker_is_told(world: Path, veilbench: Veilbench) -> None:
     """A bad number in one method's parameters ends the run with its line, also from another process."""
     words = ("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none", "--jobs", "2")
@@ -324,32 +264,6 @@ def test_one_bad_image_does_not_cost_the_others(world: Path, veilbench: Veilbenc
     board = pd.read_csv(tables_of(world / "r") / "leaderboard.csv").set_index("method")
     assert board.loc["broken", "failed"] == 2
     assert board.loc["clean", "failed"] == 0
-
-
-def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(
-    world: Path, veilbench: Veilbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = write_png
-    written: list[Path] = []
-
-    def until_full(path: Path, image: torch.Tensor) -> None:
-        if len(written) == 9:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(path, image)
-        written.append(path)
-
-    monkeypatch.setattr("veilbench.benchmarks.engine.protect.write_png", until_full)
-    words = ("run", world / "suite.yaml", "--results", world / "r", "--tracker", "none")
-    outcome = veilbench(*words)
-    assert outcome.code == 2
-    assert outcome.err.count("\n") == 1
-    assert "No space left on device" in outcome.err
-    assert "run the same command again" in outcome.err
-    before = pictures(world / "r")
-    assert len(before) == 9
-    monkeypatch.setattr("veilbench.benchmarks.engine.protect.write_png", real)
-    assert veilbench(*words).code == 0
-    assert {name: time for name, time in pictures(world / "r").items() if name in before} == before
 
 
 def test_plan_and_status_say_what_is_there(done: Path, world: Path, veilbench: Veilbench) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -24,9 +20,9 @@ from veilbench.benchmarks.trackers import CarefulTracker, NoTracker, Tracker, ma
 from veilbench.benchmarks.trackers.wandb_fields import board_summary, config, name, summary, tags
 
 from .conftest import MAIN, Outcome, results_of, tables_of
+from .wandb_host import KEY, RefusingHost, listening
 
 Veilbench = Callable[..., Outcome]
-KEY = "0123456789" * 4
 MODE = (
     "from pathlib import Path; from veilbench.benchmarks.trackers import wandb_mode;"
     " print(wandb_mode.wandb_mode(Path()))"
@@ -51,35 +47,6 @@ def mode(folder: Path, **variables: str) -> str:
 
 def run(world: Path, *words: object, **variables: str) -> subprocess.CompletedProcess[str]:
     return python(world, MAIN, "run", world / "suite.yaml", "--results", world / "r", *QUICK, *words, **variables)
-
-
-@contextmanager
-def server() -> Iterator[tuple[str, list[str]]]:
-    """A W&B host on this machine that refuses everything, and the requests that reached it."""
-    requests: list[str] = []
-
-    class Refuse(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length", 0)))
-            requests.append(f"{self.command} {self.path}")
-            self.send_response(400)
-            self.end_headers()
-            self.wfile.write(b'{"errors": [{"message": "no"}]}')
-
-        do_GET = do_PUT = do_POST  # noqa: N815
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            del format, args
-
-    host = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuse)
-    thread = threading.Thread(target=host.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{host.server_address[1]}", requests
-    finally:
-        host.shutdown()
-        thread.join()
-        host.server_close()
 
 
 def offline_runs(results: Path) -> list[str]:
@@ -148,25 +115,25 @@ def test_nothing_leaves_a_machine_whose_owner_said_no(world: Path, how: str) -> 
         (world / "wandb" / "settings").write_text("[default]\nmode = offline\n", encoding="utf-8")
     modes = {"variable": {"WANDB_MODE": "offline"}, "disabled": {"WANDB_MODE": "disabled"}}.get(how, {})
     words = ("--tracker", "offline") if how == "option" else ()
-    with server() as (url, requests):
-        done = run(world, "-m", "clean", *words, WANDB_BASE_URL=url, WANDB_API_KEY=KEY, **modes)
+    with listening(RefusingHost()) as host:
+        done = run(world, "-m", "clean", *words, WANDB_BASE_URL=host.url, WANDB_API_KEY=KEY, **modes)
     assert done.returncode == 0, done.stderr
-    assert requests == []
+    assert host.requests == []
     assert (world / "r" / "wandb").exists() == (how != "disabled")
 
 
 @pytest.mark.parametrize("how", ["bad key", "refused", "no network", "read-only home"])
 def test_a_failure_is_one_line_and_ends_nothing(world: Path, how: str) -> None:
-    with server() as (url, requests):
+    with listening(RefusingHost()) as host:
         variables = {
             "bad key": {"WANDB_API_KEY": "short"},
-            "refused": {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": url},
+            "refused": {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": host.url},
             "no network": {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_INIT_TIMEOUT": "2"},
             "read-only home": {"HOME": "/proc"},
         }[how]
         done = run(world, **variables)
     assert done.returncode == 0, done.stderr
-    assert bool(requests) == (how == "refused")  # else the server would prove nothing elsewhere
+    assert bool(host.requests) == (how == "refused")  # else the server would prove nothing elsewhere
     assert done.stdout.count("tracker: ") + done.stdout.count("kept offline in") == 1, done.stdout
     assert how == "read-only home" or "tracker: " in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
