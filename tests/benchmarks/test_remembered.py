@@ -13,6 +13,7 @@ from veilbench.benchmarks.engine import scoring
 from veilbench.benchmarks.engine.records import ItemRecord
 from veilbench.benchmarks.engine.remembered import Remembered
 from veilbench.benchmarks.engine.store import ProtectionFolder
+from veilbench.benchmarks.engine.treating import stored_photo
 
 from .conftest import Outcome
 
@@ -38,7 +39,8 @@ def test_what_fits_is_made_once_and_the_rest_each_time() -> None:
 
 
 def test_whoever_writes_into_a_photo_changes_nobody_elses() -> None:
-    remembered, made = Remembered(), []
+    made: list[str] = []
+    remembered = Remembered()
     for _ in range(3):
         photo = remembered.photo("a", maker(made, "a"))
         assert torch.equal(photo, torch.ones(3, 4, 4))
@@ -49,11 +51,10 @@ def test_each_photo_is_decoded_once_for_all_scores(
     world: Path, veilbench: Veilbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[str] = []
-    original = scoring.stored_photo
 
     def counted(folder: ProtectionFolder, item: str, record: ItemRecord | None) -> Tensor:
         decoded.append(str(folder.image(item)))
-        return original(folder, item, record)
+        return stored_photo(folder, item, record)
 
     monkeypatch.setattr(scoring, "stored_photo", counted)
     settings = ["--set", "suite.countermeasures=[jpeg, flip]", "-m", "clean"]
