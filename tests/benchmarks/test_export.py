@@ -109,7 +109,7 @@ def test_photos_are_those_that_were_asked_for_and_clean_ones_not(
     made: Path, packed: Path, tmp_path: Path, veilbench: Veilbench
 ) -> None:
     clean = {path.read_bytes() for path in made.parents[1].glob("store/sources/*/*.png")}
-    assert len(clean) == 6
+    assert len(clean) == 6 + 2  # sources and targets
     photos = {name: data for name, data in contents(packed).items() if name.endswith(".png")}
     assert {Path(name).stem for name in photos} == {"id300000_s0", "id300002_s0"}
     assert len(photos) == 2 * 2 * 2 * (2 + 1)  # photos, methods, judges held out; 2 targets and dodging

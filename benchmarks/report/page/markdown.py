@@ -16,7 +16,10 @@ from ..tables import SYNTHETIC, to_markdown
 from .verdict import Verdict, facts, verdicts
 
 NAME = "report.md"
-PICTURES = {"tradeoff.png": "privacy against quality", "grid.png": "photos"}
+PICTURES = {
+    "tradeoff.png": "privacy against quality",
+    "grid.png": "targets, sources, protected photos, what was added, cosines",
+}
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#&])")
 
 
