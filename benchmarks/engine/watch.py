@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from multiprocessing.context import BaseContext
+    from multiprocessing.context import ForkServerContext, SpawnContext
     from multiprocessing.synchronize import Event
 
 LOOK_EVERY = 0.3  # seconds between looks
 
 
-def worker_context(module: str) -> BaseContext:
+def worker_context(module: str) -> SpawnContext | ForkServerContext:
     """How workers start.
 
     On Linux they are forked from a process that has loaded all packages and does nothing else: loading them takes
