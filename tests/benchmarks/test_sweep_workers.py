@@ -219,8 +219,7 @@ def workers_of(command: int) -> list[psutil.Process]:
     servers = [one for words, one in children.items() if "forkserver" in words]
     if servers:
         (server,) = servers
-        forked: list[psutil.Process] = server.children()
-        return forked
+        return list(server.children())
     assert torch.cuda.is_available() or sys.platform != "linux"
     return [one for words, one in children.items() if "resource_tracker" not in words]
 
