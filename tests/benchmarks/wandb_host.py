@@ -1,4 +1,4 @@
-"""A W&B host on this machine: what runs need of one, which may die on the way; and one that refuses everything."""
+"""W&B hosts on this machine: as much of one as runs need, which may die on the way, and one that refuses everything."""
 
 from __future__ import annotations
 
