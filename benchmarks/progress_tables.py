@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from .engine.estimate import Estimate, estimate
 from .engine.results import Results
 from .engine.status import Status, status
 from .engine.store import Store
 from .executors.threads import usual_jobs
+from .plain_table import PlainTable
 from .progress import clock, first_of
 
 if TYPE_CHECKING:
@@ -24,16 +24,14 @@ STYLES = {"cached": "green", "partial": "yellow", "missing": "dim", "failed": "r
 
 def plan_view(plan: Plan, store: Store) -> tuple[Table, list[str]]:
     """One row for each protection, how far it is, and lines to print below: time left, and what cannot be had."""
-    table = Table(title=f"{escape(plan.suite.name)}: {len(plan.protections)} protections, {len(plan.items)} sources")
-    for column in ("protection", "surrogates", "state", "images"):
-        table.add_column(column)
+    title = f"{escape(plan.suite.name)}: {len(plan.protections)} protections, {len(plan.items)} sources"
+    table = PlainTable("protection", "surrogates", "state", "images", title=title)
     states = {cell: status(store, cell, protection.items) for cell, protection in plan.protections.items()}
     for cell, state in states.items():
-        _add(
-            table,
+        table.add_texts(
             cell,
             ", ".join(plan.protections[cell].surrogates) or "-",
-            Text(state.state, STYLES[state.state]),
+            (state.state, STYLES[state.state]),
             f"{state.finished}/{state.total}",
         )
     table.caption = _counts(states.values())
@@ -68,32 +66,23 @@ def status_tables(results: Results) -> list[Table]:
     """How far each method is, and the failures."""
     states = {cell: results.status(cell) for cell in results.manifest.cells}
     title = f"{escape(results.name)}: {_counts(states.values())}"
-    table = Table(title=title, title_justify="left")
-    for column in ("method", "finished", "images", "failed cells"):
-        table.add_column(column)
-    broken = Table(title="failures", title_justify="left")
-    broken.add_column("protection")
-    broken.add_column("error")
+    table = PlainTable("method", "finished", "images", "failed cells", title=title)
+    broken = PlainTable("protection", "error", title="failures")
+    table.title_justify = broken.title_justify = "left"
     by_label: dict[str, dict[str, Status]] = {label: {} for label in results.manifest.methods}
     for cell, state in states.items():
         by_label[results.manifest.cells[cell].label][cell] = state
     for label, mine in by_label.items():
         failed = {cell: state for cell, state in mine.items() if state.error}
-        _add(
-            table,
+        table.add_texts(
             label,
             f"{sum(state.state == 'cached' for state in mine.values())}/{len(mine)}",
             f"{sum(state.finished for state in mine.values())}/{sum(state.total for state in mine.values())}",
             str(len(failed)),
         )
         for cell, state in failed.items():
-            _add(broken, cell, state.error)
+            broken.add_texts(cell, state.error)
     return [table, broken] if broken.row_count else [table]
-
-
-def _add(table: Table, *cells: str | Text) -> None:
-    """Add a row of cells as they are: looking for markup in each of thousands of texts takes long."""
-    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
 
 
 def _counts(states: Iterable[Status]) -> str:

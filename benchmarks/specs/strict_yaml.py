@@ -14,10 +14,7 @@ from pathlib import PurePath
 from typing import Any, ClassVar
 
 import yaml
-from yaml.composer import Composer
-from yaml.constructor import SafeConstructor
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from yaml.resolver import Resolver
 
 from veilbench.errors import UserError, shown, unprintable
 
@@ -58,7 +55,8 @@ def load(text: str, where: str) -> Any:
             return _QuickLoader(text).get_single_data()
     several = "\n" in text.strip()
     try:
-        return _Loader(text).get_single_data()
+        loader = _Loader(text)
+        return loader.get_single_data()
     except _Refused as error:
         raise UserError(f"{where}: {f'line {error.line}: ' if several else ''}{error}") from error
     except yaml.MarkedYAMLError as error:
@@ -105,14 +103,14 @@ class _Refused(Exception):  # noqa: N818 (never leaves this module)
         self.line = node.start_mark.line + 1 if node.start_mark else 1
 
 
-class _Builder(Composer, SafeConstructor, Resolver):
-    """Builds only the seven kinds of the core schema, within the bounds; of whose events, a subclass says."""
+class _Loader(yaml.SafeLoader):
+    """Builds only the seven kinds of the core schema."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own)
     yaml_constructors: ClassVar[dict[str | None, Callable[..., Any]]] = {}
 
-    def __init__(self) -> None:
-        Composer.__init__(self)
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
         self._depth = 0
         self._sizes: dict[int, int] = {}  # by node: characters and nodes when its aliases are written out
         self._repeated = 0
@@ -148,22 +146,24 @@ class _Builder(Composer, SafeConstructor, Resolver):
         return len(node.value)
 
 
-class _Loader(_Builder, yaml.SafeLoader):
-    """Of PyYAML's own events."""
+class _QuickLoader(_Loader):
+    """Of libyaml's events, which take a tenth of the time."""
 
     def __init__(self, text: str) -> None:
-        yaml.SafeLoader.__init__(self, text)
-        _Builder.__init__(self)
+        super().__init__(text)
+        self._events = yaml.CSafeLoader(text)
 
+    def check_event(self, *choices: Any) -> bool:
+        """Whether the next event is one of these, or whether there is one."""
+        return bool(self._events.check_event(*choices))
 
-if yaml.__with_libyaml__:
+    def peek_event(self) -> Any:
+        """The next event."""
+        return self._events.peek_event()
 
-    class _QuickLoader(_Builder, yaml.CSafeLoader):
-        """Of libyaml's events, which take a tenth of the time."""
-
-        def __init__(self, text: str) -> None:
-            yaml.CSafeLoader.__init__(self, text)
-            _Builder.__init__(self)
+    def get_event(self) -> Any:
+        """The next event, which is then done with."""
+        return self._events.get_event()
 
 
 class _Dumper(yaml.SafeDumper):
@@ -177,14 +177,14 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _text(loader: _Builder, node: ScalarNode) -> str:
+def _text(loader: _Loader, node: ScalarNode) -> str:
     value = str(loader.construct_scalar(node))
     if (char := unprintable(value)) is not None:
         raise _Refused(node, f"text '{shown(value)}' holds the character {char!r}; leave it out")
     return value
 
 
-def _whole(loader: _Builder, node: ScalarNode) -> int:
+def _whole(loader: _Loader, node: ScalarNode) -> int:
     value = loader.construct_scalar(node)
     if AMBIGUOUS.fullmatch(value):
         raise _Refused(node, f"{shown(value)} can be read in two ways; write a decimal number, or quote it for text")
@@ -196,7 +196,7 @@ def _whole(loader: _Builder, node: ScalarNode) -> int:
     return int(value, 16 if value.startswith("0x") else 10)
 
 
-def _number(loader: _Builder, node: ScalarNode) -> float:
+def _number(loader: _Loader, node: ScalarNode) -> float:
     value = loader.construct_scalar(node)
     number = float(value) if NUMBER.fullmatch(value) else None
     if number is None and not SPECIAL.fullmatch(value):
@@ -206,24 +206,24 @@ def _number(loader: _Builder, node: ScalarNode) -> float:
     return number
 
 
-def _bool(loader: _Builder, node: ScalarNode) -> bool:
+def _bool(loader: _Loader, node: ScalarNode) -> bool:
     value = loader.construct_scalar(node).lower()
     if value not in {"true", "false"}:
         raise _Refused(node, f"'{shown(value)}' is neither true nor false; correct it, or leave out the tag")
     return bool(value == "true")
 
 
-def _null(loader: _Builder, node: ScalarNode) -> None:
+def _null(loader: _Loader, node: ScalarNode) -> None:
     loader.construct_scalar(node)
 
 
-def _list(loader: _Builder, node: SequenceNode) -> list[Any]:
+def _list(loader: _Loader, node: SequenceNode) -> list[Any]:
     if not isinstance(node, SequenceNode):
         raise _Refused(node, "a value is tagged as a list and is none; leave out the tag")
     return [loader.construct_object(part, deep=True) for part in node.value]
 
 
-def _mapping(loader: _Builder, node: MappingNode) -> dict[Hashable, Any]:
+def _mapping(loader: _Loader, node: MappingNode) -> dict[Hashable, Any]:
     if not isinstance(node, MappingNode):
         raise _Refused(node, "a value is tagged as a mapping and is none; leave out the tag")
     content: dict[Hashable, Any] = {}
@@ -239,16 +239,16 @@ def _mapping(loader: _Builder, node: MappingNode) -> dict[Hashable, Any]:
     return content
 
 
-def _unknown(loader: _Builder, node: Node) -> None:
+def _unknown(loader: _Loader, node: Node) -> None:
     del loader
     raise _Refused(node, f"tag '{shown(node.tag)}' is not taken; leave it out and write plain values")
 
 
 for _tag, _pattern, _first in SCALARS:
-    _Builder.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern.pattern})\Z"), _first)
+    _Loader.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern.pattern})\Z"), _first)
     _Dumper.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern.pattern})\Z"), _first)
 for _tag, _construct in ((NULL, _null), (BOOL, _bool), (INT, _whole), (FLOAT, _number), (TEXT, _text)):
-    _Builder.add_constructor(_tag, _construct)
-_Builder.add_constructor(f"{TAG}seq", _list)
-_Builder.add_constructor(f"{TAG}map", _mapping)
-_Builder.add_constructor(None, _unknown)
+    _Loader.add_constructor(_tag, _construct)
+_Loader.add_constructor(f"{TAG}seq", _list)
+_Loader.add_constructor(f"{TAG}map", _mapping)
+_Loader.add_constructor(None, _unknown)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from veilbench.benchmarks.report.tradeoff import tradeoff
 from veilbench.benchmarks.specs.configs import CONFIGS, read_yaml
-from veilbench.benchmarks.specs.strict_yaml import dump, load
+from veilbench.benchmarks.specs.strict_yaml import PLAIN, dump, load
 from veilbench.benchmarks.specs.suite import load_suite, parse_setting
 from veilbench.errors import UserError, unprintable
 
@@ -39,6 +39,52 @@ from .conftest import Outcome, results_of
 def test_what_a_value_is(text: str, value: object) -> None:
     read = load(text, "here")
     assert (read, type(read)) == (value, type(value))
+
+
+PIECES = [
+    "a",
+    "a: ",
+    "- ",
+    "? ",
+    "1",
+    "-.5e3",
+    " ",
+    "\n",
+    "\n  ",
+    "'",
+    '"',
+    "[",
+    "]",
+    "{",
+    "}",
+    ", ",
+    ":",
+    "#",
+    " #",
+    "~",
+    "<<: ",
+]
+
+
+@settings(max_examples=2000, deadline=None)
+@given(pieces=st.lists(st.sampled_from([*PIECES, "---", "...", "=", "b: [1, x]\n", "c:\n  d: 'e'\n"]), max_size=12))
+def test_plain_texts_are_read_as_pyyaml_reads_them(pieces: list[str]) -> None:
+    def read() -> object:
+        try:
+            return repr(load(text, "here"))
+        except UserError as error:
+            return str(error)
+
+    text = "".join(pieces)
+    quick = read()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(yaml, "__with_libyaml__", False)
+        assert quick == read()
+
+
+def test_which_texts_are_plain() -> None:
+    assert PLAIN.fullmatch("methods:\n- {method: pgd, params: {epsilon: 8/255}, label: 'p 1'}\n")
+    assert not [char for char in "!&*?|>%@`\\\t\r\ufeff\u2028é" if PLAIN.fullmatch(f"a: {char}")]
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from veilbench.benchmarks import terminal
 from veilbench.benchmarks.engine.intact import tell
+from veilbench.benchmarks.plain_table import PlainTable
 from veilbench.errors import printable
 
 from .conftest import Outcome
@@ -30,6 +33,25 @@ def test_printable_by_hand() -> None:
     assert printable("a  b/ä 日本 ∞") == "a  b/ä 日本 ∞"
     assert printable("a\x1b[2J\nb\x9b\u202e\ud800") == r"a\x1b[2J\nb\x9b\u202e\ud800"
     assert printable("a\nb\t", keep="\n") == r"a" + "\n" + r"b\t"
+
+
+@pytest.mark.parametrize("width", [9, 20, 33, 34, 41, 60, 200])
+def test_a_plain_table_is_laid_out_as_richs(width: int) -> None:
+    rows = [
+        ("pgd", "a, b_c, d", "0/1"),
+        ("[b]p 2[/b]", "", "naïve 日本 x"),
+        ("x" * 30, "two\nlines\tand a tab ", ":x:"),
+    ]
+    plain, richs = PlainTable("method", "who it is", "n", title="t: 5"), Table("method", "who it is", "n", title="t: 5")
+    for row in rows:
+        plain.add_texts(row[0], row[1], (row[2], "green"))
+        richs.add_row(*map(Text, row))
+    shown = []
+    for table in (plain, richs):
+        console = Console(file=io.StringIO(), width=width)
+        console.print(table)
+        shown.append(console.file.getvalue())  # type: ignore[attr-defined]
+    assert shown[0] == shown[1]
 
 
 def test_exceptions_of_methods_and_names_of_folders(world: Path, veilbench: Veilbench) -> None:
