@@ -220,6 +220,9 @@ class Core:
     ) -> tuple[Tensor, Tensor]:
         """Where the search leaves what is moved (``B x ...``), and for which images it failed (``R``).
 
+        A residual begins at the photo itself, where its cosine to the photo is largest and has no slope: the first step
+        away from a source is the one for what is decoded.
+
         Args:
             inversion: of a padded batch, ``B``; rows after the first ``R`` stay where they are.
             objective: of the ``R`` images.
@@ -235,9 +238,11 @@ class Core:
         for iteration in range(settings.iterations):
             leaf = moved.detach().requires_grad_(True)
             image, structure = self.forward(leaf, inversion, maps, decode)
-            image = image if residual is None else residual.applied(image)
+            flat = residual is not None and iteration == 0 and not objective.impersonate
+            if residual is not None and not flat:
+                image = residual.applied(image)
             embeddings = objective.embeddings(image)
-            if settings.stop_margin is not None:
+            if settings.stop_margin is not None and not flat:
                 cosines = objective.cosines(embeddings).detach()
                 active = active & ~padded(objective.passed(cosines, settings.stop_margin), len(active))
             if not bool(active.any()):

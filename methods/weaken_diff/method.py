@@ -67,8 +67,9 @@ class WeakenDiff(ProtectionMethod):
             whose gradient needs only the second half of the network (the paper's outlook; the path through the
             denoiser's input is left out of the gradient).
         residual: the photo gets the change of the edit alone, ``clip(photo + (decoded - decoded without an edit))``, so
-            that it loses nothing to the autoencoder and the reverse steps; losses see the same.  Neither in paper nor
-            code, where the result is what is decoded.
+            that it loses nothing to the autoencoder and the reverse steps; losses see the same,
+            but for the first step of dodging, since at the photo itself its cosine to the photo has no slope.  Neither
+            in paper nor code, where the result is what is decoded.
         search_decoder: what the search decodes with: None for the pipeline's own decoder, or a tiny autoencoder, a
             cheap approximation of it (``embedded``, an ``AutoencoderTiny`` folder, or a Hub name in the local cache).
             The result is always decoded by the pipeline's own.

@@ -75,7 +75,8 @@ def test_comes_closer_to_its_goal(name: str, goal: Goal) -> None:
                 before, after = (
                     (surrogate(images) * surrogate(faces.images)).sum(dim=1) for images in (idle, protected)
                 )
-                assert float(after.mean()) < min(0.999, float(before.mean()))
+                # a cosine of 1 falls with the square of a few small steps, but by far more than rounding does
+                assert float(after.mean()) < min(1 - 5e-5, float(before.mean()))
 
 
 def without_effort(name: str, faces: FaceBatch, task: Task) -> torch.Tensor:

@@ -420,6 +420,21 @@ def test_a_residual_without_an_edit_is_exactly_the_photo(
         assert torch.equal(result, images) == residual
 
 
+def test_a_residual_that_dodges_begins_with_what_is_decoded(
+    method: Callable[..., WeakenDiff], task: Callable[..., Task]
+) -> None:
+    """At the photo itself there is no way away from it: one step as without residual, and no image is done before."""
+    images, moved = photos(3), {}
+    for residual, margin, iterations in ((False, None, 1), (True, None, 1), (True, -5.0, 4), (True, None, 4)):
+        ours = method(residual=residual, stop_margin=margin, iterations=iterations, structure_weight=0.0)
+        inversion = ours.core.invert(images, draws(ours, 3))
+        moved[residual, margin, iterations], _ = ours.search(inversion, images, task(Goal.DODGE))
+    assert not torch.equal(moved[False, None, 1], inversion.latent)
+    assert torch.equal(moved[True, None, 1], moved[False, None, 1])
+    assert torch.equal(moved[True, -5.0, 4], moved[False, None, 1])
+    assert float((moved[True, None, 4] - moved[True, None, 1]).abs().mean()) > 0.01  # later steps have a slope
+
+
 @pytest.mark.slow
 def test_a_residual_keeps_more_of_the_photo() -> None:
     """On the embedded networks, after a few iterations that move photos towards the target."""
