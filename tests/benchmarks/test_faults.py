@@ -253,7 +253,7 @@ def marked(fault: str) -> ParameterSet:
     return pytest.param(fault, marks=[pytest.mark.slow] if own else [])
 
 
-@pytest.mark.parametrize("fault", map(marked, FAULTS))
+@pytest.mark.parametrize("fault", [marked(fault) for fault in FAULTS])
 def test_a_fault_costs_nothing_and_is_told(fault: str, scene: Scene) -> None:
     strike, code, said, next_says = FAULTS[fault]
     hit = strike(scene)
