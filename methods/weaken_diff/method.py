@@ -151,10 +151,8 @@ class WeakenDiff(ProtectionMethod):
         self.backbone = load_backbone(PIPELINE.find(pipeline), channels_last, compile)
         self.search_decoder = None if search_decoder is None else load_tiny_autoencoder(search_decoder)
         self.makeup = load_makeup_prompt(CLIP.find(clip), makeup_prompt) if makeup_weight else None
-        self.dodge_towards = dodge_towards
         self.decoy = None if dodge_towards is None else read_photo(dodge_towards)
-        self.image_size = _image_size(image_size or self.backbone.image_size, self.backbone.size_step, pipeline)
-        self.group_size = group_size
+        self.image_size, self.group_size = _image_size(image_size, self.backbone, pipeline), group_size
 
     @property
     def core(self) -> Core:
@@ -327,8 +325,9 @@ def load_tiny_autoencoder(decoder: str) -> TinyAutoencoder:
     return TinyAutoencoder.load(decoder)
 
 
-def _image_size(side: int, step: int, pipeline: str) -> int:
-    """``side``, where the pipeline can edit images of it."""
-    if side % step:
-        raise ValueError(f"image_size is {side}; {pipeline} needs a multiple of {step}")
+def _image_size(side: int | None, backbone: DiffusionBackbone, pipeline: str) -> int:
+    """``side``, or the pipeline's own for None, where the pipeline can edit images of it."""
+    side = side or backbone.image_size
+    if side % backbone.size_step:
+        raise ValueError(f"image_size is {side}; {pipeline} needs a multiple of {backbone.size_step}")
     return side
