@@ -18,6 +18,7 @@ from .gradient import START_NOISE, reference_embeddings, similarity_objective
 from .padded_batches import counting_real, padded, resized, with_chunk
 from .per_image_adamw import PerImageAdamW
 from .ti_dim import input_diversity
+from .weaken_diff.core import Residual
 from .weaken_diff.method import load_backbone
 
 
@@ -77,7 +78,9 @@ class Veil(ProtectionMethod):
             raise ValueError(f"enlarge is {enlarge:g}; it is at least 1")
         if views < 0:
             raise ValueError(f"views is {views}; it cannot be negative")
-        check_counts(iterations=iterations, group_size=group_size)
+        if iterations < 0:
+            raise ValueError(f"iterations is {iterations}; it cannot be negative")
+        check_counts(group_size=group_size)
         self.strength, self.iterations, self.learning_rate = strength, iterations, learning_rate
         self.views, self.enlarge, self.multiplier_rate = views, enlarge, multiplier_rate
         self.backbone = load_backbone(PIPELINE.find(pipeline), channels_last=False, compiled=False)
@@ -146,13 +149,8 @@ class Veil(ProtectionMethod):
     def _paste(self, photos: Tensor) -> Callable[[Tensor], Tensor]:
         """From offsets ``group_size x C x h x w`` to the photos with the change that they make in the decoded photo."""
         origin = self.backbone.encode(padded(resized(photos, self.image_size), self.group_size), None).contiguous()
-        plain = self.backbone.decode(origin)
-
-        def paste(offset: Tensor) -> Tensor:
-            change = (self.backbone.decode(origin + offset) - plain)[: len(photos)]
-            return (photos + resized(change, photos.shape[-1])).clamp(0, 1)
-
-        return paste
+        residual = Residual(photos, self.backbone.decode(origin)[: len(photos)])
+        return lambda offset: residual.applied(self.backbone.decode(origin + offset)[: len(photos)])
 
     def _gain(self, image: Tensor, draws: Tensor, task: Task, references: list[Tensor]) -> Tensor:
         """``R`` numbers to ascend: the mean objective of images and views, whose draws are ``R x views x 4``."""

@@ -18,6 +18,7 @@ KNOWN = {
     "methods/pgd": ("1", "27881f97d3d0"),
     "methods/ti_dim": ("1", "4cdb512a94a1"),
     "methods/tip_im": ("1", "f4764c315999"),
+    "methods/veil": ("1", "3f76c4cf0563"),
     "methods/weaken_diff": ("1", "fa21a80f66d8"),
     "networks/dlib_resnet": ("1", "44136fa355b3"),
     "networks/mobilefacenet_tf": ("1", "44136fa355b3"),

@@ -128,7 +128,7 @@ def test_a_search_that_diverges_fails_its_photo_alone(
         ({"enlarge": 0.5}, "enlarge is 0.5"),
         ({"views": -1}, "views is -1"),
         ({"image_size": 63}, "image_size is 63; .* multiple of"),
-        ({"iterations": 0}, "iterations is 0"),
+        ({"iterations": -1}, "iterations is -1"),
     ],
 )
 def test_numbers_out_of_range_are_named(params: dict[str, Any], message: str) -> None:
