@@ -42,15 +42,16 @@ def embeddings(network: nn.Module, images: Iterable[Tensor | Look], device: torc
 @contextmanager
 def lent(network: nn.Module, device: torch.device) -> Iterator[None]:
     """Have ``network`` on ``device`` within the block: whoever uses it next expects it where it was."""
-    places = {tensor.device: None for tensor in chain(network.parameters(), network.buffers())}
-    if set(places) == {device}:  # moving it would go through all its modules for nothing
+    tensors = chain(network.parameters(), network.buffers())
+    home = next((tensor.device for tensor in tensors), torch.device("cpu"))
+    if home == device:  # going through all of its modules takes as long as a few photos
         yield
         return
     network.to(device)
     try:
         yield
     finally:
-        network.to(next(iter(places), torch.device("cpu")))
+        network.to(home)
 
 
 def by_size(embed: Callable[[Tensor, list[View | None]], Tensor], looks: Iterable[Look]) -> Tensor:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Read = TypeVar("Read")
 
+ABOUT = b"PANDAS_ATTRS"  # where pandas looks for a frame's attrs
+
 
 def score_bytes(rows: pd.DataFrame, about: Mapping[str, Any]) -> bytes:
     """The file.
@@ -28,10 +30,14 @@ def score_bytes(rows: pd.DataFrame, about: Mapping[str, Any]) -> bytes:
     Raises:
         Exception: whatever pyarrow raises for rows that Parquet does not hold.
     """
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow.parquet import write_table  # noqa: PLC0415
+
     buffer, plain = io.BytesIO(), rows.copy(deep=False)
-    plain.attrs = {"seal": BLANK.decode()}
-    plain.attrs.update(about)
-    plain.to_parquet(buffer, index=False)
+    plain.attrs = {}  # pandas would copy what it is to say, deeply, with each column that is looked at
+    table = pa.Table.from_pandas(plain, preserve_index=False, nthreads=1)
+    said = json.dumps({"seal": BLANK.decode(), **about})
+    write_table(table.replace_schema_metadata({**table.schema.metadata, ABOUT: said}), buffer)
     return fill_mark(buffer.getvalue())
 
 
@@ -41,7 +47,7 @@ def read_score_file(path: Path) -> pd.DataFrame | None:
     if table is None:
         return None
     rows: pd.DataFrame = table.to_pandas(use_threads=False)
-    rows.attrs = {key: value for key, value in rows.attrs.items() if key != "seal"}
+    rows.attrs = {key: value for key, value in table_about(table).items() if key != "seal"}
     return rows
 
 
@@ -52,8 +58,8 @@ def read_score_table(path: Path) -> pa.Table | None:
 
 
 def table_about(table: pa.Table) -> dict[str, Any]:
-    """What the rows of a table were written with."""
-    attrs: dict[str, Any] = json.loads(table.schema.metadata[b"PANDAS_ATTRS"])
+    """What the rows of a table were written with; empty where the file says nothing."""
+    attrs: dict[str, Any] = json.loads((table.schema.metadata or {}).get(ABOUT, b"{}"))
     return attrs
 
 
@@ -61,7 +67,7 @@ def read_score_about(path: Path) -> dict[str, Any] | None:
     """What the rows were written with, and no table of them; None as :func:`read_score_file`."""
 
     def read(file: ParquetFile) -> dict[str, Any]:
-        attrs: dict[str, Any] = json.loads(file.schema_arrow.metadata[b"PANDAS_ATTRS"])
+        attrs: dict[str, Any] = json.loads(file.schema_arrow.metadata[ABOUT])
         if "seal" not in attrs:
             file.read(use_threads=False)  # from before there were seals: whole where it can be read
         return attrs

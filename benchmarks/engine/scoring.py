@@ -15,7 +15,7 @@ from torch import Tensor
 
 from veilbench.datasets.base import FaceDataset
 from veilbench.errors import one_line
-from veilbench.memory import freed
+from veilbench.memory import trim
 from veilbench.metrics.base import Pairs, Score, Surroundings
 from veilbench.metrics.countermeasures.base import Countermeasure
 from veilbench.metrics.validity import checked_numbers, checked_rows
@@ -130,7 +130,7 @@ class Scorer:
         try:
             return self._compute(measurement, score, cell, about, pairs)
         finally:
-            freed()
+            trim()
 
     def _compute(
         self, measurement: Measurement, score: str, cell: str, about: Mapping[str, str], pairs: Callable[[], Pairs]
