@@ -1,8 +1,9 @@
-"""Bringing one protection up to date: build its method, give it its task, train it if it trains, protect the rest."""
+"""Bringing one protection up to date: build its method, give it its task, train it if it trains, protect, score."""
 
 from __future__ import annotations
 
-from functools import partial
+from contextlib import suppress
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol
 
 from veilbench.errors import UserError
@@ -14,8 +15,9 @@ from veilbench.metrics.base import Surroundings
 from ..specs.components import build_method
 from .plan import Plan, Protection
 from .protect import protect
+from .scoring import Scorer
 from .status import status
-from .store import Store
+from .store import DamagedImageError, Store
 from .train import train
 
 if TYPE_CHECKING:
@@ -95,6 +97,21 @@ class Cells:
             freed()
         after = status(self.store, protection.id, protection.items)
         return f"{protection.id}: {after.error}" if after.state in {"failed", "partial"} or after.error else ""
+
+    def protect_and_score(self, protection: Protection, on_progress: OnProgress, *, alone: bool = False) -> str:
+        """:meth:`protect`, and compute the scores where the images are, beside others that do the same.
+
+        What cannot be scored here is left to whoever asked for the protection, who looks at all scores and tells why.
+        """
+        failure = self.protect(protection, on_progress, alone=alone)
+        with suppress(DamagedImageError):
+            self._scorer.score(protection, lambda score: on_progress(0, f"scoring {score}"))
+        on_progress(0)
+        return failure
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        return Scorer(self.plan, self.store, self.surroundings)
 
     def _train(self, method: ProtectionMethod, protection: Protection, on_progress: OnProgress) -> None:
         """Give a method that trains its network, trained now or before."""

@@ -136,7 +136,8 @@ def _become_worker(
 def _protect(cell: str) -> str:
     assert _cells is not None  # noqa: S101 (set by the initializer)
     assert _reports is not None  # noqa: S101
-    return _cells.protect(_cells.plan.protections[cell], partial(_report, _reports, cell), alone=_alone)
+    protection = _cells.plan.protections[cell]
+    return _cells.protect_and_score(protection, partial(_report, _reports, cell), alone=_alone)
 
 
 def _report(reports: SimpleQueue[tuple[str, int, str]], cell: str, count: int, doing: str = "") -> None:

@@ -123,7 +123,7 @@ class RayWorker:
 
         torch.set_num_threads(self._threads)  # holds for the thread that says so
         try:
-            failure = self._cells.protect(self._cells.plan.protections[cell], tell)
+            failure = self._cells.protect_and_score(self._cells.plan.protections[cell], tell)
             reports.put(Report(over=True, failure=failure))
         except VeilbenchError as error:
             reports.put(Report(over=True, fatal=str(error)))
