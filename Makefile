@@ -20,7 +20,7 @@ help: ## Show this list
 
 install: $(READY) ## Create .venv with the locked packages and veilbench itself
 
-bench: $(READY) ## Run the embedded comparison and print its leaderboard (9 to 14 minutes on two cores); finished cells are kept
+bench: $(READY) ## Run the embedded comparison and print its leaderboard (a quarter to half an hour on two cores); finished cells are kept
 	@$(BIN)/veilbench run embedded $(ARGS)
 
 PACKAGED := dlib_resnet29 mobilefacenet_tf faceres

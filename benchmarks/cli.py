@@ -55,7 +55,7 @@ UNWRITABLE = {
 
 app = typer.Typer(
     help="Measure how well methods keep portraits from being recognised, and what it costs.  `veilbench run embedded` "
-    "is the comparison that needs nothing else (9 to 14 minutes on two cores).",
+    "is the comparison that needs nothing else (a quarter to half an hour on two cores).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -148,7 +148,7 @@ def run(  # noqa: PLR0913, PLR0917 (options of a command)
 ) -> None:
     """Run what is missing of a suite, score it, and print the leaderboard.  Run it again to resume.
 
-    The suite `embedded` takes 9 to 14 minutes on two cores.
+    The suite `embedded` takes a quarter to half an hour on two cores.
     """
     cluster = check_services(tracker, executor, devices, (address, cpus_per_cell, gpus_per_cell))
     console = make_console()

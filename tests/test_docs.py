@@ -21,7 +21,8 @@ def test_the_arithmetic_for_a_million_photos_is_right(repository: Path, page: st
     assert len(rows) == 5
     for folder, method, shown, images, core_hours, hours in rows:
         board = pd.read_csv(repository / "results" / folder / "leaderboard.csv")
-        measured = board[(board["method"] == method) & (board["goal"] == "impersonate")]["seconds_per_image"].item()
+        mine = board[(board["method"] == method) & (board["goal"] == "impersonate")]
+        (measured,) = mine["seconds_per_image"].unique()  # the same under each countermeasure
         assert float(shown) == pytest.approx(measured, rel=1e-5)
         seconds = measured * float(images.replace(",", ""))
         assert float(core_hours.replace(",", "")) == pytest.approx(seconds / 3600, abs=0.5)
